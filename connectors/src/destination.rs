@@ -1,0 +1,246 @@
+//! What the engine asks of a system that it writes to.
+//!
+//! The words are shared by every destination; what only one system has stays in that system's folder.
+
+use std::{collections::BTreeMap, path::Path};
+
+use futures::stream::BoxStream;
+use waybill_ledger::{
+    FieldName, Fields, ObjectName, Record, Schema, SchemaChange, SystemName, User,
+    event::{Operation, Transport, UnknownCause},
+};
+
+pub use crate::error::{RemoteError, Retry};
+
+/// A system that records are written to, read back from, and taken out of again.
+///
+/// Every method is one conversation with the system. None of them remembers anything about the migration; none of them
+/// retries a create whose answer was lost (the engine settles that by asking).
+pub trait Destination: Send + Sync + 'static {
+    /// Returns the name of the system.
+    fn system(&self) -> SystemName;
+
+    /// Returns what the system can do and how much it takes at once.
+    fn abilities(&self) -> Abilities;
+
+    /// Asks who we are there and which instance it is.
+    fn identify(&self) -> impl Future<Output = Result<Instance, RemoteError>> + Send;
+
+    /// Describes these objects as our user sees them. An object that does not exist is left out.
+    fn describe(&self, objects: &[ObjectName]) -> impl Future<Output = Result<Schema, RemoteError>> + Send;
+
+    /// Lists everyone who can own records, inactive ones included.
+    fn users(&self) -> impl Future<Output = Result<Vec<User>, RemoteError>> + Send;
+
+    /// Reads the limits that a migration spends.
+    fn limits(&self) -> impl Future<Output = Result<Limits, RemoteError>> + Send;
+
+    /// Reads rows by id or by key, live ones only. What is not found is not in the answer; the order is not promised.
+    fn read(
+        &self,
+        object: &ObjectName,
+        fields: &[FieldName],
+        selection: &Selection,
+    ) -> impl Future<Output = Result<Vec<RemoteRecord>, RemoteError>> + Send;
+
+    /// Reads every live row of an object, page by page, in the order of its ids.
+    fn scan<'a>(
+        &'a self,
+        object: &'a ObjectName,
+        fields: &'a [FieldName],
+        filter: Scan<'a>,
+    ) -> BoxStream<'a, Result<Vec<RemoteRecord>, RemoteError>>;
+
+    /// Chooses how a batch of this size is sent.
+    fn transport(&self, object: &ObjectName, operation: Operation, rows: usize) -> Transport;
+
+    /// Sends a batch whose intents are durable, and returns one outcome per row, joined by key and content, never by
+    /// position. When it sends the batch as a job, it tells the journal the job's id before it uploads anything.
+    ///
+    /// An error means that nothing was sent or that the system refused the whole batch unseen; a lost answer is no error
+    /// but [`Outcome::Unknown`] for every row it may concern.
+    fn write<J: Journal>(
+        &self,
+        batch: &Batch,
+        journal: &J,
+    ) -> impl Future<Output = Result<Vec<Outcome>, RemoteError>> + Send;
+
+    /// Goes on with a job that an earlier process opened for this very batch: uploads what is missing, waits, and
+    /// returns one outcome per row. A job that is no longer there gives [`Outcome::Unknown`] for every row.
+    fn resume(&self, batch: &Batch, job: &str) -> impl Future<Output = Result<Vec<Outcome>, RemoteError>> + Send;
+
+    /// Removes a finished job whose outcomes are durable on our side.
+    fn discard(&self, job: &str) -> impl Future<Output = Result<(), RemoteError>> + Send;
+
+    /// Makes schema changes, those it can; the answer has one outcome per change, in order.
+    fn apply_schema(
+        &self,
+        changes: &[SchemaChange],
+    ) -> impl Future<Output = Result<Vec<SchemaOutcome>, RemoteError>> + Send;
+
+    /// Writes the changes as files that an administrator can deploy, with a setup plan in words, and returns their paths
+    /// relative to `dir`. `present` is the schema as it is.
+    fn export_schema(
+        &self,
+        changes: &[SchemaChange],
+        present: &Schema,
+        dir: &Path,
+    ) -> Result<Vec<std::path::PathBuf>, std::io::Error>;
+}
+
+/// Learns what must be durable before a write goes on.
+pub trait Journal: Send + Sync {
+    /// Records that the destination opened `job`; returns when that is durable.
+    fn job_opened(&self, job: &str) -> impl Future<Output = Result<(), JournalClosed>> + Send;
+}
+
+/// The journal takes no more; the write must not go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the ledger takes no more events")]
+pub struct JournalClosed;
+
+/// What a system can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Abilities {
+    /// Whether the writer chooses the ids of new rows.
+    pub client_ids: bool,
+    /// Whether rows carry our key in a unique field.
+    pub external_ids: bool,
+    /// Whether a write can be made conditional on the version we read.
+    pub conditional_update: bool,
+    /// Whether a deleted row can be taken out of the trash for good by our user.
+    pub hard_delete: bool,
+    /// Whether original creation times can be set.
+    pub audit_fields: bool,
+    /// The most rows in one request.
+    pub request_rows: usize,
+    /// The most rows in one job.
+    pub job_rows: usize,
+}
+
+/// The instance that a connection leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Instance {
+    /// The instance's own id.
+    pub id: String,
+    /// The name that people know it by.
+    pub name: String,
+    /// The id of the user we act as.
+    pub user: String,
+}
+
+/// How much a migration may still use today.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Limits {
+    /// Each limit by name: what is left of how much.
+    pub budgets: BTreeMap<String, Budget>,
+}
+
+/// One limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    /// The whole.
+    pub max: u64,
+    /// What is left.
+    pub remaining: u64,
+}
+
+/// Which rows to read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Selection {
+    /// Rows with these ids.
+    Ids(Vec<String>),
+    /// Rows whose `field` holds one of these values.
+    Keys {
+        /// The field.
+        field: FieldName,
+        /// The values.
+        values: Vec<String>,
+    },
+}
+
+/// Which rows a scan wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scan<'a> {
+    /// Every live row.
+    All,
+    /// Live rows that hold something in this field.
+    Holding(&'a FieldName),
+}
+
+/// A row as the destination holds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemoteRecord {
+    /// Its id and the fields that were asked for.
+    pub record: Record,
+    /// The destination's modification mark, which changes with every change.
+    pub version: Option<String>,
+    /// The id of the user who changed it last.
+    pub modified_by: Option<String>,
+}
+
+/// Writes of one kind to one object, sent together. No two rows have the same key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// The object.
+    pub object: ObjectName,
+    /// What is done.
+    pub operation: Operation,
+    /// The field that carries our key.
+    pub key_field: Option<FieldName>,
+    /// The rows.
+    pub rows: Vec<WriteRow>,
+}
+
+/// One write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WriteRow {
+    /// Our idempotency key for the target.
+    pub key: String,
+    /// The destination's id; updates and deletes need it.
+    pub id: Option<String>,
+    /// The fields to set; a create also carries the key in the batch's key field.
+    pub fields: Fields,
+}
+
+/// What came of one write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was done, on the row of this id.
+    Done {
+        /// The destination's id.
+        id: String,
+    },
+    /// It was refused and changed nothing.
+    Rejected(Refusal),
+    /// Nobody knows yet.
+    Unknown(UnknownCause),
+}
+
+/// Why a write was refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The destination's error code.
+    pub code: String,
+    /// Its message. It may quote values, so it goes to the vault and never into a log.
+    pub message: String,
+    /// The fields it names.
+    pub fields: Vec<FieldName>,
+    /// Whether sending the same row again may help.
+    pub retry: Retry,
+    /// Whether the destination says that the key is taken: ask which row holds it.
+    pub duplicate: bool,
+}
+
+/// What came of one schema change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SchemaOutcome {
+    /// It was made, and our user can use it.
+    Made,
+    /// It was there already.
+    Present,
+    /// A person must do it; the text says what.
+    Manual(String),
+    /// It was refused, with the destination's words.
+    Refused(String),
+}

@@ -1,0 +1,506 @@
+//! What a system said about one record: its id and its fields, with the three kinds of nothing kept apart.
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use bincode::{
+    BorrowDecode, Decode, Encode,
+    de::{BorrowDecoder, Decoder},
+    enc::Encoder,
+    error::{DecodeError, EncodeError},
+};
+use chrono::{DateTime, NaiveDate, Utc};
+use rust_decimal::Decimal;
+
+/// Defines a name type: cheap to clone, compared and ordered as text.
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// Wraps `text` as it stands, without trimming or folding.
+            pub fn new(text: impl AsRef<str>) -> Self {
+                Self(Arc::from(text.as_ref()))
+            }
+
+            /// Returns the name as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:?}", &*self.0)
+            }
+        }
+
+        impl From<&str> for $name {
+            fn from(text: &str) -> Self {
+                Self::new(text)
+            }
+        }
+
+        impl From<String> for $name {
+            fn from(text: String) -> Self {
+                Self(Arc::from(text))
+            }
+        }
+
+        impl std::borrow::Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl Encode for $name {
+            fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {
+                (*self.0).encode(encoder)
+            }
+        }
+
+        impl<C> Decode<C> for $name {
+            fn decode<D: Decoder<Context = C>>(decoder: &mut D) -> Result<Self, DecodeError> {
+                String::decode(decoder).map(Self::from)
+            }
+        }
+
+        impl<'de, C> BorrowDecode<'de, C> for $name {
+            fn borrow_decode<D: BorrowDecoder<'de, Context = C>>(decoder: &mut D) -> Result<Self, DecodeError> {
+                String::decode(decoder).map(Self::from)
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer).map(Self::from)
+            }
+        }
+    };
+}
+
+name!(
+    /// The name of a system, such as `spark` or `salesforce`.
+    SystemName
+);
+name!(
+    /// The name of an object (a table, an entity) inside one system, in that system's own spelling.
+    ObjectName
+);
+name!(
+    /// The name of a field inside one object, in that system's own spelling.
+    FieldName
+);
+name!(
+    /// The stable id of a rule of the plan, such as `contact.email`.
+    RuleId
+);
+
+/// What a system said about one field. A missing column, a `null` and an empty string are three facts: confuse them, and
+/// an undo blanks out people's work.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Field {
+    /// The system said nothing about the field.
+    #[default]
+    Absent,
+    /// The system said that the field holds nothing.
+    Null,
+    /// The system gave a value, which may be an empty text.
+    Present(Value),
+}
+
+impl Field {
+    /// Returns the value, if there is one.
+    pub fn value(&self) -> Option<&Value> {
+        match self {
+            Self::Present(value) => Some(value),
+            Self::Absent | Self::Null => None,
+        }
+    }
+
+    /// Returns the value as text if it is a text that is not empty.
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Self::Present(Value::Text(text)) if !text.is_empty() => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Returns whether the field is absent, null, or an empty text: nothing that could be carried over.
+    pub fn is_blank(&self) -> bool {
+        match self {
+            Self::Absent | Self::Null => true,
+            Self::Present(Value::Text(text)) => text.is_empty(),
+            Self::Present(Value::List(items)) => items.is_empty(),
+            Self::Present(_) => false,
+        }
+    }
+}
+
+impl<V: Into<Value>> From<V> for Field {
+    fn from(value: V) -> Self {
+        Self::Present(value.into())
+    }
+}
+
+/// A value of one field, in the few types that CRMs share.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Value {
+    /// Text, exactly as given.
+    Text(String),
+    /// True or false.
+    Bool(bool),
+    /// An exact decimal number; integers have scale 0. Scale is kept (`1.50` stays `1.50`) but does not count in comparison.
+    Number(Decimal),
+    /// A day without time or zone.
+    Date(NaiveDate),
+    /// A moment, in UTC, to the microsecond.
+    Time(DateTime<Utc>),
+    /// Several values, in order.
+    List(Vec<Value>),
+    /// A composite (an address, a full name), by part.
+    Map(BTreeMap<String, Value>),
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+impl From<String> for Value {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+impl From<bool> for Value {
+    fn from(flag: bool) -> Self {
+        Self::Bool(flag)
+    }
+}
+impl From<i64> for Value {
+    fn from(number: i64) -> Self {
+        Self::Number(Decimal::from(number))
+    }
+}
+impl From<Decimal> for Value {
+    fn from(number: Decimal) -> Self {
+        Self::Number(number)
+    }
+}
+impl From<NaiveDate> for Value {
+    fn from(date: NaiveDate) -> Self {
+        Self::Date(date)
+    }
+}
+impl From<DateTime<Utc>> for Value {
+    fn from(time: DateTime<Utc>) -> Self {
+        Self::Time(time)
+    }
+}
+
+impl fmt::Display for Value {
+    /// Writes the value as a person would read it in a table: dates in ISO 8601, lists separated by `; `.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(text),
+            Self::Bool(flag) => write!(f, "{flag}"),
+            Self::Number(number) => write!(f, "{number}"),
+            Self::Date(date) => write!(f, "{date}"),
+            Self::Time(time) => f.write_str(&time.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true)),
+            Self::List(items) => {
+                for (n, item) in items.iter().enumerate() {
+                    if n > 0 {
+                        f.write_str("; ")?;
+                    }
+                    write!(f, "{item}")?;
+                }
+                Ok(())
+            }
+            Self::Map(parts) => {
+                for (n, (name, part)) in parts.iter().enumerate() {
+                    if n > 0 {
+                        f.write_str(", ")?;
+                    }
+                    write!(f, "{name}: {part}")?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// How deep lists and composites may nest in a stored value; deeper bytes are damage or an attack, not data.
+const MAX_DEPTH: u8 = 16;
+
+impl Value {
+    fn encode_at<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {
+        match self {
+            Self::Text(text) => {
+                0u8.encode(encoder)?;
+                text.encode(encoder)
+            }
+            Self::Bool(flag) => {
+                1u8.encode(encoder)?;
+                flag.encode(encoder)
+            }
+            Self::Number(number) => {
+                2u8.encode(encoder)?;
+                number.mantissa().encode(encoder)?;
+                number.scale().encode(encoder)
+            }
+            Self::Date(date) => {
+                3u8.encode(encoder)?;
+                date.to_epoch_days().encode(encoder)
+            }
+            Self::Time(time) => {
+                4u8.encode(encoder)?;
+                time.timestamp_micros().encode(encoder)
+            }
+            Self::List(items) => {
+                5u8.encode(encoder)?;
+                (items.len() as u64).encode(encoder)?;
+                items.iter().try_for_each(|item| item.encode_at(encoder))
+            }
+            Self::Map(parts) => {
+                6u8.encode(encoder)?;
+                (parts.len() as u64).encode(encoder)?;
+                parts.iter().try_for_each(|(name, part)| {
+                    name.encode(encoder)?;
+                    part.encode_at(encoder)
+                })
+            }
+        }
+    }
+
+    fn decode_at<D: Decoder>(decoder: &mut D, depth: u8) -> Result<Self, DecodeError> {
+        if depth > MAX_DEPTH {
+            return Err(DecodeError::Other("a value nests deeper than any record does"));
+        }
+        Ok(match u8::decode(decoder)? {
+            0 => Self::Text(String::decode(decoder)?),
+            1 => Self::Bool(bool::decode(decoder)?),
+            2 => {
+                let (mantissa, scale) = (i128::decode(decoder)?, u32::decode(decoder)?);
+                let number = Decimal::try_from_i128_with_scale(mantissa, scale);
+                Self::Number(number.map_err(|_| DecodeError::Other("a number is out of range"))?)
+            }
+            3 => Self::Date(
+                NaiveDate::from_epoch_days(i32::decode(decoder)?)
+                    .ok_or(DecodeError::Other("a date is out of range"))?,
+            ),
+            4 => Self::Time(
+                DateTime::from_timestamp_micros(i64::decode(decoder)?)
+                    .ok_or(DecodeError::Other("a time is out of range"))?,
+            ),
+            5 => {
+                let count = u64::decode(decoder)?;
+                let mut items = Vec::new();
+                for _ in 0..count {
+                    items.push(Self::decode_at(decoder, depth + 1)?);
+                }
+                Self::List(items)
+            }
+            6 => {
+                let count = u64::decode(decoder)?;
+                let mut parts = BTreeMap::new();
+                for _ in 0..count {
+                    let name = String::decode(decoder)?;
+                    parts.insert(name, Self::decode_at(decoder, depth + 1)?);
+                }
+                Self::Map(parts)
+            }
+            _ => return Err(DecodeError::Other("a value has an unknown type")),
+        })
+    }
+}
+
+impl Encode for Value {
+    fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {
+        self.encode_at(encoder)
+    }
+}
+impl<C> Decode<C> for Value {
+    fn decode<D: Decoder<Context = C>>(decoder: &mut D) -> Result<Self, DecodeError> {
+        Self::decode_at(decoder, 0)
+    }
+}
+impl<'de, C> BorrowDecode<'de, C> for Value {
+    fn borrow_decode<D: BorrowDecoder<'de, Context = C>>(decoder: &mut D) -> Result<Self, DecodeError> {
+        Self::decode_at(decoder, 0)
+    }
+}
+
+/// The fields of a record, by name. A field that is not listed is [`Field::Absent`].
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Fields(BTreeMap<FieldName, Option<Value>>);
+
+impl Fields {
+    /// Returns no fields at all.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Returns what is known about `name`.
+    pub fn get(&self, name: &str) -> Field {
+        match self.0.get(name) {
+            None => Field::Absent,
+            Some(None) => Field::Null,
+            Some(Some(value)) => Field::Present(value.clone()),
+        }
+    }
+
+    /// Returns the value of `name`, if the system gave one.
+    pub fn value(&self, name: &str) -> Option<&Value> {
+        self.0.get(name).and_then(Option::as_ref)
+    }
+
+    /// Returns the text of `name`, if the system gave a text that is not empty.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        match self.value(name) {
+            Some(Value::Text(text)) if !text.is_empty() => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Sets `name`; [`Field::Absent`] takes it out.
+    pub fn set(&mut self, name: impl Into<FieldName>, field: impl Into<Field>) {
+        match field.into() {
+            Field::Absent => self.0.remove(&name.into()),
+            Field::Null => self.0.insert(name.into(), None),
+            Field::Present(value) => self.0.insert(name.into(), Some(value)),
+        };
+    }
+
+    /// Returns whether the system said anything about `name`, null included.
+    pub fn contains(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
+    /// Returns the number of fields that are not absent.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Returns whether every field is absent.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Returns the fields in the order of their names; `None` stands for null.
+    pub fn iter(&self) -> impl Iterator<Item = (&FieldName, Option<&Value>)> {
+        self.0.iter().map(|(name, value)| (name, value.as_ref()))
+    }
+}
+
+impl<N: Into<FieldName>, F: Into<Field>> FromIterator<(N, F)> for Fields {
+    fn from_iter<I: IntoIterator<Item = (N, F)>>(pairs: I) -> Self {
+        let mut fields = Self::new();
+        for (name, field) in pairs {
+            fields.set(name, field);
+        }
+        fields
+    }
+}
+
+impl Encode for Fields {
+    fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {
+        (self.0.len() as u64).encode(encoder)?;
+        self.0.iter().try_for_each(|(name, value)| {
+            name.encode(encoder)?;
+            value.encode(encoder)
+        })
+    }
+}
+impl<C> Decode<C> for Fields {
+    fn decode<D: Decoder<Context = C>>(decoder: &mut D) -> Result<Self, DecodeError> {
+        let count = u64::decode(decoder)?;
+        let mut fields = BTreeMap::new();
+        for _ in 0..count {
+            let name = FieldName::decode(decoder)?;
+            let value = Option::<Value>::decode(decoder)?;
+            fields.insert(name, value);
+        }
+        Ok(Self(fields))
+    }
+}
+impl<'de, C> BorrowDecode<'de, C> for Fields {
+    fn borrow_decode<D: BorrowDecoder<'de, Context = C>>(decoder: &mut D) -> Result<Self, DecodeError> {
+        Self::decode(decoder)
+    }
+}
+
+/// One record of one system, as it was read or as it is to be written.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Record {
+    /// The id that the system itself uses, always as text.
+    pub id: String,
+    /// What the system said about the fields.
+    pub fields: Fields,
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use proptest::prelude::*;
+
+    fn value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            ".*".prop_map(Value::Text),
+            any::<bool>().prop_map(Value::Bool),
+            (any::<i64>(), 0u32..18).prop_map(|(n, s)| Value::Number(Decimal::new(n, s))),
+            (-700_000i32..2_900_000).prop_map(|d| Value::Date(NaiveDate::from_epoch_days(d).unwrap())),
+            any::<i32>().prop_map(|s| Value::Time(DateTime::from_timestamp_micros(i64::from(s) * 1_001).unwrap())),
+        ];
+        leaf.prop_recursive(3, 20, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::List),
+                prop::collection::btree_map("[a-z]{1,4}", inner, 0..4).prop_map(Value::Map),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_record_survives_its_encoding(
+            id in ".*",
+            fields in prop::collection::vec(("[A-Za-z_]{1,9}", prop::option::of(value())), 0..8),
+        ) {
+            let fields = fields.into_iter().map(|(n, v)| (n, v.map_or(Field::Null, Field::Present))).collect();
+            let record = Record { id, fields };
+            let bytes = bincode::encode_to_vec(&record, bincode::config::standard()).unwrap();
+            let (back, used): (Record, usize) = bincode::decode_from_slice(&bytes, bincode::config::standard()).unwrap();
+            prop_assert_eq!(used, bytes.len());
+            prop_assert_eq!(back, record);
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let limited = bincode::config::standard().with_limit::<65536>();
+            let _ = bincode::decode_from_slice::<Record, _>(&bytes, limited);
+        }
+    }
+
+    #[test]
+    fn the_three_kinds_of_nothing_stay_apart() {
+        let mut fields = Fields::new();
+        fields.set("null", Field::Null);
+        fields.set("empty", "");
+        assert_eq!(fields.get("absent"), Field::Absent);
+        assert_eq!(fields.get("null"), Field::Null);
+        assert_eq!(fields.get("empty"), Field::Present(Value::Text(String::new())));
+    }
+}
