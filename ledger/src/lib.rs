@@ -7,11 +7,25 @@
 //! **Invariant:** nothing here is `async`; the writer hands back a receipt to wait on.
 //! **Invariant:** an envelope holds no content, no readable id, no person's name.
 
+mod anchor;
+pub mod block;
+pub mod codec;
 pub mod content;
+mod draft;
 pub mod event;
+pub mod head;
+mod keyring;
+pub mod ledger;
+pub mod merkle;
+mod ports;
+mod reader;
 pub mod record;
 pub mod schema;
+pub mod store;
 pub mod subject;
+mod vault;
+mod verify;
+mod writer;
 
 pub use content::{BaselineRow, Content, Decision, Mapped};
 pub use event::{Envelope, Event};

@@ -1,0 +1,678 @@
+//! An open ledger: the one writer, and every reader beside it.
+//!
+//! ```text
+//! log/store/      the blocks, in sled
+//! log/anchor      the last acknowledged head
+//! log/ledger.txt  the ledger's name and its public key
+//! log/lock        held by the process that writes
+//! keys/           see the keyring
+//! ```
+
+use std::{
+    collections::HashMap,
+    fs::{self, File, OpenOptions, TryLockError},
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    anchor::Anchor,
+    block::{BlockError, HEADER, Header},
+    codec,
+    content::Content,
+    event::{Event, NameKind},
+    head::{Head, Scribe},
+    keyring::{self, Keyring},
+    merkle::Frontier,
+    store::{MemoryStore, SledStore, Store},
+    subject::{Digest, NameId, Position, SubjectId, SubjectKey},
+    writer::Writer,
+};
+
+pub use crate::{
+    draft::Draft,
+    keyring::KeyringError,
+    ports::{Clock, Entropy, Ports},
+    reader::{Opened, ReadError, Reader},
+    store::StoreError,
+    verify::{Depth, Verified, VerifyError, verify},
+    writer::{AppendError, Appended, Receipt},
+};
+
+/// Where a ledger and its keys are. Keep copies of the two apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Home {
+    /// The directory of the log.
+    pub log: PathBuf,
+    /// The directory of the keys.
+    pub keys: PathBuf,
+}
+
+impl Home {
+    pub(crate) fn store(&self) -> PathBuf {
+        self.log.join("store")
+    }
+
+    pub(crate) fn anchor(&self) -> PathBuf {
+        self.log.join("anchor")
+    }
+
+    pub(crate) fn about(&self) -> PathBuf {
+        self.log.join("ledger.txt")
+    }
+}
+
+/// A ledger that cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// There is none.
+    #[error("there is no ledger in {path}")]
+    Missing {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// Another process writes it.
+    #[error("another process is writing the ledger in {path}")]
+    Held {
+        /// Where it is.
+        path: PathBuf,
+    },
+    /// The store has lost what was acknowledged.
+    #[error("the ledger in {path} has lost events: {acknowledged} were acknowledged, {found} are there (positions {found} to {} are gone)", .acknowledged.0 - 1)]
+    Behind {
+        /// Where it is.
+        path: PathBuf,
+        /// How many events were acknowledged.
+        acknowledged: Position,
+        /// How many are there.
+        found: Position,
+    },
+    /// The store is damaged.
+    #[error("the ledger in {path} is damaged: {what}")]
+    Damaged {
+        /// Where it is.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// A newer release wrote it.
+    #[error("the ledger in {path} was written by a newer release: {what}")]
+    Newer {
+        /// Where it is.
+        path: PathBuf,
+        /// What is not known.
+        what: String,
+    },
+    /// The keys cannot be used.
+    #[error(transparent)]
+    Keys(#[from] KeyringError),
+    /// The disk refuses.
+    #[error("{path}: {error}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+}
+
+/// An open ledger.
+#[derive(Debug)]
+pub struct Ledger {
+    pub(crate) core: Arc<Core>,
+    writer: Writer,
+    names: Mutex<Names>,
+    /// Held as long as the ledger is open.
+    _lock: Option<File>,
+}
+
+/// What the writer and the readers share.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) store: Box<dyn Store>,
+    pub(crate) keyring: Mutex<Keyring>,
+    pub(crate) ports: Ports,
+    pub(crate) scribe: Scribe,
+    pub(crate) index: RwLock<Index>,
+    pub(crate) cache: Mutex<Vec<(u64, Arc<crate::block::Block>)>>,
+    /// Keeps a ledger in memory's keys as long as it lives.
+    _keys: Option<Keys>,
+}
+
+impl Core {
+    pub(crate) fn keyring(&self) -> MutexGuard<'_, Keyring> {
+        self.keyring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A directory that is removed with its ledger.
+#[derive(Debug)]
+struct Keys(PathBuf);
+
+impl Drop for Keys {
+    fn drop(&mut self) {
+        // A directory that cannot be removed is in the temporary directory and holds keys to nothing.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Where the blocks begin, and their tree.
+#[derive(Debug, Clone)]
+pub(crate) struct Index {
+    /// The first position of every block.
+    pub(crate) firsts: Vec<Position>,
+    pub(crate) end: Position,
+    pub(crate) tree: Frontier,
+    pub(crate) last_time: i64,
+}
+
+impl Default for Index {
+    fn default() -> Self {
+        Self { firsts: Vec::new(), end: Position(0), tree: Frontier::default(), last_time: i64::MIN }
+    }
+}
+
+impl Index {
+    pub(crate) fn push(&mut self, header: &Header) {
+        self.firsts.push(header.first);
+        self.end = header.end();
+        self.tree.push(header.leaf());
+        self.last_time = header.times.1.0;
+    }
+
+    pub(crate) fn head(&self) -> Head {
+        Head { blocks: self.tree.size(), end: self.end, root: self.tree.root() }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Names {
+    by_text: HashMap<(NameKind, String), NameId>,
+    texts: Vec<(NameKind, String)>,
+}
+
+impl Names {
+    fn insert(&mut self, kind: NameKind, text: String) {
+        let id = NameId(u32::try_from(self.texts.len() + 1).unwrap_or(u32::MAX));
+        self.texts.push((kind, text.clone()));
+        self.by_text.insert((kind, text), id);
+    }
+}
+
+/// The room's prefix for names.
+const NAME_ROOM: &[u8] = b"name/";
+
+impl Ledger {
+    /// Makes a new ledger with new keys, and opens it.
+    pub fn create(home: &Home, ports: Ports) -> Result<Self, OpenError> {
+        let io = |error| OpenError::Io { path: home.log.clone(), error };
+        fs::create_dir_all(&home.log).map_err(io)?;
+        let lock = lock(&home.log)?;
+        if home.anchor().exists() {
+            let what = "it exists already".to_owned();
+            return Err(OpenError::Damaged { path: home.log.clone(), what });
+        }
+        let keyring = match Keyring::open(&home.keys) {
+            // Keys without a ledger: an earlier creation was broken off before it wrote anything.
+            Ok(keyring) if keyring.len() <= 1 => keyring,
+            Ok(_) => {
+                let what = format!("it is gone, but its keys in {} are there", home.keys.display());
+                return Err(OpenError::Damaged { path: home.log.clone(), what });
+            }
+            Err(KeyringError::Missing(_)) => {
+                fs::remove_dir_all(&home.keys).or_else(ignore_missing).map_err(io)?;
+                Keyring::create(&home.keys, &*ports.entropy)?
+            }
+            Err(e) => return Err(e.into()),
+        };
+        let scribe = Scribe::new(&keyring::signing_key(&home.keys)?);
+        let about = format!("waybill ledger 1\norigin {}\nkey {}\n", scribe.origin(), scribe.verifier());
+        write_synced(&home.about(), about.as_bytes()).map_err(io)?;
+        let store = SledStore::open(&home.store()).map_err(|e| opening(&home.log, e))?;
+        sync_files(&home.store()).map_err(io)?;
+        let index = Index::default();
+        let anchor = Anchor::create(&home.anchor(), &index.head()).map_err(io)?;
+        keyring::sync_dir(&home.log)?;
+        Self::start(Box::new(store), keyring, ports, scribe, index, Some(anchor), Some(lock), None)
+    }
+
+    /// Opens a ledger for writing.
+    pub fn open(home: &Home, ports: Ports) -> Result<Self, OpenError> {
+        if !home.anchor().exists() {
+            return Err(OpenError::Missing { path: home.log.clone() });
+        }
+        let lock = lock(&home.log)?;
+        let io = |error| OpenError::Io { path: home.anchor(), error };
+        let (anchor, acknowledged) = Anchor::open(&home.anchor()).map_err(io)?;
+        let keyring = Keyring::open(&home.keys)?;
+        let scribe = Scribe::new(&keyring::signing_key(&home.keys)?);
+        let store = SledStore::open(&home.store()).map_err(|e| opening(&home.log, e))?;
+        let index = index_of(&store, &home.log, Some(&acknowledged))?;
+        Self::start(Box::new(store), keyring, ports, scribe, index, Some(anchor), Some(lock), None)
+    }
+
+    /// Makes a ledger in memory. Its keys lie in the temporary directory and go with it.
+    pub fn memory(ports: Ports) -> Result<Self, OpenError> {
+        Self::with_store(Box::new(MemoryStore::new()), ports)
+    }
+
+    /// Makes a ledger over a store of the caller's. Its keys lie in the temporary directory and go with it.
+    pub fn with_store(store: Box<dyn Store>, ports: Ports) -> Result<Self, OpenError> {
+        let mut name = [0; 8];
+        ports.entropy.fill(&mut name);
+        let dir = std::env::temp_dir().join(format!("waybill-{:016x}", u64::from_le_bytes(name)));
+        let keyring = Keyring::create(&dir, &*ports.entropy)?;
+        let keys = Keys(dir);
+        let scribe = Scribe::new(&keyring::signing_key(&keys.0)?);
+        let index = index_of(&*store, Path::new("memory"), None)?;
+        Self::start(store, keyring, ports, scribe, index, None, None, Some(keys))
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of an open ledger, each named at its three call sites")]
+    fn start(
+        store: Box<dyn Store>,
+        keyring: Keyring,
+        ports: Ports,
+        scribe: Scribe,
+        index: Index,
+        anchor: Option<Anchor>,
+        lock: Option<File>,
+        keys: Option<Keys>,
+    ) -> Result<Self, OpenError> {
+        let core = Arc::new(Core {
+            store,
+            keyring: Mutex::new(keyring),
+            ports,
+            scribe,
+            index: RwLock::new(index),
+            cache: Mutex::default(),
+            _keys: keys,
+        });
+        let names = read_names(&core)?;
+        let writer = Writer::start(Arc::clone(&core), anchor);
+        Ok(Self { core, writer, names: Mutex::new(names), _lock: lock })
+    }
+
+    /// Returns the slot of a subject, taking a new one if it has none.
+    pub fn subject(&self, key: &SubjectKey) -> Result<SubjectId, KeyringError> {
+        self.core.keyring().subject(key, &*self.core.ports.entropy)
+    }
+
+    /// Returns the slot of a subject, if it has one.
+    pub fn find_subject(&self, key: &SubjectKey) -> Option<SubjectId> {
+        // A keyring that cannot be read fails at the next append, which says so.
+        self.core.keyring().find(key).ok().flatten()
+    }
+
+    /// Returns the number of a name, registering it durably if it is new.
+    pub fn name(&self, kind: NameKind, text: &str) -> Result<NameId, AppendError> {
+        let mut names = self.names();
+        if let Some(id) = names.by_text.get(&(kind, text.to_owned())) {
+            return Ok(*id);
+        }
+        let id = NameId(u32::try_from(names.texts.len() + 1).map_err(|_| AppendError::Closed)?);
+        let personal = kind == NameKind::Actor && !text.starts_with("waybill ");
+        let event = Event::NameRegistered { name: id, kind, text: (!personal).then(|| text.to_owned()) };
+        let mut draft = Draft::new(NameId(0), event);
+        if personal {
+            draft = draft.content(Content::Text(text.to_owned()));
+        }
+        self.writer.append(&self.core, vec![draft]).wait()?;
+        names.insert(kind, text.to_owned());
+        Ok(id)
+    }
+
+    /// Returns the number of a name, if it is registered.
+    pub fn find_name(&self, kind: NameKind, text: &str) -> Option<NameId> {
+        self.names().by_text.get(&(kind, text.to_owned())).copied()
+    }
+
+    /// Returns the text of a name.
+    pub fn name_text(&self, name: NameId) -> Option<String> {
+        let index = usize::try_from(name.0).ok()?.checked_sub(1)?;
+        self.names().texts.get(index).map(|(_, text)| text.clone())
+    }
+
+    /// Returns the digest of `bytes`, keyed by a subject: equal contents of two subjects cannot be told from each other.
+    pub fn digest(&self, subject: SubjectId, bytes: &[u8]) -> Result<Digest, KeyringError> {
+        let key = match self.core.keyring().key(subject)? {
+            keyring::Held::Key(key) => blake3::derive_key("waybill ledger: digest of contents, v1", &key),
+            keyring::Held::Erased => [0; 32],
+        };
+        Ok(Digest(*blake3::keyed_hash(&key, bytes).as_bytes()))
+    }
+
+    /// Hands events over to be appended together, in order and without a gap.
+    pub fn append(&self, drafts: Vec<Draft>) -> Receipt {
+        self.writer.append(&self.core, drafts)
+    }
+
+    /// Returns the head: everything acknowledged so far.
+    pub fn head(&self) -> Head {
+        self.core.index.read().unwrap_or_else(PoisonError::into_inner).head()
+    }
+
+    /// Returns the head, signed, as a checkpoint note.
+    pub fn signed_head(&self) -> String {
+        self.core.scribe.sign(&self.head())
+    }
+
+    /// Returns a reader of what was acknowledged.
+    pub fn reader(&self) -> Reader {
+        Reader::new(Arc::clone(&self.core))
+    }
+
+    /// Closes the ledger: waits for every append, and lets go of the lock.
+    pub fn close(self) -> Result<(), AppendError> {
+        self.writer.close()
+    }
+
+    fn names(&self) -> MutexGuard<'_, Names> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Returns the entry of the room that remembers where a name was registered.
+pub(crate) fn name_entry(name: NameId, position: Position) -> (Vec<u8>, Vec<u8>) {
+    ([NAME_ROOM, &name.0.to_be_bytes()].concat(), position.0.to_be_bytes().to_vec())
+}
+
+fn read_names(core: &Arc<Core>) -> Result<Names, OpenError> {
+    let damaged = |what: String| OpenError::Damaged { path: "names".into(), what };
+    let mut names = Names::default();
+    let reader = Reader::new(Arc::clone(core));
+    for (_, position) in core.store.room(NAME_ROOM).map_err(|e| damaged(e.to_string()))? {
+        let position =
+            position.try_into().map(u64::from_be_bytes).map_err(|_| damaged("a name has no position".into()))?;
+        match reader.at(Position(position)).map_err(|e| damaged(e.to_string()))? {
+            Some((envelope, opened)) => match (envelope.event, opened) {
+                (Event::NameRegistered { kind, text: Some(text), .. }, _)
+                | (Event::NameRegistered { kind, text: None, .. }, Opened::Content(Content::Text(text))) => {
+                    names.insert(kind, text);
+                }
+                (Event::NameRegistered { kind, .. }, _) => names.insert(kind, format!("(forgotten {position})")),
+                _ => return Err(damaged(format!("event {position} registers no name"))),
+            },
+            None => return Err(damaged(format!("event {position} is not there"))),
+        }
+    }
+    Ok(names)
+}
+
+/// Reads the headers of all blocks, and compares the tree with the last acknowledged head.
+fn index_of(store: &dyn Store, path: &Path, acknowledged: Option<&Head>) -> Result<Index, OpenError> {
+    let damaged = |what: String| OpenError::Damaged { path: path.to_owned(), what };
+    let mut index = Index::default();
+    for number in 0..store.blocks() {
+        let bytes = store.head_of(number, HEADER).map_err(|e| opening(path, e))?;
+        let bytes = bytes.ok_or_else(|| damaged(format!("block {number} is missing")))?;
+        let header = Header::read(&bytes).map_err(|e| match e {
+            BlockError::Newer(_) => OpenError::Newer { path: path.to_owned(), what: e.to_string() },
+            e => damaged(format!("block {number}: {e}")),
+        })?;
+        if header.first != index.end || header.previous != index.tree.root() {
+            return Err(damaged(format!("block {number} does not follow the one before it")));
+        }
+        index.push(&header);
+        if let Some(head) = acknowledged.filter(|head| head.blocks == number + 1)
+            && head.root != index.tree.root()
+        {
+            return Err(damaged(format!("its first {} blocks are not those that were acknowledged", head.blocks)));
+        }
+    }
+    match acknowledged {
+        Some(head) if head.blocks > index.tree.size() => {
+            Err(OpenError::Behind { path: path.to_owned(), acknowledged: head.end, found: index.end })
+        }
+        _ => Ok(index),
+    }
+}
+
+fn opening(path: &Path, error: StoreError) -> OpenError {
+    match error {
+        StoreError::Io { path, error } => OpenError::Io { path, error },
+        other => OpenError::Damaged { path: path.to_owned(), what: other.to_string() },
+    }
+}
+
+/// Takes the lock of a ledger. It can linger a moment after its process was killed.
+pub(crate) fn lock(log: &Path) -> Result<File, OpenError> {
+    let path = log.join("lock");
+    let io = |error| OpenError::Io { path: path.clone(), error };
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(io)?;
+    let began = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if began.elapsed() < Duration::from_secs(1) => {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            Err(TryLockError::WouldBlock) => return Err(OpenError::Held { path: log.to_owned() }),
+            Err(TryLockError::Error(error)) => return Err(io(error)),
+        }
+    }
+}
+
+fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    fs::write(path, bytes)?;
+    File::open(path)?.sync_all()
+}
+
+fn sync_files(dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.is_file() {
+            File::open(path)?.sync_all()?;
+        }
+    }
+    File::open(dir)?.sync_all()
+}
+
+fn ignore_missing(error: io::Error) -> io::Result<()> {
+    if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
+}
+
+/// Returns the encoded bytes over which a digest of a value is taken.
+pub fn canonical<T: bincode::Encode>(value: &T) -> Result<Vec<u8>, codec::CodecError> {
+    codec::encode(value)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::sync::atomic::{AtomicI64, Ordering};
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        event::{RunKind, RunOutcome},
+        store::Store,
+        subject::{Micros, RunId},
+        verify::check,
+    };
+
+    fn home(dir: &Path) -> Home {
+        Home { log: dir.join("ledger"), keys: dir.join("keys") }
+    }
+
+    fn held(ledger: &Ledger, n: usize) -> Draft {
+        let subject = ledger.subject(&SubjectKey::new("spark", "contacts", n.to_string())).unwrap();
+        Draft::new(NameId(1), Event::RecordReleased).subject(subject).content(Content::Text(format!("text of {n}")))
+    }
+
+    #[test]
+    fn what_was_acknowledged_is_there_after_reopening() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = home(dir.path());
+        let ledger = Ledger::create(&home, Ports::system()).unwrap();
+        let person = ledger.name(NameKind::Actor, "Ada Lovelace").unwrap();
+        let started = Draft::new(person, Event::RunStarted { kind: RunKind::Load, plan: None }).run(RunId(1));
+        let first = ledger.append(vec![started]).wait().unwrap().first;
+        let drafts: Vec<Draft> = (0..3_000).map(|n| held(&ledger, n).cause(first)).collect();
+        let appended = ledger.append(drafts).wait().unwrap();
+        assert_eq!((appended.first, appended.count), (first.next(), 3_000));
+        let after = Draft::new(person, Event::RunEnded { outcome: RunOutcome::Done }).run(RunId(1)).earlier(0);
+        let both = vec![held(&ledger, 1), after];
+        let last = ledger.append(both).wait().unwrap();
+        let head = ledger.head();
+        assert!(matches!(Ledger::open(&home, Ports::system()), Err(OpenError::Held { .. })));
+        ledger.close().unwrap();
+
+        let verified = verify(&home, Depth::Contents).unwrap();
+        assert_eq!((verified.head, verified.contents, verified.sealed), (head, 3_002, 0));
+        let ledger = Ledger::open(&home, Ports::system()).unwrap();
+        assert_eq!(ledger.head(), head);
+        assert_eq!(ledger.name_text(person).as_deref(), Some("Ada Lovelace"));
+        assert_eq!(ledger.name(NameKind::Actor, "Ada Lovelace").unwrap(), person);
+        let mut next = Position(0);
+        for event in ledger.reader().events(Position(0)) {
+            let (envelope, _) = event.unwrap();
+            assert_eq!(envelope.position, next, "gapless");
+            next = next.next();
+        }
+        assert_eq!(next, Position(last.first.0 + 2));
+        let (envelope, opened) = ledger.reader().at(Position(appended.first.0 + 77)).unwrap().unwrap();
+        assert_eq!(opened, Opened::Content(Content::Text("text of 77".into())));
+        assert_eq!(envelope.causes, [first]);
+        let (envelope, _) = ledger.reader().at(last.first.next()).unwrap().unwrap();
+        assert_eq!(envelope.causes, [last.first]);
+        assert_eq!(ledger.reader().at(next).unwrap(), None);
+    }
+
+    #[test]
+    fn nothing_readable_lies_in_the_log_and_without_keys_it_still_proves() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = home(dir.path());
+        let ledger = Ledger::create(&home, Ports::system()).unwrap();
+        let subject = ledger.subject(&SubjectKey::new("spark", "contacts", "canary-id")).unwrap();
+        let actor = ledger.name(NameKind::Actor, "canary person").unwrap();
+        let content = Content::Text("canary canary canary".repeat(40));
+        let draft = Draft::new(actor, Event::RecordReleased).subject(subject).content(content);
+        ledger.append(vec![draft]).wait().unwrap();
+        ledger.close().unwrap();
+        let mut seen = 0;
+        for entry in fs::read_dir(home.store()).unwrap().chain(fs::read_dir(&home.log).unwrap()) {
+            let path = entry.unwrap().path();
+            if path.is_file() {
+                seen += 1;
+                assert!(!fs::read(&path).unwrap().windows(6).any(|w| w == b"canary"), "{}", path.display());
+            }
+        }
+        assert!(seen > 2);
+        fs::rename(&home.keys, dir.path().join("elsewhere")).unwrap();
+        let verified = verify(&home, Depth::Contents).unwrap();
+        assert_eq!((verified.contents, verified.sealed), (0, 2));
+        assert!(matches!(Ledger::open(&home, Ports::system()), Err(OpenError::Keys(KeyringError::Missing(_)))));
+    }
+
+    #[test]
+    fn a_log_that_lost_its_tail_is_refused_and_says_what_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = home(dir.path());
+        let ledger = Ledger::create(&home, Ports::system()).unwrap();
+        ledger.append(vec![held(&ledger, 1)]).wait().unwrap();
+        ledger.close().unwrap();
+        let copy = dir.path().join("copy");
+        copy_dir(&home.store(), &copy);
+        let ledger = Ledger::open(&home, Ports::system()).unwrap();
+        ledger.append((0..5).map(|n| held(&ledger, n)).collect()).wait().unwrap();
+        ledger.close().unwrap();
+        fs::remove_dir_all(home.store()).unwrap();
+        copy_dir(&copy, &home.store());
+        let error = Ledger::open(&home, Ports::system()).unwrap_err();
+        assert!(matches!(error, OpenError::Behind { acknowledged: Position(6), found: Position(1), .. }), "{error}");
+        assert!(error.to_string().contains("positions 1 to 5 are gone"), "{error}");
+        assert!(verify(&home, Depth::Bytes).is_err());
+    }
+
+    fn copy_dir(from: &Path, to: &Path) {
+        fs::create_dir_all(to).unwrap();
+        for entry in fs::read_dir(from).unwrap() {
+            let entry = entry.unwrap();
+            if entry.path().is_dir() {
+                copy_dir(&entry.path(), &to.join(entry.file_name()));
+            } else {
+                fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+            }
+        }
+    }
+
+    #[derive(Debug, Clone, Default)]
+    struct Shared(Arc<MemoryStore>);
+
+    impl Store for Shared {
+        fn blocks(&self) -> u64 {
+            self.0.blocks()
+        }
+        fn append(&self, number: u64, block: &[u8], room: &[crate::store::Entry]) -> Result<(), StoreError> {
+            self.0.append(number, block, room)
+        }
+        fn block(&self, number: u64) -> Result<Option<Vec<u8>>, StoreError> {
+            self.0.block(number)
+        }
+        fn head_of(&self, number: u64, length: usize) -> Result<Option<Vec<u8>>, StoreError> {
+            self.0.head_of(number, length)
+        }
+        fn room(&self, prefix: &[u8]) -> Result<Vec<crate::store::Entry>, StoreError> {
+            self.0.room(prefix)
+        }
+        fn abandon(&self) {}
+    }
+
+    #[test]
+    fn after_a_failed_write_nothing_more_is_taken_and_what_was_acknowledged_stays() {
+        let store = Shared::default();
+        let ledger = Ledger::with_store(Box::new(store.clone()), Ports::system()).unwrap();
+        ledger.append(vec![held(&ledger, 1)]).wait().unwrap();
+        store.0.fail_after(0);
+        let error = ledger.append(vec![held(&ledger, 2)]).wait().unwrap_err();
+        assert!(error.is_full(), "{error}");
+        assert!(matches!(ledger.append(vec![held(&ledger, 3)]).wait(), Err(AppendError::Closed)));
+        assert_eq!(ledger.reader().end(), Position(1));
+        assert!(ledger.close().is_err());
+        let nothing = Head { blocks: 0, end: Position(0), root: Digest::of(b"") };
+        assert_eq!(check(&store, None, &nothing).unwrap().head.end, Position(1));
+    }
+
+    #[test]
+    fn a_step_of_the_clock_is_an_event_and_time_never_runs_backwards() {
+        struct Set(AtomicI64);
+        impl Clock for Set {
+            fn now(&self) -> Micros {
+                Micros(self.0.load(Ordering::Relaxed))
+            }
+            fn steady(&self) -> Duration {
+                Duration::ZERO
+            }
+        }
+        let clock = Arc::new(Set(AtomicI64::new(5_000_000)));
+        let ports = Ports { clock: clock.clone(), ..Ports::system() };
+        let ledger = Ledger::memory(ports).unwrap();
+        ledger.append(vec![held(&ledger, 1)]).wait().unwrap();
+        clock.0.store(2_000_000, Ordering::Relaxed);
+        ledger.append(vec![held(&ledger, 2)]).wait().unwrap();
+        let events: Vec<_> = ledger.reader().events(Position(0)).map(|event| event.unwrap().0).collect();
+        assert_eq!(events[1].event, Event::ClockStepped { by: -3_000_000 });
+        assert!(events.iter().all(|event| event.time == Micros(5_000_000)));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+        #[test]
+        fn any_changed_byte_of_any_block_is_found(at in any::<prop::sample::Index>(), block in 0usize..3) {
+            let store = Shared::default();
+            let ledger = Ledger::with_store(Box::new(store.clone()), Ports::system()).unwrap();
+            for n in 0..3 {
+                ledger.append(vec![held(&ledger, n), held(&ledger, n + 1)]).wait().unwrap();
+            }
+            let head = ledger.head();
+            let length = store.block(block as u64).unwrap().unwrap().len();
+            store.0.flip(block, at.index(length));
+            let found = check(&store, Some(&ledger.core.keyring()), &head);
+            prop_assert!(found.is_err());
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! What the ledger takes from the machine: time and randomness. Tests put their own in place.
+
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use crate::subject::Micros;
+
+/// Tells the time.
+pub trait Clock: Send + Sync {
+    /// Returns the wall clock's time, which people can set.
+    fn now(&self) -> Micros;
+
+    /// Returns the time since some fixed moment, by a clock that nobody can set.
+    fn steady(&self) -> Duration;
+}
+
+/// Gives random bytes that nobody can guess.
+pub trait Entropy: Send + Sync {
+    /// Fills `bytes`.
+    fn fill(&self, bytes: &mut [u8]);
+}
+
+/// The clock and the randomness that a ledger uses.
+#[derive(Clone)]
+pub struct Ports {
+    /// Tells the time of events.
+    pub clock: Arc<dyn Clock>,
+    /// Makes keys, salts and nonces.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+impl Ports {
+    /// Returns the machine's own clock and randomness.
+    pub fn system() -> Self {
+        Self { clock: Arc::new(SystemClock(Instant::now())), entropy: Arc::new(SystemEntropy) }
+    }
+}
+
+impl fmt::Debug for Ports {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Ports")
+    }
+}
+
+struct SystemClock(Instant);
+
+impl Clock for SystemClock {
+    fn now(&self) -> Micros {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+    }
+
+    fn steady(&self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
+struct SystemEntropy;
+
+impl Entropy for SystemEntropy {
+    fn fill(&self, bytes: &mut [u8]) {
+        getrandom::fill(bytes).expect("the operating system gives random bytes");
+    }
+}

@@ -1,0 +1,190 @@
+//! Reads what was acknowledged, from any position.
+
+use std::{
+    ops::{Bound, RangeBounds},
+    sync::{Arc, PoisonError},
+};
+
+use crate::{
+    block::{Block, BlockError},
+    content::Content,
+    event::Envelope,
+    keyring::{Held, KeyringError},
+    ledger::Core,
+    store::StoreError,
+    subject::{Position, SubjectId},
+    vault::{self, VaultError},
+};
+
+/// How many blocks are kept taken apart.
+const CACHED: usize = 16;
+
+/// What became of an event's content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Opened {
+    /// It has none.
+    Nothing,
+    /// It was opened.
+    Content(Content),
+    /// Its subject was forgotten.
+    Erased,
+    /// It was not asked for.
+    Locked,
+}
+
+impl Opened {
+    /// Returns the content, if it was opened.
+    pub fn content(self) -> Option<Content> {
+        match self {
+            Self::Content(content) => Some(content),
+            Self::Nothing | Self::Erased | Self::Locked => None,
+        }
+    }
+}
+
+/// An event that cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The store refuses.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A block is damaged.
+    #[error("block {number} is damaged: {error}")]
+    Block {
+        /// The block.
+        number: u64,
+        /// What is wrong.
+        error: BlockError,
+    },
+    /// A content is damaged.
+    #[error("the content of event {position} is damaged: {error}")]
+    Content {
+        /// The event.
+        position: Position,
+        /// What is wrong.
+        error: VaultError,
+    },
+    /// The keyring refuses.
+    #[error(transparent)]
+    Keys(#[from] KeyringError),
+}
+
+/// Reads a ledger. Cheap to clone; sees what is acknowledged at the moment of each call.
+#[derive(Debug, Clone)]
+pub struct Reader(Arc<Core>);
+
+impl Reader {
+    pub(crate) fn new(core: Arc<Core>) -> Self {
+        Self(core)
+    }
+
+    /// Returns the position after the last event.
+    pub fn end(&self) -> Position {
+        self.0.index.read().unwrap_or_else(PoisonError::into_inner).end
+    }
+
+    /// Returns every event in a range of positions; contents are opened where `wanted` says so.
+    pub fn read(
+        &self,
+        range: impl RangeBounds<Position>,
+        wanted: impl FnMut(&Envelope) -> bool,
+    ) -> impl Iterator<Item = Result<(Envelope, Opened), ReadError>> {
+        let mut next = match range.start_bound() {
+            Bound::Included(at) => *at,
+            Bound::Excluded(at) => at.next(),
+            Bound::Unbounded => Position(0),
+        };
+        let end = match range.end_bound() {
+            Bound::Included(at) => at.next(),
+            Bound::Excluded(at) => *at,
+            Bound::Unbounded => Position(u64::MAX),
+        };
+        let end = end.min(self.end());
+        let (core, mut wanted) = (Arc::clone(&self.0), wanted);
+        let mut current: Option<Block> = None;
+        std::iter::from_fn(move || {
+            if next >= end {
+                return None;
+            }
+            if current.as_ref().is_none_or(|block| next >= block.header.end()) {
+                match load(&core, number_of(&core, next)) {
+                    Ok(block) => current = Some(block),
+                    Err(e) => {
+                        next = end;
+                        return Some(Err(e));
+                    }
+                }
+            }
+            let block = current.as_ref()?;
+            let index = u32::try_from(next.0 - block.header.first.0).ok()?;
+            next = next.next();
+            Some(event(&core, block, index, &mut wanted))
+        })
+    }
+
+    /// Returns every event from a position on, with all contents.
+    pub fn events(&self, from: Position) -> impl Iterator<Item = Result<(Envelope, Opened), ReadError>> {
+        self.read(from.., |_| true)
+    }
+
+    /// Returns one event with its content.
+    pub fn at(&self, position: Position) -> Result<Option<(Envelope, Opened)>, ReadError> {
+        if position >= self.end() {
+            return Ok(None);
+        }
+        let number = number_of(&self.0, position);
+        let cached = {
+            let cache = self.0.cache.lock().unwrap_or_else(PoisonError::into_inner);
+            cache.iter().find(|(held, _)| *held == number).map(|(_, block)| Arc::clone(block))
+        };
+        let block = if let Some(block) = cached {
+            block
+        } else {
+            let block = Arc::new(load(&self.0, number)?);
+            let mut cache = self.0.cache.lock().unwrap_or_else(PoisonError::into_inner);
+            if cache.len() >= CACHED {
+                cache.remove(0);
+            }
+            cache.push((number, Arc::clone(&block)));
+            block
+        };
+        let index = u32::try_from(position.0 - block.header.first.0).unwrap_or(u32::MAX);
+        event(&self.0, &block, index, &mut |_| true).map(Some)
+    }
+}
+
+fn number_of(core: &Core, position: Position) -> u64 {
+    let index = core.index.read().unwrap_or_else(PoisonError::into_inner);
+    index.firsts.partition_point(|first| *first <= position).saturating_sub(1) as u64
+}
+
+fn load(core: &Core, number: u64) -> Result<Block, ReadError> {
+    let missing = || ReadError::Block { number, error: BlockError::Form("it is missing") };
+    let bytes = core.store.block(number)?.ok_or_else(missing)?;
+    Block::parse(bytes).map_err(|error| ReadError::Block { number, error })
+}
+
+fn event(
+    core: &Core,
+    block: &Block,
+    index: u32,
+    wanted: &mut impl FnMut(&Envelope) -> bool,
+) -> Result<(Envelope, Opened), ReadError> {
+    let position = Position(block.header.first.0 + u64::from(index));
+    let envelope =
+        block.envelope(index).map_err(|error| ReadError::Block { number: number_of(core, position), error })?;
+    let Some(commitment) = envelope.content else { return Ok((envelope, Opened::Nothing)) };
+    if !wanted(&envelope) {
+        return Ok((envelope, Opened::Locked));
+    }
+    let subject = envelope.subject.unwrap_or(SubjectId::PROJECT);
+    let held = core.keyring().key(subject)?;
+    let opened = match (held, block.sealed(index)) {
+        (Held::Erased, _) | (_, None) => Opened::Erased,
+        (Held::Key(key), Some(sealed)) => Opened::Content(
+            vault::open(sealed, &key, position, subject, &commitment)
+                .map_err(|error| ReadError::Content { position, error })?,
+        ),
+    };
+    Ok((envelope, opened))
+}
