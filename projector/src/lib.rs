@@ -1,1 +1,21 @@
-//! Placeholder.
+//! What the ledger means: pure folds, the mapping, the inverse.
+//!
+//! **Invariant:** nothing here does I/O, reads a clock or awaits. The same events give the same state, on any machine and
+//! in any batching.
+//! **Invariant:** nothing here knows a particular CRM.
+
+pub mod accounting;
+pub mod audit;
+pub mod converge;
+pub mod delta;
+mod key;
+pub mod landing;
+pub mod mapping;
+pub mod order;
+pub mod owners;
+pub mod reconcile;
+pub mod rollback;
+pub mod schema_step;
+pub mod writes;
+
+pub use key::{key_prefix, write_key};

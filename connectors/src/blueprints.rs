@@ -1,0 +1,4 @@
+//! The plans that ship: one per pair of systems.
+
+/// The plan from Spark CRM to Salesforce.
+pub const SPARK_TO_SALESFORCE: &str = include_str!("../blueprints/spark-to-salesforce.toml");

@@ -1,0 +1,201 @@
+//! What has been read of the source, and what must be looked at again.
+//!
+//! A fold over the source events. It keeps where the latest version of every source record stands in the ledger, so that
+//! a load, a delta or a second pass can stream the records in the order in which they were read.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use waybill_ledger::{Envelope, Event, Micros, NameId, Position, SubjectId, event::HoldReason};
+
+/// What is known of one source record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    /// Where its latest version stands.
+    pub position: Position,
+    /// Its source object.
+    pub object: NameId,
+    /// The first bytes of the keyed digest of its content.
+    pub digest: [u8; 8],
+    /// Whether the source still has it.
+    pub live: bool,
+    /// Whether the plan does not carry it.
+    pub skipped: bool,
+    /// Whether it went into a target that another record leads.
+    pub merged: bool,
+}
+
+/// What is known of one source object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ObjectIntake {
+    /// Where its first record stands.
+    pub first: Option<Position>,
+    /// Where its latest record stands.
+    pub last: Option<Position>,
+    /// How many records the source has.
+    pub live: u64,
+    /// How many records the source had and no longer has.
+    pub gone: u64,
+    /// How many rows could not be read, over all runs.
+    pub unreadable: u64,
+    /// Whether it was read to its end at least once.
+    pub complete: bool,
+    /// The latest modification that the source told, by the source's clock.
+    pub modified: Option<Micros>,
+}
+
+/// The fold: the source as the ledger knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Intake {
+    /// Subject to the index of its entry plus one. Subjects of the destination lie between, so entries are kept apart.
+    index: Vec<u32>,
+    seen: Vec<Seen>,
+    /// Whose entry each is.
+    subjects: Vec<SubjectId>,
+    objects: BTreeMap<NameId, ObjectIntake>,
+    held: BTreeMap<SubjectId, HoldReason>,
+    erased: BTreeSet<SubjectId>,
+}
+
+impl Intake {
+    /// Takes in one event.
+    pub fn apply(&mut self, envelope: &Envelope) {
+        match (&envelope.event, envelope.subject) {
+            (Event::RecordExtracted { object, modified, digest }, Some(subject)) => {
+                let mut short = [0; 8];
+                short.copy_from_slice(&digest.0[..8]);
+                self.extracted(subject, envelope.position, *object, short);
+                let entry = self.objects.entry(*object).or_default();
+                entry.modified = entry.modified.max(*modified);
+            }
+            (Event::RecordGone { object, .. }, Some(subject)) => {
+                if let Some(seen) = self.entry(subject)
+                    && seen.live
+                {
+                    seen.live = false;
+                    let entry = self.objects.entry(*object).or_default();
+                    entry.live -= 1;
+                    entry.gone += 1;
+                }
+                self.held.remove(&subject);
+            }
+            (Event::RecordUnreadable { object, .. }, _) => {
+                self.objects.entry(*object).or_default().unreadable += 1;
+            }
+            (Event::CheckpointReached { object, complete, .. }, _) => {
+                self.objects.entry(*object).or_default().complete |= *complete;
+            }
+            (Event::RecordHeld { reason }, Some(subject)) => {
+                self.held.insert(subject, *reason);
+            }
+            (
+                Event::RecordReleased
+                | Event::RecordMapped { .. }
+                | Event::RecordSkipped { .. }
+                | Event::RecordMerged { .. },
+                Some(subject),
+            ) => {
+                self.held.remove(&subject);
+                if let Some(seen) = self.entry(subject) {
+                    seen.skipped = matches!(envelope.event, Event::RecordSkipped { .. });
+                    seen.merged = matches!(envelope.event, Event::RecordMerged { .. });
+                }
+            }
+            (Event::SubjectErased { erased }, _) => {
+                self.held.remove(erased);
+                self.erased.insert(*erased);
+                if let Some(seen) = self.entry(*erased) {
+                    seen.digest = [0; 8];
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn extracted(&mut self, subject: SubjectId, position: Position, object: NameId, digest: [u8; 8]) {
+        let entry = self.objects.entry(object).or_default();
+        entry.first.get_or_insert(position);
+        entry.last = Some(position);
+        let slot = subject.0 as usize;
+        if self.index.len() <= slot {
+            self.index.resize(slot + 1, 0);
+        }
+        let now = Seen { position, object, digest, live: true, skipped: false, merged: false };
+        match self.index[slot] {
+            0 => {
+                self.seen.push(now);
+                self.subjects.push(subject);
+                self.index[slot] = u32::try_from(self.seen.len()).unwrap_or(u32::MAX);
+                entry.live += 1;
+            }
+            known => {
+                let seen = &mut self.seen[known as usize - 1];
+                if !seen.live {
+                    entry.live += 1;
+                    entry.gone -= 1;
+                }
+                *seen = now;
+            }
+        }
+    }
+
+    fn entry(&mut self, subject: SubjectId) -> Option<&mut Seen> {
+        match self.index.get(subject.0 as usize) {
+            None | Some(0) => None,
+            Some(known) => self.seen.get_mut(*known as usize - 1),
+        }
+    }
+
+    /// Returns what is known of a source record.
+    pub fn seen(&self, subject: SubjectId) -> Option<&Seen> {
+        match self.index.get(subject.0 as usize) {
+            None | Some(0) => None,
+            Some(known) => self.seen.get(*known as usize - 1),
+        }
+    }
+
+    /// Returns every record, in the order in which they were first read.
+    pub fn records(&self) -> impl Iterator<Item = (SubjectId, &Seen)> {
+        self.subjects.iter().copied().zip(&self.seen)
+    }
+
+    /// Returns whether this event holds the latest version of a record that the source still has.
+    pub fn is_latest(&self, envelope: &Envelope) -> bool {
+        envelope
+            .subject
+            .and_then(|subject| self.seen(subject))
+            .is_some_and(|seen| seen.live && seen.position == envelope.position)
+    }
+
+    /// Returns what is known of a source object.
+    pub fn object(&self, object: NameId) -> ObjectIntake {
+        self.objects.get(&object).copied().unwrap_or_default()
+    }
+
+    /// Returns the source objects that were read, by the number of their name.
+    pub fn objects(&self) -> impl Iterator<Item = (NameId, &ObjectIntake)> {
+        self.objects.iter().map(|(name, object)| (*name, object))
+    }
+
+    /// Returns the records that wait for a person, and why.
+    pub fn held(&self) -> impl Iterator<Item = (SubjectId, HoldReason)> {
+        self.held.iter().map(|(subject, reason)| (*subject, *reason))
+    }
+
+    /// Returns why a record waits, if it does.
+    pub fn hold(&self, subject: SubjectId) -> Option<HoldReason> {
+        self.held.get(&subject).copied()
+    }
+
+    /// Returns whether the subject was forgotten.
+    pub fn is_erased(&self, subject: SubjectId) -> bool {
+        self.erased.contains(&subject)
+    }
+
+    /// Returns where the latest versions of an object's live records stand, ascending.
+    pub fn positions(&self, object: NameId) -> Vec<Position> {
+        let live = self.seen.iter().filter(|seen| seen.live && seen.object == object);
+        let mut positions: Vec<Position> = live.map(|seen| seen.position).collect();
+        positions.sort_unstable();
+        positions
+    }
+}

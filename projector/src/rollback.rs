@@ -1,0 +1,269 @@
+//! The inverse: what has to be done so that the destination is as if we had not written.
+
+use std::collections::BTreeMap;
+
+use waybill_ledger::{
+    Envelope, Event, Field, FieldName, Fields, NameId, Position, RunId, SubjectId, Target,
+    event::{Operation, RunKind},
+};
+
+/// What is taken back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Everything that we wrote and have not taken back.
+    Everything,
+    /// What one run wrote.
+    Run(RunId),
+    /// What was written to one destination object.
+    Object(NameId),
+    /// What one rule wrote.
+    Rule(NameId),
+    /// What one source record led to.
+    Record(SubjectId),
+}
+
+/// The net inverse of all writes to one target within a scope.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Inverse {
+    /// We created it, so it goes. Names the create.
+    Delete {
+        /// The confirmed create.
+        created: Position,
+    },
+    /// We changed it, so the fields go back. Names the before-images, the oldest first.
+    Restore {
+        /// Where the before-images stand.
+        before: Vec<Position>,
+        /// The latest confirmed update.
+        updated: Position,
+    },
+    /// We deleted it, so it comes back as we had left it. Names the delete.
+    Recreate {
+        /// The confirmed delete.
+        deleted: Position,
+        /// The mapping that it held, if we had written it.
+        mapped: Option<Position>,
+    },
+}
+
+/// Writes of one target, folded as they come.
+#[derive(Debug, Clone, Default)]
+struct Net {
+    object: Option<NameId>,
+    inverse: Option<Inverse>,
+    /// The before-image of the write that is under way.
+    image: Option<Position>,
+    /// The latest mapping, and the one that the latest confirmed write left.
+    pending: Option<Position>,
+    mapped: Option<Position>,
+    /// Whether the write under way takes something back.
+    inverts: bool,
+    in_scope: bool,
+}
+
+/// The fold: every target's net inverse within a scope.
+#[derive(Debug, Clone)]
+pub struct Inverses {
+    scope: Scope,
+    kinds: BTreeMap<RunId, RunKind>,
+    nets: BTreeMap<Target, Net>,
+}
+
+impl Inverses {
+    /// Returns the fold before any event.
+    pub fn new(scope: Scope) -> Self {
+        Self { scope, kinds: BTreeMap::new(), nets: BTreeMap::new() }
+    }
+
+    /// Takes in one event.
+    pub fn apply(&mut self, envelope: &Envelope) {
+        if let (Event::RunStarted { kind, .. }, Some(run)) = (&envelope.event, envelope.run) {
+            self.kinds.insert(run, *kind);
+        }
+        let (Some(subject), Some(part)) = (envelope.subject, envelope.target) else { return };
+        let relevant = matches!(
+            envelope.event,
+            Event::RecordMapped { .. }
+                | Event::BeforeImageTaken { .. }
+                | Event::WriteIntended { .. }
+                | Event::WriteConfirmed { .. }
+        );
+        if !relevant {
+            return;
+        }
+        let target = Target { subject, part };
+        let (at, scope) = (envelope.position, self.scope);
+        let net = self.nets.entry(target).or_default();
+        match &envelope.event {
+            Event::RecordMapped { .. } => net.pending = Some(at),
+            Event::BeforeImageTaken { .. } => net.image = Some(at),
+            Event::WriteIntended { object, operation, inverts } => {
+                net.object = Some(*object);
+                net.inverts = inverts.is_some();
+                if *operation != Operation::Update {
+                    net.image = None;
+                }
+                net.in_scope = match scope {
+                    Scope::Everything => true,
+                    Scope::Run(run) => envelope.run == Some(run),
+                    Scope::Object(wanted) => *object == wanted,
+                    Scope::Rule(rule) => part.rule == rule,
+                    Scope::Record(wanted) => subject == wanted,
+                };
+            }
+            Event::WriteConfirmed { operation, .. } => {
+                net.confirmed(*operation, at);
+                if *operation == Operation::Delete || (net.inverts && net.inverse.is_none()) {
+                    net.pending = None;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Returns the inverse of every target that has one, with its destination object.
+    pub fn finish(self) -> impl Iterator<Item = (Target, NameId, Inverse)> {
+        self.nets.into_iter().filter_map(|(target, net)| Some((target, net.object?, net.inverse?)))
+    }
+}
+
+impl Net {
+    fn confirmed(&mut self, operation: Operation, at: Position) {
+        if self.inverts {
+            // What was taken back needs no inverse any more.
+            self.inverse = None;
+            return;
+        }
+        if self.in_scope {
+            self.inverse = match (operation, self.inverse.take()) {
+                (Operation::Create, Some(Inverse::Recreate { .. }))
+                | (Operation::Delete, Some(Inverse::Delete { .. })) => None,
+                (Operation::Create, _) => Some(Inverse::Delete { created: at }),
+                (Operation::Update, None) => {
+                    self.image.map(|image| Inverse::Restore { before: vec![image], updated: at })
+                }
+                (Operation::Update, Some(Inverse::Restore { mut before, .. })) => {
+                    before.extend(self.image);
+                    Some(Inverse::Restore { before, updated: at })
+                }
+                (Operation::Delete, _) => Some(Inverse::Recreate { deleted: at, mapped: self.mapped }),
+                (Operation::Update | Operation::Nothing, other) => other,
+            };
+        } else if operation == Operation::Delete {
+            self.inverse = None;
+        }
+        self.mapped = if operation == Operation::Delete { None } else { self.pending };
+    }
+}
+
+/// What a three-way merge of a restore comes to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Restored {
+    /// Fields to set back, with their old values.
+    pub set: Fields,
+    /// The same fields as they are now.
+    pub now: Fields,
+    /// Fields that someone changed since: they stay.
+    pub drift: Vec<FieldName>,
+}
+
+/// Merges what was before us, what we left, and what is now: a field as we left it goes back, one that someone changed
+/// since stays.
+pub fn restore(
+    before: &Fields,
+    ours: &Fields,
+    now: &Fields,
+    same: &dyn Fn(&FieldName, &Field, &Field) -> bool,
+) -> Restored {
+    let mut restored = Restored::default();
+    let known = |field: Field| if field == Field::Absent { Field::Null } else { field };
+    for (name, value) in before.iter() {
+        let old = value.map_or(Field::Null, |value| Field::Present(value.clone()));
+        let now = known(now.get(name.as_str()));
+        if same(name, &old, &now) {
+            continue;
+        }
+        let left = ours.get(name.as_str());
+        if left != Field::Absent && !same(name, &left, &now) {
+            restored.drift.push(name.clone());
+            continue;
+        }
+        restored.set.set(name.clone(), old);
+        restored.now.set(name.clone(), now);
+    }
+    restored
+}
+
+/// Joins before-images, the oldest first: the oldest value of each field is what was before us.
+pub fn oldest(images: impl IntoIterator<Item = Fields>) -> Fields {
+    let mut joined = Fields::new();
+    for image in images {
+        for (name, value) in image.iter() {
+            if !joined.contains(name.as_str()) {
+                joined.set(name.clone(), value.map_or(Field::Null, |value| Field::Present(value.clone())));
+            }
+        }
+    }
+    joined
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn same(_: &FieldName, a: &Field, b: &Field) -> bool {
+        a == b || (a.is_blank() && b.is_blank())
+    }
+
+    fn fields(values: &[Option<u8>]) -> Fields {
+        values
+            .iter()
+            .enumerate()
+            .filter_map(|(n, value)| Some((format!("f{n}"), Field::from(i64::from((*value)?)))))
+            .collect()
+    }
+
+    proptest! {
+        #[test]
+        fn undisturbed_a_restore_gives_exactly_what_was_before(
+            old in prop::collection::vec(0u8..4, 5), new in prop::collection::vec(0u8..4, 5),
+        ) {
+            let before: Vec<_> = old.iter().copied().map(Some).collect();
+            let ours: Vec<_> = new.iter().copied().map(Some).collect();
+            let restored = restore(&fields(&before), &fields(&ours), &fields(&ours), &same);
+            prop_assert!(restored.drift.is_empty());
+            let mut now = fields(&ours);
+            for (name, value) in restored.set.iter() {
+                now.set(name.clone(), value.map_or(Field::Null, |v| Field::Present(v.clone())));
+            }
+            prop_assert_eq!(now, fields(&before));
+        }
+
+        #[test]
+        fn what_someone_changed_is_never_touched(
+            old in prop::collection::vec(0u8..4, 5), new in prop::collection::vec(0u8..4, 5),
+            edited in prop::collection::vec(prop::option::of(9u8..12), 5),
+        ) {
+            let wrap = |values: &[u8]| values.iter().copied().map(Some).collect::<Vec<_>>();
+            let now: Vec<_> = new.iter().zip(&edited).map(|(ours, edit)| Some(edit.unwrap_or(*ours))).collect();
+            let restored = restore(&fields(&wrap(&old)), &fields(&wrap(&new)), &fields(&now), &same);
+            for (n, edit) in edited.iter().enumerate() {
+                let name = format!("f{n}");
+                if edit.is_some() {
+                    prop_assert!(!restored.set.contains(&name));
+                    prop_assert!(restored.drift.iter().any(|field| field.as_str() == name));
+                } else {
+                    prop_assert_eq!(restored.set.contains(&name), old[n] != new[n]);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_oldest_image_of_a_field_is_what_was_before_us() {
+        let joined = oldest([fields(&[Some(1)]), fields(&[Some(2), Some(3)])]);
+        assert_eq!(joined, fields(&[Some(1), Some(3)]));
+    }
+}
