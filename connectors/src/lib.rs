@@ -3,6 +3,7 @@
 //! **Invariant:** nothing here decides what goes where, and nothing here appends to the ledger.
 //! **Invariant:** a source can only read.
 
+pub mod bundle;
 pub mod destination;
 pub mod error;
 
