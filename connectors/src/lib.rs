@@ -4,6 +4,7 @@
 //! **Invariant:** a source can only read.
 
 pub mod blueprints;
+pub mod bundle;
 pub mod destination;
 pub mod error;
 

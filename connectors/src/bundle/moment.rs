@@ -1,0 +1,262 @@
+//! Days and moments as exports write them. What can be read in two ways is not read at all.
+
+use chrono::{DateTime, Duration, LocalResult, NaiveDate, NaiveDateTime, NaiveTime, SubsecRound, TimeZone, Utc};
+use chrono_tz::Tz;
+use serde::Deserialize;
+
+/// What comes first in a date written with figures, such as `03/04/2024`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum DateOrder {
+    /// The day.
+    Dmy,
+    /// The month.
+    Mdy,
+}
+
+/// Reads a day.
+///
+/// Years have four digits; a date with two is not read, because the century would be a guess.
+pub(crate) fn date(text: &str, format: Option<&str>, order: Option<DateOrder>, serial: bool) -> Option<NaiveDate> {
+    if let Some(format) = format {
+        return NaiveDate::parse_from_str(text, format).ok();
+    }
+    if let Some(day) = figures(text, order) {
+        return Some(day);
+    }
+    if serial && let Some(moment) = spreadsheet(text) {
+        return (moment.time() == NaiveTime::MIN).then(|| moment.date());
+    }
+    // A date-time at midnight is a day that a program has lengthened.
+    let (day, rest) = text.split_once(['T', ' '])?;
+    let midnight = matches!(
+        rest.trim_end_matches('Z'),
+        "00:00"
+            | "00:00:00"
+            | "00:00:00.0"
+            | "00:00:00.000"
+            | "00:00:00.000000"
+            | "00:00:00.000+0000"
+            | "00:00:00+00:00"
+    );
+    if midnight { figures(day, order) } else { None }
+}
+
+/// Reads a moment, to the microsecond. A time without offset is local to `zone`; without a zone it is not read, nor is a local
+/// time that occurs twice or never.
+pub(crate) fn time(
+    text: &str,
+    format: Option<&str>,
+    order: Option<DateOrder>,
+    zone: Option<Tz>,
+    serial: bool,
+) -> Option<DateTime<Utc>> {
+    match format {
+        Some("epoch_ms") => return text.parse().ok().and_then(DateTime::from_timestamp_millis),
+        Some("epoch_s") => return text.parse().ok().and_then(|seconds| DateTime::from_timestamp(seconds, 0)),
+        Some(format) => {
+            return DateTime::parse_from_str(text, format)
+                .map(|moment| moment.to_utc())
+                .ok()
+                .or_else(|| NaiveDateTime::parse_from_str(text, format).ok().and_then(|local| settle(local, zone)));
+        }
+        None => {}
+    }
+    if let Ok(moment) = DateTime::parse_from_rfc3339(text) {
+        return Some(moment.to_utc().trunc_subsecs(6));
+    }
+    if let Some(day) = figures(text, order) {
+        return settle(day.and_time(NaiveTime::MIN), zone);
+    }
+    if serial && let Some(local) = spreadsheet(text) {
+        return settle(local, zone);
+    }
+    let (day, rest) = text.split_once(['T', ' '])?;
+    let day = figures(day, order)?;
+    let rest = rest.trim();
+    if let Some(clock) = rest.strip_suffix('Z') {
+        return Some(day.and_time(clock_time(clock)?).and_utc());
+    }
+    if let Some(at) = rest.rfind(['+', '-']) {
+        let (clock, offset) = rest.split_at(at);
+        return Some((day.and_time(clock_time(clock.trim_end())?) - self::offset(offset)?).and_utc());
+    }
+    settle(day.and_time(clock_time(rest)?), zone)
+}
+
+/// Returns whether `text` is a date with figures whose order is not plain from its form, and if so, whether the figures
+/// themselves leave only one reading: `Some(None)` is a date that can be read both ways.
+pub(crate) fn needs_order(text: &str) -> Option<Option<DateOrder>> {
+    let day = text.trim().split(['T', ' ']).next()?;
+    let parts: Vec<&str> = day.split(['/', '.', '-']).collect();
+    let [first, second, year] = parts[..] else { return None };
+    if year.len() != 4 {
+        return None;
+    }
+    let (first, second): (u32, u32) = (small(first)?, small(second)?);
+    year.parse::<u32>().ok()?;
+    Some(match (first > 12, second > 12) {
+        (true, false) => Some(DateOrder::Dmy),
+        (false, true) => Some(DateOrder::Mdy),
+        _ => None,
+    })
+}
+
+fn small(text: &str) -> Option<u32> {
+    (matches!(text.len(), 1 | 2) && text.bytes().all(|byte| byte.is_ascii_digit())).then(|| text.parse().ok())?
+}
+
+/// Reads `2024-11-10`, `2024/11/10`, `20241110`, and with a declared order also `10.11.2024`.
+fn figures(text: &str, order: Option<DateOrder>) -> Option<NaiveDate> {
+    if text.len() == 8 && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return NaiveDate::parse_from_str(text, "%Y%m%d").ok();
+    }
+    let mut parts = text.split(['-', '/', '.']);
+    let (first, second, third) = (parts.next()?, parts.next()?, parts.next()?);
+    if parts.next().is_some() {
+        return None;
+    }
+    let full = |year: &str| -> Option<i32> {
+        (year.len() == 4 && year.bytes().all(|byte| byte.is_ascii_digit())).then(|| year.parse().ok())?
+    };
+    if let Some(year) = full(first) {
+        return NaiveDate::from_ymd_opt(year, small(second)?, small(third)?);
+    }
+    let year = full(third)?;
+    match order? {
+        DateOrder::Dmy => NaiveDate::from_ymd_opt(year, small(second)?, small(first)?),
+        DateOrder::Mdy => NaiveDate::from_ymd_opt(year, small(first)?, small(second)?),
+    }
+}
+
+/// Reads `13:05`, `13:05:09`, `13:05:09.123456`, `01:05 PM`.
+fn clock_time(text: &str) -> Option<NaiveTime> {
+    let text = text.trim();
+    for format in ["%H:%M:%S%.f", "%H:%M", "%I:%M %p", "%I:%M:%S %p", "%I:%M%p"] {
+        if let Ok(time) = NaiveTime::parse_from_str(text, format) {
+            return Some(time.trunc_subsecs(6));
+        }
+    }
+    None
+}
+
+/// Reads `+0530`, `+05:30`, `-08`.
+fn offset(text: &str) -> Option<Duration> {
+    let sign = if text.starts_with('-') { -1 } else { 1 };
+    let digits: String = text[1..].split(':').collect();
+    if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let (hours, minutes) = match digits.len() {
+        2 => (digits.parse::<i64>().ok()?, 0),
+        4 => (digits[..2].parse().ok()?, digits[2..].parse().ok()?),
+        _ => return None,
+    };
+    (hours <= 18 && minutes < 60).then(|| Duration::minutes(sign * (hours * 60 + minutes)))
+}
+
+fn settle(local: NaiveDateTime, zone: Option<Tz>) -> Option<DateTime<Utc>> {
+    match zone?.from_local_datetime(&local) {
+        LocalResult::Single(moment) => Some(moment.to_utc().trunc_subsecs(6)),
+        LocalResult::Ambiguous(..) | LocalResult::None => None,
+    }
+}
+
+/// Reads a spreadsheet's day count: days since 1899-12-30, with the time of day as fraction. The first sixty days are refused:
+/// the program counts a 29 February 1900 that never was.
+fn spreadsheet(text: &str) -> Option<NaiveDateTime> {
+    let (days, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let plain = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    if !plain(days) || !plain(fraction) || days.len() > 7 {
+        return None;
+    }
+    let count: i64 = days.parse().ok()?;
+    if !(61..=2_958_465).contains(&count) {
+        return None;
+    }
+    // Eleven digits are finer than a microsecond of a day.
+    let fraction: String = fraction.chars().chain(std::iter::repeat('0')).take(11).collect();
+    let micros = (fraction.parse::<i128>().ok()? * 86_400_000_000 + 50_000_000_000) / 100_000_000_000;
+    let day = NaiveDate::from_ymd_opt(1899, 12, 30)? + Duration::days(count);
+    Some(day.and_time(NaiveTime::MIN) + Duration::microseconds(i64::try_from(micros).ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use proptest::prelude::*;
+
+    fn moment(text: &str, zone: Option<&str>) -> Option<String> {
+        time(text, None, Some(DateOrder::Mdy), zone.map(|zone| zone.parse().unwrap()), false).map(|at| at.to_rfc3339())
+    }
+
+    #[test]
+    fn the_forms_of_the_wild_are_read() {
+        for text in [
+            "2024-01-23T02:46:47Z",
+            "2024-01-23T02:46:47.000+0000",
+            "2024-01-23T08:16:47+05:30",
+            "2024-01-23 02:46:47+00:00",
+            "2024-01-22T18:46:47-08",
+        ] {
+            assert_eq!(moment(text, None).as_deref(), Some("2024-01-23T02:46:47+00:00"), "{text}");
+        }
+        assert_eq!(moment("2024-07-23 02:46", Some("Europe/Oslo")).as_deref(), Some("2024-07-23T00:46:00+00:00"));
+        assert_eq!(moment("02/23/2026 08:55 PM", Some("UTC")).as_deref(), Some("2026-02-23T20:55:00+00:00"));
+        assert_eq!(
+            time("1700000000123", Some("epoch_ms"), None, None, false).unwrap().timestamp_millis(),
+            1_700_000_000_123
+        );
+    }
+
+    #[test]
+    fn a_guess_is_never_made() {
+        assert_eq!(moment("2024-07-23 02:46", None), None, "no zone");
+        assert_eq!(moment("2024-10-27 02:30", Some("Europe/Oslo")), None, "occurs twice");
+        assert_eq!(moment("2024-03-31 02:30", Some("Europe/Oslo")), None, "never occurs");
+        assert_eq!(date("03/04/2024", None, None, false), None, "no order");
+        assert_eq!(date("29/09/24", None, Some(DateOrder::Dmy), false), None, "no century");
+        assert_eq!(date("45631", None, None, false), None, "a number unless declared");
+    }
+
+    #[test]
+    fn declared_orders_and_serials_are_read() {
+        let day = |y, m, d| NaiveDate::from_ymd_opt(y, m, d);
+        assert_eq!(date("29/09/2024", None, Some(DateOrder::Dmy), false), day(2024, 9, 29));
+        assert_eq!(date("9/29/2024", None, Some(DateOrder::Mdy), false), day(2024, 9, 29));
+        assert_eq!(date("13/13/2024", None, Some(DateOrder::Mdy), false), None);
+        assert_eq!(date("45631", None, None, true), day(2024, 12, 5));
+        assert_eq!(date("20240229", None, None, false), day(2024, 2, 29));
+        assert_eq!(date("2024-02-30", None, None, false), None);
+        assert_eq!(date("2024-02-29T00:00:00Z", None, None, false), day(2024, 2, 29));
+        let noon = time("45631.5", None, None, Some(Tz::UTC), true).unwrap();
+        assert_eq!(noon.to_rfc3339(), "2024-12-05T12:00:00+00:00");
+    }
+
+    #[test]
+    fn the_order_of_figures_is_told_only_when_it_must_be() {
+        assert_eq!(needs_order("29/09/2024"), Some(Some(DateOrder::Dmy)));
+        assert_eq!(needs_order("9/29/2024 10:00"), Some(Some(DateOrder::Mdy)));
+        assert_eq!(needs_order("03.04.2024"), Some(None));
+        assert_eq!(needs_order("2024-04-03"), None);
+        assert_eq!(needs_order("1.2.3"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_left(text in ".{0,40}") {
+            for order in [None, Some(DateOrder::Dmy), Some(DateOrder::Mdy)] {
+                let _ = date(&text, None, order, true);
+                let _ = time(&text, None, order, Some(Tz::Europe__Oslo), true);
+                let _ = needs_order(&text);
+            }
+        }
+
+        #[test]
+        fn what_is_written_in_rfc_3339_is_read_back(micros in 0i64..4_000_000_000_000_000) {
+            let at = DateTime::from_timestamp_micros(micros).unwrap();
+            prop_assert_eq!(time(&at.to_rfc3339(), None, None, None, false), Some(at));
+        }
+    }
+}
