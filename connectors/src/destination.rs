@@ -51,6 +51,9 @@ pub trait Destination: Send + Sync + 'static {
         filter: Scan<'a>,
     ) -> BoxStream<'a, Result<Vec<RemoteRecord>, RemoteError>>;
 
+    /// Counts live rows.
+    fn count(&self, object: &ObjectName, filter: Scan<'_>) -> impl Future<Output = Result<u64, RemoteError>> + Send;
+
     /// Chooses how a batch of this size is sent.
     fn transport(&self, object: &ObjectName, operation: Operation, rows: usize) -> Transport;
 

@@ -1,0 +1,330 @@
+//! Large sets: Bulk API 2.0 ingest jobs.
+//!
+//! Source: "Bulk API 2.0 Ingest" in the Bulk API 2.0 Developer Guide. A job that is complete may have failed rows; its
+//! results come in any order and are joined by a column of ours; an empty cell leaves a field, `#N/A` clears it.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::Duration,
+};
+
+use reqwest::Method;
+use serde::Deserialize;
+use serde_json::json;
+use waybill_ledger::{
+    FieldName,
+    event::{Operation, UnknownCause},
+};
+
+use super::{Salesforce, answer, rows::not_sent, values::to_cell};
+use crate::{
+    destination::{Batch, Journal, Outcome, Refusal},
+    error::{RemoteError, Retry},
+    transport::{Lost, Request},
+};
+
+/// The longest pause between two looks at a job.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Job {
+    id: String,
+    state: String,
+    #[serde(default)]
+    error_message: Option<String>,
+}
+
+impl Salesforce {
+    /// Writes rows by a job. Nothing has happened if it fails.
+    pub(super) async fn write_job<J: Journal>(&self, batch: &Batch, journal: &J) -> Result<Vec<Outcome>, RemoteError> {
+        let operation = match batch.operation {
+            Operation::Create => "insert",
+            Operation::Update => "update",
+            Operation::Delete => "delete",
+            Operation::Nothing => return self.write_rows(batch).await,
+        };
+        let csv = csv_of(batch)?;
+        let request = Request::new(Method::POST, format!("{}/jobs/ingest", self.root)).json(&json!({
+            "object": batch.object.as_str(), "operation": operation,
+            "contentType": "CSV", "lineEnding": "LF", "columnDelimiter": "COMMA",
+        }));
+        // A job whose answer is lost holds no rows and does nothing.
+        let response = self.session.write(request).await.map_err(RemoteError::from)?;
+        let job: Job = answer::json("a new job", &answer::check("a new job", response)?)?;
+        journal.job_opened(&job.id).await?;
+        if let Err(error) = self.upload(&job.id, csv).await {
+            self.abort(&job.id).await;
+            return Err(error);
+        }
+        self.close_and_wait(batch, &job.id).await
+    }
+
+    /// Goes on with a job that an earlier process opened.
+    pub(super) async fn resume_job(&self, batch: &Batch, id: &str) -> Result<Vec<Outcome>, RemoteError> {
+        let Some(job) = self.look(id).await? else {
+            return Ok(batch.rows.iter().map(|_| Outcome::Unknown(UnknownCause::Restart)).collect());
+        };
+        if job.state != "Open" {
+            return self.wait(batch, id).await;
+        }
+        // It was opened and never closed, so nothing of it was worked off: it ends here, and the rows are sent anew.
+        self.abort(id).await;
+        let error = RemoteError::Busy { system: super::SYSTEM.to_owned(), code: "job was never closed".to_owned() };
+        Ok(batch.rows.iter().map(|_| not_sent(&error)).collect())
+    }
+
+    async fn upload(&self, id: &str, csv: Vec<u8>) -> Result<(), RemoteError> {
+        let path = format!("{}/jobs/ingest/{id}/batches", self.root);
+        let request = Request::new(Method::PUT, path).body("text/csv", csv);
+        let response = self.session.write(request).await.map_err(RemoteError::from)?;
+        answer::check("the rows of a job", response).map(|_| ())
+    }
+
+    async fn abort(&self, id: &str) {
+        let request =
+            Request::new(Method::PATCH, format!("{}/jobs/ingest/{id}", self.root)).json(&json!({ "state": "Aborted" }));
+        // An open job without a close does nothing and expires; aborting it is tidiness.
+        let _ = self.session.write(request).await;
+    }
+
+    async fn close_and_wait(&self, batch: &Batch, id: &str) -> Result<Vec<Outcome>, RemoteError> {
+        let close = Request::new(Method::PATCH, format!("{}/jobs/ingest/{id}", self.root))
+            .json(&json!({ "state": "UploadComplete" }));
+        match self.session.write(close).await {
+            Ok(response) if response.status.is_success() => {}
+            Ok(response) if response.status.is_client_error() => {
+                answer::check("the close of a job", response)?;
+            }
+            // Whether it was closed is seen by looking at it.
+            Ok(_) | Err(Lost::Unknown(..)) => {
+                if self.look(id).await?.is_some_and(|job| job.state == "Open") {
+                    self.abort(id).await;
+                    return Err(RemoteError::Busy { system: super::SYSTEM.to_owned(), code: "job not closed".into() });
+                }
+            }
+            Err(Lost::NotSent(error)) => {
+                self.abort(id).await;
+                return Err(error);
+            }
+        }
+        self.wait(batch, id).await
+    }
+
+    /// Waits for a closed job, and joins its results.
+    async fn wait(&self, batch: &Batch, id: &str) -> Result<Vec<Outcome>, RemoteError> {
+        let mut pause = self.poll;
+        let job = loop {
+            match self.look(id).await {
+                Ok(Some(job)) if matches!(job.state.as_str(), "JobComplete" | "Failed" | "Aborted") => break job,
+                Ok(Some(_)) => {}
+                Ok(None) => return Ok(batch.rows.iter().map(|_| Outcome::Unknown(UnknownCause::NoResult)).collect()),
+                Err(_) => {
+                    return Ok(batch.rows.iter().map(|_| Outcome::Unknown(UnknownCause::ConnectionLost)).collect());
+                }
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        };
+        match self.results(batch, &job).await {
+            Ok(outcomes) => Ok(outcomes),
+            Err(_) => Ok(batch.rows.iter().map(|_| Outcome::Unknown(UnknownCause::NoResult)).collect()),
+        }
+    }
+
+    async fn look(&self, id: &str) -> Result<Option<Job>, RemoteError> {
+        let response = self.session.read(Request::get(format!("{}/jobs/ingest/{id}", self.root))).await?;
+        if response.status.as_u16() == 404 {
+            return Ok(None);
+        }
+        answer::json("a job", &answer::check("a job", response)?).map(Some)
+    }
+
+    async fn results(&self, batch: &Batch, job: &Job) -> Result<Vec<Outcome>, RemoteError> {
+        let mut join = Join::new(batch);
+        for part in ["successfulResults", "failedResults"] {
+            let request = Request::get(format!("{}/jobs/ingest/{}/{part}", self.root, job.id));
+            let response = answer::check("the results of a job", self.session.read(request).await?)?;
+            join.add(&response.body)?;
+        }
+        if job.state != "JobComplete" {
+            // What the job did not come to is in neither file: it can be sent again.
+            let message = job.error_message.clone().unwrap_or_else(|| format!("the job ended as {}", job.state));
+            let retry = if message.contains("InvalidBatch") { Retry::Never } else { Retry::Soon };
+            let request = Request::get(format!("{}/jobs/ingest/{}/unprocessedrecords", self.root, job.id));
+            let response = answer::check("the rest of a job", self.session.read(request).await?)?;
+            join.unprocessed(&response.body, &message, retry)?;
+        }
+        Ok(join.finish())
+    }
+
+    /// Deletes a finished job.
+    pub(super) async fn delete_job(&self, id: &str) -> Result<(), RemoteError> {
+        let request = Request::new(Method::DELETE, format!("{}/jobs/ingest/{id}", self.root));
+        let response = self.session.write(request).await.map_err(RemoteError::from)?;
+        if response.status.as_u16() == 404 {
+            return Ok(());
+        }
+        answer::check("a finished job", response).map(|_| ())
+    }
+}
+
+/// The column by which results find their rows.
+fn key_column(batch: &Batch) -> &str {
+    match (batch.operation, &batch.key_field) {
+        (Operation::Create, Some(key)) => key.as_str(),
+        _ => "Id",
+    }
+}
+
+/// Writes a batch as the file of a job.
+fn csv_of(batch: &Batch) -> Result<Vec<u8>, RemoteError> {
+    let unwritable = |detail: String| RemoteError::Malformed {
+        system: super::SYSTEM.to_owned(),
+        what: "the rows of a job".to_owned(),
+        detail,
+    };
+    let names: BTreeSet<&FieldName> =
+        batch.rows.iter().flat_map(|row| row.fields.iter().map(|(name, _)| name)).collect();
+    let mut writer = csv::WriterBuilder::new().quote_style(csv::QuoteStyle::Necessary).from_writer(Vec::new());
+    let with_id = batch.operation != Operation::Create;
+    let header = with_id.then_some("Id").into_iter().chain(names.iter().map(|name| name.as_str()));
+    writer.write_record(header).map_err(|e| unwritable(e.to_string()))?;
+    for row in &batch.rows {
+        let id = with_id.then(|| row.id.clone().unwrap_or_default());
+        let cells = names.iter().map(|name| {
+            let set = row.fields.contains(name.as_str());
+            if set { to_cell(row.fields.value(name.as_str())) } else { String::new() }
+        });
+        writer.write_record(id.into_iter().chain(cells)).map_err(|e| unwritable(e.to_string()))?;
+    }
+    writer.into_inner().map_err(|e| unwritable(e.to_string()))
+}
+
+/// Joins results to rows by the key column, never by position.
+struct Join<'b> {
+    batch: &'b Batch,
+    rows: HashMap<&'b str, usize>,
+    outcomes: Vec<Option<Outcome>>,
+}
+
+impl<'b> Join<'b> {
+    fn new(batch: &'b Batch) -> Self {
+        let by_key = batch.operation == Operation::Create && batch.key_field.is_some();
+        let rows = batch.rows.iter().enumerate();
+        let rows = rows.filter_map(|(n, row)| Some((if by_key { row.key.as_str() } else { row.id.as_deref()? }, n)));
+        Self { batch, rows: rows.collect(), outcomes: vec![None; batch.rows.len()] }
+    }
+
+    fn read<'c>(&self, body: &'c [u8]) -> Result<(csv::Reader<&'c [u8]>, Columns), RemoteError> {
+        let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(body);
+        let header = reader.headers().map_err(|e| unreadable(&e))?;
+        let find = |name: &str| header.iter().position(|column| column.eq_ignore_ascii_case(name));
+        let columns = Columns { key: find(key_column(self.batch)), id: find("sf__Id"), error: find("sf__Error") };
+        Ok((reader, columns))
+    }
+
+    fn add(&mut self, body: &[u8]) -> Result<(), RemoteError> {
+        let (mut reader, columns) = self.read(body)?;
+        for record in reader.records() {
+            let record = record.map_err(|e| unreadable(&e))?;
+            let cell = |at: Option<usize>| at.and_then(|at| record.get(at)).unwrap_or_default();
+            let id = cell(columns.id);
+            let key = match columns.key {
+                Some(_) => cell(columns.key),
+                None => id,
+            };
+            let Some(&n) = self.rows.get(key) else { continue };
+            self.outcomes[n] = Some(match columns.error {
+                None => Outcome::Done { id: id.to_owned() },
+                Some(at) => {
+                    let error = answer::bulk_error(cell(Some(at)));
+                    if self.batch.operation == Operation::Delete && error.code == "ENTITY_IS_DELETED" {
+                        Outcome::Done { id: key.to_owned() }
+                    } else {
+                        Outcome::Rejected(answer::refusal(&error, self.batch.key_field.as_ref()))
+                    }
+                }
+            });
+        }
+        Ok(())
+    }
+
+    fn unprocessed(&mut self, body: &[u8], message: &str, retry: Retry) -> Result<(), RemoteError> {
+        let (mut reader, columns) = self.read(body)?;
+        for record in reader.records() {
+            let record = record.map_err(|e| unreadable(&e))?;
+            let key = columns.key.and_then(|at| record.get(at)).unwrap_or_default();
+            if let Some(&n) = self.rows.get(key) {
+                self.outcomes[n] = Some(Outcome::Rejected(Refusal {
+                    code: "UNPROCESSED".to_owned(),
+                    message: message.to_owned(),
+                    fields: Vec::new(),
+                    retry,
+                    duplicate: false,
+                }));
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Vec<Outcome> {
+        let outcomes = self.outcomes.into_iter();
+        outcomes.map(|outcome| outcome.unwrap_or(Outcome::Unknown(UnknownCause::NoResult))).collect()
+    }
+}
+
+struct Columns {
+    key: Option<usize>,
+    id: Option<usize>,
+    error: Option<usize>,
+}
+
+fn unreadable(error: &csv::Error) -> RemoteError {
+    let line = error.position().map_or(0, csv::Position::line);
+    RemoteError::Malformed {
+        system: super::SYSTEM.to_owned(),
+        what: "the results of a job".to_owned(),
+        detail: format!("unreadable CSV in line {line}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::destination::WriteRow;
+    use waybill_ledger::Field;
+
+    fn batch(operation: Operation) -> Batch {
+        let row = |n: usize| WriteRow {
+            key: format!("k{n}"),
+            id: (operation != Operation::Create).then(|| format!("id{n}")),
+            fields: [("Key__c", Field::from(format!("k{n}"))), ("Name", Field::from("a,\"b\"\nc"))]
+                .into_iter()
+                .collect(),
+        };
+        Batch { object: "Account".into(), operation, key_field: Some("Key__c".into()), rows: (0..3).map(row).collect() }
+    }
+
+    #[test]
+    fn results_find_their_rows_in_any_order_and_missing_ones_stay_unknown() {
+        let batch = batch(Operation::Create);
+        let mut join = Join::new(&batch);
+        join.add(b"\"sf__Id\",\"sf__Created\",Key__c,Name\n\"001\",\"true\",\"k2\",\"x\"\n").unwrap();
+        join.add(b"\"sf__Id\",\"sf__Error\",Key__c,Name\n\"\",\"DUPLICATE_VALUE:duplicate value found: Key__c duplicates:--\",\"k0\",\"x\"\n").unwrap();
+        let outcomes = join.finish();
+        assert!(matches!(&outcomes[0], Outcome::Rejected(refusal) if refusal.duplicate));
+        assert_eq!(outcomes[1], Outcome::Unknown(UnknownCause::NoResult));
+        assert_eq!(outcomes[2], Outcome::Done { id: "001".into() });
+    }
+
+    #[test]
+    fn rows_are_written_so_that_any_value_survives() {
+        let csv = csv_of(&batch(Operation::Update)).unwrap();
+        let mut reader = csv::Reader::from_reader(csv.as_slice());
+        assert_eq!(reader.headers().unwrap(), vec!["Id", "Key__c", "Name"]);
+        let rows: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
+        assert_eq!(rows[1], vec!["id1", "k1", "a,\"b\"\nc"]);
+    }
+}
