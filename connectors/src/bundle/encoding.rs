@@ -24,8 +24,9 @@ pub(crate) fn detect(head: &[u8], declared: Option<&'static Encoding>) -> Result
     for chunk in head.utf8_chunks() {
         wide_characters += chunk.valid().chars().filter(|character| !character.is_ascii()).count();
         seen += chunk.valid().len() + chunk.invalid().len();
-        // The head may end inside a character; that is no fault.
-        if !chunk.invalid().is_empty() && seen < head.len() {
+        // A head that is cut may end inside a character; that is no fault.
+        let cut = seen == HEAD && std::str::from_utf8(chunk.invalid()).is_err_and(|error| error.error_len().is_none());
+        if !chunk.invalid().is_empty() && !cut {
             faults += 1;
             first_fault.get_or_insert(seen - chunk.invalid().len());
         }
@@ -228,7 +229,10 @@ mod tests {
         assert_eq!(detect(b"id\n\xe9t\xe9\n", Some(UTF_8)), Ok(UTF_8), "declared, so the row is broken");
         assert_eq!(detect("id\né\nü\n\u{e4}".as_bytes(), None), Ok(UTF_8));
         assert_eq!(detect(b"\xc3\xa9\n\xc3\xbc\n\xe9t\n", None), Ok(UTF_8), "one row is broken");
-        assert_eq!(detect(b"caf\xc3", None), Ok(UTF_8), "cut inside a character");
+        assert_eq!(detect(b"caf\xc3", None), Err(1), "nothing comes after it");
+        let mut long = vec![b'a'; HEAD - 1];
+        long.push(0xC3);
+        assert_eq!(detect(&long, None), Ok(UTF_8), "cut inside a character");
     }
 
     #[test]

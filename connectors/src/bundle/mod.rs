@@ -41,6 +41,8 @@ mod rows;
 mod schema;
 mod table;
 mod table_items;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::{BTreeMap, VecDeque},

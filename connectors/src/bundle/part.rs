@@ -7,9 +7,10 @@ use waybill_ledger::Value;
 use super::{
     cell::Kind,
     container::Entry,
+    encoding,
     error::BundleError,
     item::Item,
-    json_stream::{JsonItems, Layout},
+    json_stream::{self, JsonItems, Layout},
     moment::{self, DateOrder},
     recipe::Recipe,
     rows::Body,
@@ -79,6 +80,11 @@ impl Part {
         };
         match format {
             Format::Json(layout) => {
+                let head = entry
+                    .open()
+                    .and_then(encoding::head)
+                    .map_err(|source| BundleError::Io { file: path.to_owned(), source })?;
+                let layout = if json_stream::is_lines(&head) { Layout::Lines } else { layout };
                 part.form = Form::Json(layout);
                 let mut keyless = recipe.clone();
                 keyless.key.clear();
