@@ -37,7 +37,7 @@ pub(crate) fn detect(head: &[u8], declared: Option<&'static Encoding>) -> Result
     match (declared, first_fault) {
         (Some(declared), _) => Ok(declared),
         (None, None) => Ok(UTF_8),
-        (None, Some(at)) => Err(1 + head[..at].iter().filter(|&&byte| byte == b'\n').count() as u64),
+        (None, Some(at)) => Err(head[..at].split(|&byte| byte == b'\n').count() as u64),
     }
 }
 

@@ -200,10 +200,6 @@ impl Bundle {
     }
 
     /// Returns the objects and fields of the export. Nothing in it can be written.
-    #[expect(
-        clippy::unnecessary_wraps,
-        reason = "a source that asks a server for its schema can fail, and reads alike"
-    )]
     pub fn schema(&self) -> Result<Schema, BundleError> {
         Ok(self.describe())
     }

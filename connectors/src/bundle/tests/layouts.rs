@@ -219,7 +219,7 @@ proptest! {
         rows in prop::collection::vec(prop::collection::vec(cell(), 2), 1..6),
         delimiter in prop::sample::select(b",;\t|".to_vec()),
         always in any::<bool>(),
-        which in 0..3,
+        which in 0..3_usize,
     ) {
         let style = if always { csv::QuoteStyle::Always } else { csv::QuoteStyle::Necessary };
         let mut writer = csv::WriterBuilder::new().delimiter(delimiter).quote_style(style).from_writer(Vec::new());
@@ -228,7 +228,7 @@ proptest! {
             writer.write_record([&index.to_string(), &row[0], &row[1]]).unwrap();
         }
         let text = String::from_utf8(writer.into_inner().unwrap()).unwrap();
-        let encoding: &'static Encoding = [encoding_rs::UTF_8, UTF_16LE, WINDOWS_1252][which as usize];
+        let encoding: &'static Encoding = [encoding_rs::UTF_8, UTF_16LE, WINDOWS_1252][which];
         let bytes = if encoding == UTF_16LE {
             text.encode_utf16().flat_map(u16::to_le_bytes).collect()
         } else {

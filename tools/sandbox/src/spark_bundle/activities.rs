@@ -11,7 +11,7 @@ use super::{
     deals::deal_id,
     definitions::{USERS, owner},
     dice::Dice,
-    sheet::{COMMON, Workshop, hexadecimal},
+    sheet::{COMMON, Workshop},
     words,
 };
 
@@ -345,7 +345,7 @@ pub(super) fn files(workshop: &mut Workshop, spec: &Spec, counts: &Counts) -> io
         workshop.binaries.0 += 1;
         workshop.binaries.1 += content.len() as u64;
         let (object, parent) = anything(counts, &mut dice);
-        let digest = hexadecimal(&Sha256::digest(&content));
+        let digest = format!("{:x}", Sha256::digest(&content));
         let size = content.len().to_string();
         let owner = owner(&mut dice, spec.plain);
         workshop.record(

@@ -51,6 +51,14 @@ struct Listed {
     rows: u64,
 }
 
+impl Listed {
+    fn is_csv(&self) -> bool {
+        self.files
+            .first()
+            .is_some_and(|file| Path::new(file).extension().is_some_and(|own| own.eq_ignore_ascii_case("csv")))
+    }
+}
+
 /// What the manifest of the export says that matters here.
 struct Before {
     manifest: serde_json::Value,
@@ -375,7 +383,7 @@ fn ids(input: &Path, before: &Before, name: &str) -> io::Result<Vec<String>> {
 /// Returns every id to which a column of another table points.
 fn referred(input: &Path, before: &Before) -> io::Result<BTreeSet<String>> {
     let mut found = BTreeSet::new();
-    for table in before.tables.iter().filter(|table| table.files.first().is_some_and(|file| file.ends_with(".csv"))) {
+    for table in before.tables.iter().filter(|table| table.is_csv()) {
         let columns = header(&input.join(&table.files[0]))?;
         let pointing: Vec<usize> = (1..columns.len()).filter(|&index| columns[index].ends_with("_id")).collect();
         if pointing.is_empty() {
@@ -402,7 +410,7 @@ fn copy(input: &Path, output: &Path, table: &Listed) -> io::Result<Made> {
         fs::copy(input.join(file), &to)?;
         sha256.push(digest_of(&to)?);
     }
-    let format = if table.files.first().is_some_and(|file| file.ends_with(".json")) { "json" } else { "csv" };
+    let format = if table.is_csv() { "csv" } else { "json" };
     Ok(Made { name: table.name.clone(), files: table.files.clone(), sha256, format, rows: table.rows, broken: 0 })
 }
 

@@ -105,7 +105,7 @@ impl Workshop {
     pub(super) fn document(&mut self, name: &str, text: &str, rows: u64) -> io::Result<()> {
         let file = format!("{name}.json");
         fs::write(self.dir.join(&file), text)?;
-        let sha256 = vec![hexadecimal(&Sha256::digest(text))];
+        let sha256 = vec![format!("{:x}", Sha256::digest(text))];
         self.made.push(Made { name: name.to_owned(), files: vec![file], sha256, format: "json", rows, broken: 0 });
         Ok(())
     }
@@ -200,7 +200,7 @@ impl Sheet {
     fn close_file(&mut self) -> io::Result<()> {
         if let Some(mut out) = self.out.take() {
             out.file.flush()?;
-            self.made.sha256.push(hexadecimal(&out.hasher.finalize()));
+            self.made.sha256.push(format!("{:x}", out.hasher.finalize()));
         }
         Ok(())
     }
@@ -247,7 +247,7 @@ fn finish_line(line: &mut Vec<u8>) {
 pub(super) fn digest_of(path: &Path) -> io::Result<String> {
     let mut hasher = Sha256::new();
     io::copy(&mut File::open(path)?, &mut Hashing(&mut hasher))?;
-    Ok(hexadecimal(&hasher.finalize()))
+    Ok(format!("{:x}", hasher.finalize()))
 }
 
 struct Hashing<'a>(&'a mut Sha256);
@@ -261,8 +261,4 @@ impl Write for Hashing<'_> {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
-}
-
-pub(super) fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
