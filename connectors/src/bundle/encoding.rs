@@ -8,7 +8,7 @@ use encoding_rs::{CoderResult, Decoder, DecoderResult, Encoding, UTF_8, UTF_16BE
 pub(crate) const HEAD: usize = 256 << 10;
 
 /// Tells the encoding of a file from its head: a byte order mark, else zero bytes where UTF-16 has them, else UTF-8 if the head
-/// shows itself as that, else what is declared. A head that is neither, with nothing declared, is an error: the number of the line
+/// shows itself as that, else what is declared; where something else is declared, a single fault is enough to believe it. A head that is neither, with nothing declared, is an error: the number of the line
 /// with the first byte that is not UTF-8.
 ///
 /// A head shows itself as UTF-8 if it has more characters of several bytes than sequences that mean nothing: the rows with those
@@ -31,7 +31,8 @@ pub(crate) fn detect(head: &[u8], declared: Option<&'static Encoding>) -> Result
             first_fault.get_or_insert(seen - chunk.invalid().len());
         }
     }
-    if wide_characters > faults {
+    let other_declared = declared.is_some_and(|declared| declared != UTF_8);
+    if wide_characters > faults && (faults == 0 || !other_declared) {
         return Ok(UTF_8);
     }
     match (declared, first_fault) {
@@ -228,6 +229,7 @@ mod tests {
         assert_eq!(detect(b"id\n\xe9t\xe9\n", None), Err(2));
         assert_eq!(detect(b"id\n\xe9t\xe9\n", Some(UTF_8)), Ok(UTF_8), "declared, so the row is broken");
         assert_eq!(detect("id\né\nü\n\u{e4}".as_bytes(), None), Ok(UTF_8));
+        assert_eq!(detect(b"\xc3\xa9\n\xc3\xbc\n\xe9t\n", Some(WINDOWS_1252)), Ok(WINDOWS_1252));
         assert_eq!(detect(b"\xc3\xa9\n\xc3\xbc\n\xe9t\n", None), Ok(UTF_8), "one row is broken");
         assert_eq!(detect(b"caf\xc3", None), Err(1), "nothing comes after it");
         let mut long = vec![b'a'; HEAD - 1];

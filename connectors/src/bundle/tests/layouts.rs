@@ -229,11 +229,13 @@ proptest! {
         }
         let text = String::from_utf8(writer.into_inner().unwrap()).unwrap();
         let encoding: &'static Encoding = [encoding_rs::UTF_8, UTF_16LE, WINDOWS_1252][which];
-        let bytes = if encoding == UTF_16LE {
+        let bytes: Vec<u8> = if encoding == UTF_16LE {
             text.encode_utf16().flat_map(u16::to_le_bytes).collect()
         } else {
             encoding.encode(&text).0.into_owned()
         };
+        // By chance a legacy text can be UTF-8 as well, and is then read as that.
+        prop_assume!(encoding != WINDOWS_1252 || text.is_ascii() || std::str::from_utf8(&bytes).is_err());
         let folder = Folder::with(&[]);
         folder.put("contacts.csv", &bytes);
         let declared = if encoding == WINDOWS_1252 { "text = { encoding = 'windows-1252' }" } else { "" };
