@@ -7,9 +7,12 @@ use encoding_rs::{CoderResult, Decoder, DecoderResult, Encoding, UTF_8, UTF_16BE
 /// How much of a file is looked at to tell its encoding and its delimiter.
 pub(crate) const HEAD: usize = 256 << 10;
 
-/// Tells the encoding of a file from its head: a byte order mark, else zero bytes where UTF-16 has them, else what is declared
-/// unless the head shows itself as UTF-8, else UTF-8. `None` means that the head is not UTF-8 and nothing is declared; the
-/// number of the line with the first other byte comes with it.
+/// Tells the encoding of a file from its head: a byte order mark, else zero bytes where UTF-16 has them, else UTF-8 if the head
+/// shows itself as that, else what is declared; where something else is declared, a single fault is enough to believe it. A head that is neither, with nothing declared, is an error: the number of the line
+/// with the first byte that is not UTF-8.
+///
+/// A head shows itself as UTF-8 if it has more characters of several bytes than sequences that mean nothing: the rows with those
+/// are broken, not the file.
 pub(crate) fn detect(head: &[u8], declared: Option<&'static Encoding>) -> Result<&'static Encoding, u64> {
     if let Some((encoding, _)) = Encoding::for_bom(head) {
         return Ok(encoding);
@@ -17,19 +20,26 @@ pub(crate) fn detect(head: &[u8], declared: Option<&'static Encoding>) -> Result
     if let Some(encoding) = wide(head) {
         return Ok(encoding);
     }
-    // The head may end inside a character; that is no fault.
-    let (valid, other) = match std::str::from_utf8(head) {
-        Ok(_) => (head.len(), None),
-        Err(error) => (error.valid_up_to(), error.error_len()),
-    };
-    if other.is_some() {
-        let lines = head[..valid].iter().filter(|&&byte| byte == b'\n').count() as u64;
-        return declared.filter(|encoding| *encoding != UTF_8).ok_or(lines + 1);
+    let (mut wide_characters, mut faults, mut seen, mut first_fault) = (0_usize, 0_usize, 0, None);
+    for chunk in head.utf8_chunks() {
+        wide_characters += chunk.valid().chars().filter(|character| !character.is_ascii()).count();
+        seen += chunk.valid().len() + chunk.invalid().len();
+        // A head that is cut may end inside a character; that is no fault.
+        let cut = seen == HEAD && std::str::from_utf8(chunk.invalid()).is_err_and(|error| error.error_len().is_none());
+        if !chunk.invalid().is_empty() && !cut {
+            faults += 1;
+            first_fault.get_or_insert(seen - chunk.invalid().len());
+        }
     }
-    if head[..valid].is_ascii() {
-        return Ok(declared.unwrap_or(UTF_8));
+    let other_declared = declared.is_some_and(|declared| declared != UTF_8);
+    if wide_characters > faults && (faults == 0 || !other_declared) {
+        return Ok(UTF_8);
     }
-    Ok(UTF_8)
+    match (declared, first_fault) {
+        (Some(declared), _) => Ok(declared),
+        (None, None) => Ok(UTF_8),
+        (None, Some(at)) => Err(head[..at].split(|&byte| byte == b'\n').count() as u64),
+    }
 }
 
 /// Recognises UTF-16 without a byte order mark: in a table most characters are ASCII, so every second byte is zero.
@@ -217,8 +227,14 @@ mod tests {
         assert_eq!(detect(b"plain", Some(WINDOWS_1252)), Ok(WINDOWS_1252));
         assert_eq!(detect(b"id\n\xe9t\xe9\n", Some(WINDOWS_1252)), Ok(WINDOWS_1252));
         assert_eq!(detect(b"id\n\xe9t\xe9\n", None), Err(2));
-        assert_eq!(detect(b"id\n\xe9t\xe9\n", Some(UTF_8)), Err(2));
-        assert_eq!(detect(b"caf\xc3", None), Ok(UTF_8), "cut inside a character");
+        assert_eq!(detect(b"id\n\xe9t\xe9\n", Some(UTF_8)), Ok(UTF_8), "declared, so the row is broken");
+        assert_eq!(detect("id\né\nü\n\u{e4}".as_bytes(), None), Ok(UTF_8));
+        assert_eq!(detect(b"\xc3\xa9\n\xc3\xbc\n\xe9t\n", Some(WINDOWS_1252)), Ok(WINDOWS_1252));
+        assert_eq!(detect(b"\xc3\xa9\n\xc3\xbc\n\xe9t\n", None), Ok(UTF_8), "one row is broken");
+        assert_eq!(detect(b"caf\xc3", None), Err(1), "nothing comes after it");
+        let mut long = vec![b'a'; HEAD - 1];
+        long.push(0xC3);
+        assert_eq!(detect(&long, None), Ok(UTF_8), "cut inside a character");
     }
 
     #[test]

@@ -25,6 +25,16 @@ pub(crate) enum Layout {
     Lines,
 }
 
+/// Returns whether a file, whatever its name says, holds one record per line: its first two lines are an object each, or begin to
+/// be one.
+pub(crate) fn is_lines(head: &[u8]) -> bool {
+    let mut lines = head.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
+    let first = lines
+        .next()
+        .is_some_and(|line| line.starts_with(b"{") && serde_json::from_slice::<serde::de::IgnoredAny>(line).is_ok());
+    first && lines.next().is_some_and(|line| line.starts_with(b"{"))
+}
+
 /// The records of one JSON file, one after the other.
 pub(crate) struct JsonItems {
     file: String,

@@ -41,6 +41,8 @@ mod rows;
 mod schema;
 mod table;
 mod table_items;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -198,10 +200,6 @@ impl Bundle {
     }
 
     /// Returns the objects and fields of the export. Nothing in it can be written.
-    #[expect(
-        clippy::unnecessary_wraps,
-        reason = "a source that asks a server for its schema can fail, and reads alike"
-    )]
     pub fn schema(&self) -> Result<Schema, BundleError> {
         Ok(self.describe())
     }

@@ -84,9 +84,23 @@ pub(crate) fn time(
     settle(day.and_time(clock_time(rest)?), zone)
 }
 
-/// Returns whether `text` is a date with figures whose order is not plain from its form, and if so, whether the figures
-/// themselves leave only one reading: `Some(None)` is a date that can be read both ways.
-pub(crate) fn needs_order(text: &str) -> Option<Option<DateOrder>> {
+/// What a date shows about the order of its figures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Figures {
+    /// Its form leaves no question, or it is no date.
+    Plain,
+    /// It needs an order, and only this one fits.
+    Only(DateOrder),
+    /// It can be read in two ways.
+    TwoWays,
+}
+
+/// Returns whether the order of day and month must be known to read `text`.
+pub(crate) fn figures_of(text: &str) -> Figures {
+    needs_order(text).unwrap_or(Figures::Plain)
+}
+
+fn needs_order(text: &str) -> Option<Figures> {
     let day = text.trim().split(['T', ' ']).next()?;
     let parts: Vec<&str> = day.split(['/', '.', '-']).collect();
     let [first, second, year] = parts[..] else { return None };
@@ -96,9 +110,9 @@ pub(crate) fn needs_order(text: &str) -> Option<Option<DateOrder>> {
     let (first, second): (u32, u32) = (small(first)?, small(second)?);
     year.parse::<u32>().ok()?;
     Some(match (first > 12, second > 12) {
-        (true, false) => Some(DateOrder::Dmy),
-        (false, true) => Some(DateOrder::Mdy),
-        _ => None,
+        (true, false) => Figures::Only(DateOrder::Dmy),
+        (false, true) => Figures::Only(DateOrder::Mdy),
+        _ => Figures::TwoWays,
     })
 }
 
@@ -236,11 +250,11 @@ mod tests {
 
     #[test]
     fn the_order_of_figures_is_told_only_when_it_must_be() {
-        assert_eq!(needs_order("29/09/2024"), Some(Some(DateOrder::Dmy)));
-        assert_eq!(needs_order("9/29/2024 10:00"), Some(Some(DateOrder::Mdy)));
-        assert_eq!(needs_order("03.04.2024"), Some(None));
-        assert_eq!(needs_order("2024-04-03"), None);
-        assert_eq!(needs_order("1.2.3"), None);
+        assert_eq!(figures_of("29/09/2024"), Figures::Only(DateOrder::Dmy));
+        assert_eq!(figures_of("9/29/2024 10:00"), Figures::Only(DateOrder::Mdy));
+        assert_eq!(figures_of("03.04.2024"), Figures::TwoWays);
+        assert_eq!(figures_of("2024-04-03"), Figures::Plain);
+        assert_eq!(figures_of("1.2.3"), Figures::Plain);
     }
 
     proptest! {
@@ -249,7 +263,7 @@ mod tests {
             for order in [None, Some(DateOrder::Dmy), Some(DateOrder::Mdy)] {
                 let _ = date(&text, None, order, true);
                 let _ = time(&text, None, order, Some(Tz::Europe__Oslo), true);
-                let _ = needs_order(&text);
+                let _ = figures_of(&text);
             }
         }
 

@@ -7,10 +7,11 @@ use waybill_ledger::Value;
 use super::{
     cell::Kind,
     container::Entry,
+    encoding,
     error::BundleError,
     item::Item,
-    json_stream::{JsonItems, Layout},
-    moment::{self, DateOrder},
+    json_stream::{self, JsonItems, Layout},
+    moment::{self, DateOrder, Figures},
     recipe::Recipe,
     rows::Body,
     table::{Declared, Table},
@@ -79,6 +80,11 @@ impl Part {
         };
         match format {
             Format::Json(layout) => {
+                let head = entry
+                    .open()
+                    .and_then(encoding::head)
+                    .map_err(|source| BundleError::Io { file: path.to_owned(), source })?;
+                let layout = if json_stream::is_lines(&head) { Layout::Lines } else { layout };
                 part.form = Form::Json(layout);
                 let mut keyless = recipe.clone();
                 keyless.key.clear();
@@ -189,18 +195,15 @@ fn check_date_order(file: &str, entry: &Entry, table: &Table, recipe: &Recipe) -
         let Body::Cells(cells) = &row.body else { continue };
         for &index in &dated {
             let Ok(text) = cells.text(index) else { continue };
-            match moment::needs_order(&text) {
-                None => {}
-                Some(order) => {
-                    open.get_or_insert((table.columns[index].name.clone(), row.line));
-                    if let Some(order) = order {
-                        let first = match order {
-                            DateOrder::Dmy => "day",
-                            DateOrder::Mdy => "month",
-                        };
-                        shown.get_or_insert_with(|| format!("line {} can only have the {first} first", row.line));
-                    }
-                }
+            let order = match moment::figures_of(&text) {
+                Figures::Plain => continue,
+                Figures::Only(DateOrder::Dmy) => Some("day"),
+                Figures::Only(DateOrder::Mdy) => Some("month"),
+                Figures::TwoWays => None,
+            };
+            open.get_or_insert((table.columns[index].name.clone(), row.line));
+            if let Some(first) = order {
+                shown.get_or_insert_with(|| format!("line {} can only have the {first} first", row.line));
             }
         }
     }

@@ -99,7 +99,12 @@ impl Look {
             patterns.iter().filter_map(|pattern| among.iter().find(|name| fits(pattern, name)).cloned()).collect()
         };
         let mut seen = find(&shape.files, &self.files);
-        seen.extend(find(&shape.columns, &self.columns));
+        for column in find(&shape.columns, &self.columns) {
+            // One column is one sign, however many patterns it fits.
+            if !seen.contains(&column) {
+                seen.push(column);
+            }
+        }
         seen
     }
 }

@@ -420,9 +420,11 @@ mod tests {
         }
 
         #[test]
-        fn where_nothing_is_broken_both_readers_agree(text in "[ab,\"\r\n]{0,60}") {
+        fn where_nothing_is_broken_both_readers_agree(
+            cells in prop::collection::vec(("\"([ab,\r\n]|\"\"){0,6}\"|[ab]{0,3}|[ab]\"[ab]?", "[,,\r\n]|\r\n"), 0..20),
+        ) {
+            let text: String = cells.iter().flat_map(|(cell, end)| [cell.as_str(), end.as_str()]).collect();
             let found = read(text.as_bytes(), b',', LONGEST);
-            prop_assume!(found.iter().all(|(_, row)| row.is_ok()));
             let mut model = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(text.as_bytes());
             let expected: Vec<Vec<String>> =
                 model.records().map(|row| row.unwrap().iter().map(str::to_owned).collect()).collect();
