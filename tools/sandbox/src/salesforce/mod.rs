@@ -1,0 +1,345 @@
+//! A Salesforce org at home: the REST, Bulk 2.0 and metadata wire that migrations speak, as strict as the platform.
+//!
+//! Facts are those of the public documentation; where a module follows a part of it, it says which.
+
+mod admin;
+mod bulk;
+mod describe;
+mod faults;
+mod ids;
+mod metadata;
+mod model;
+mod org;
+mod rows;
+mod service;
+mod soql;
+mod validate;
+
+use std::{
+    collections::HashMap,
+    io::{self, Read},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::{DefaultBodyLimit, State},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri},
+    response::Response,
+};
+use serde_json::Value as Json;
+
+use self::{
+    ids::Id,
+    org::{Org, Val},
+    service::{Call, Credentials, Reply, Service, decode},
+};
+
+/// The most bytes of one request.
+const BODY: usize = 200 << 20;
+
+/// How the org starts.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where it listens; port 0 takes any.
+    pub addr: SocketAddr,
+    /// What everything that looks random comes from.
+    pub seed: u64,
+    /// A folder for the certificate authority; with it, the server speaks https.
+    pub tls: Option<PathBuf>,
+    /// Whether the daily allowance counts.
+    pub limits: bool,
+    /// Rows that are there from the start: a JSON file of lists of rows by object.
+    pub state: Option<PathBuf>,
+    /// How long every answer takes.
+    pub latency: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            addr: SocketAddr::from(([127, 0, 0, 1], 0)),
+            seed: 1,
+            tls: None,
+            limits: true,
+            state: None,
+            latency: Duration::ZERO,
+        }
+    }
+}
+
+/// A running org.
+#[derive(Debug)]
+pub struct Running {
+    /// Its address.
+    pub url: String,
+    /// A token that is accepted.
+    pub token: String,
+    /// The client of the client credentials flow.
+    pub client_id: String,
+    /// Its secret.
+    pub client_secret: String,
+    /// The certificate authority of its certificate, with https.
+    pub ca_certificate: Option<PathBuf>,
+    handle: axum_server::Handle<SocketAddr>,
+    task: tokio::task::JoinHandle<io::Result<()>>,
+}
+
+impl Running {
+    /// Stops the server.
+    pub async fn shutdown(self) {
+        self.handle.shutdown();
+        // The server has nothing more to say.
+        let _ = self.task.await;
+    }
+
+    /// Waits until the server stops on its own.
+    pub async fn wait(self) -> io::Result<()> {
+        self.task.await.map_err(io::Error::other)?
+    }
+}
+
+/// Starts an org.
+pub async fn serve(options: Options) -> io::Result<Running> {
+    let credentials =
+        Credentials { client_id: "waybill-sandbox".into(), client_secret: format!("sandbox-secret-{}", options.seed) };
+    let mut org = Org::new(1_700_000_000_000);
+    populate(&mut org);
+    if let Some(path) = &options.state {
+        load(&mut org, path)?;
+    }
+    let service = Arc::new(Service::new(org, credentials.clone(), options.seed, options.limits));
+    let token = service.issue();
+    let router = Router::new().fallback(answer).layer(DefaultBodyLimit::max(BODY)).with_state((
+        Arc::clone(&service),
+        options.latency,
+        options.tls.is_some(),
+    ));
+    let listener = std::net::TcpListener::bind(options.addr)?;
+    listener.set_nonblocking(true)?;
+    let addr = listener.local_addr()?;
+    let handle = axum_server::Handle::new();
+    let (scheme, ca_certificate, task) = match &options.tls {
+        None => {
+            let server = axum_server::from_tcp(listener)?.handle(handle.clone());
+            ("http", None, tokio::spawn(async move { server.serve(router.into_make_service()).await }))
+        }
+        Some(dir) => {
+            // Another part of the program may have chosen the same provider already.
+            let _ = rustls::crypto::ring::default_provider().install_default();
+            let (ca, certificate, key) = certificates(dir)?;
+            let config = axum_server::tls_rustls::RustlsConfig::from_pem(certificate, key).await?;
+            let server = axum_server::from_tcp_rustls(listener, config)?.handle(handle.clone());
+            ("https", Some(ca), tokio::spawn(async move { server.serve(router.into_make_service()).await }))
+        }
+    };
+    Ok(Running {
+        url: format!("{scheme}://{addr}"),
+        token,
+        client_id: credentials.client_id,
+        client_secret: credentials.client_secret,
+        ca_certificate,
+        handle,
+        task,
+    })
+}
+
+/// Makes a certificate authority for the occasion, and a certificate by it.
+fn certificates(dir: &Path) -> io::Result<(PathBuf, Vec<u8>, Vec<u8>)> {
+    let made = || -> Result<(String, String, String), rcgen::Error> {
+        let ca_key = rcgen::KeyPair::generate()?;
+        let mut ca = rcgen::CertificateParams::new(Vec::<String>::new())?;
+        ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        ca.distinguished_name.push(rcgen::DnType::CommonName, "Waybill sandbox");
+        let ca_certificate = ca.self_signed(&ca_key)?;
+        let issuer = rcgen::Issuer::new(ca, ca_key);
+        let key = rcgen::KeyPair::generate()?;
+        let own = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned(), "localhost".to_owned()])?;
+        let certificate = own.signed_by(&key, &issuer)?;
+        Ok((ca_certificate.pem(), certificate.pem(), key.serialize_pem()))
+    };
+    let (ca, certificate, key) = made().map_err(io::Error::other)?;
+    std::fs::create_dir_all(dir)?;
+    let path = dir.join("ca.pem");
+    std::fs::write(&path, ca)?;
+    Ok((path, certificate.into_bytes(), key.into_bytes()))
+}
+
+async fn answer(
+    State((service, latency, tls)): State<(Arc<Service>, Duration, bool)>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    if !latency.is_zero() {
+        tokio::time::sleep(latency).await;
+    }
+    let reply = match call_of(&method, &uri, &headers, body, tls) {
+        Ok(call) => {
+            let zipped = call.headers.get("accept-encoding").is_some_and(|kinds| kinds.contains("gzip"));
+            let work = tokio::task::block_in_place(|| service.call(&call));
+            if zipped { gzip(work) } else { work }
+        }
+        Err(reply) => reply,
+    };
+    response(reply)
+}
+
+fn call_of(method: &Method, uri: &Uri, headers: &HeaderMap, body: Bytes, tls: bool) -> Result<Call, Reply> {
+    let headers: HashMap<String, String> = headers
+        .iter()
+        .map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+        .collect();
+    let query = uri.query().map(|query| service::form(query.as_bytes())).unwrap_or_default();
+    let body = if headers.get("content-encoding").is_some_and(|kind| kind == "gzip") {
+        let mut plain = Vec::new();
+        let unpacked = flate2::read::GzDecoder::new(body.as_ref()).take(BODY as u64).read_to_end(&mut plain);
+        unpacked.map_err(|_| Reply::error(400, "INVALID_REQUEST", "the body is not gzip"))?;
+        plain
+    } else {
+        body.to_vec()
+    };
+    let method = query.get("_HttpMethod").cloned().unwrap_or_else(|| method.as_str().to_owned());
+    let path = uri.path().split('/').filter(|part| !part.is_empty()).map(|part| decode(part, false)).collect();
+    let host = headers.get("host").cloned().unwrap_or_else(|| "127.0.0.1".into());
+    let base = format!("{}://{host}", if tls { "https" } else { "http" });
+    let address = base.len() + uri.path_and_query().map_or(0, |path| path.as_str().len());
+    Ok(Call { method, path, query, headers, body, base, address })
+}
+
+fn gzip(mut reply: Reply) -> Reply {
+    use std::io::Write;
+    if reply.body.len() < 1_024 {
+        return reply;
+    }
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    if encoder.write_all(&reply.body).is_ok()
+        && let Ok(packed) = encoder.finish()
+    {
+        reply.body = packed;
+        reply.headers.push(("content-encoding", "gzip".into()));
+    }
+    reply
+}
+
+fn response(reply: Reply) -> Response {
+    let body = if reply.lost {
+        // The work is done; the answer breaks off.
+        let broken =
+            futures::stream::iter([Ok(Bytes::from_static(b"[")), Err(io::Error::other("the connection breaks"))]);
+        Body::from_stream(broken)
+    } else {
+        Body::from(reply.body)
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    headers.insert("content-type", HeaderValue::from_static(reply.kind));
+    for (name, value) in reply.headers {
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(&value)) {
+            headers.insert(name, value);
+        }
+    }
+    response
+}
+
+/// Puts in place what every org has: itself, its users, its stages.
+fn populate(org: &mut Org) {
+    let text = |value: &str| Val::Text(value.into());
+    let put = |org: &mut Org, object: &str, values: &[(&str, Val)]| -> Id {
+        metadata::setup_row(org, object, values).unwrap_or(Id::new("000", 0))
+    };
+    org.id = put(
+        org,
+        "Organization",
+        &[
+            ("Name", text("Sandbox Org")),
+            ("InstanceName", text("SBX1")),
+            ("IsSandbox", Val::Bool(true)),
+            ("OrganizationType", text("Developer Edition")),
+        ],
+    );
+    let profile = put(org, "Profile", &[("Name", text("System Administrator"))]);
+    let users = [
+        ("Integration", "User", "integration@sandbox.example.com", true),
+        ("Ada", "Lovelace", "ada.lovelace@example.com", true),
+        ("Grace", "Hopper", "grace.hopper@example.com", true),
+        ("Alan", "Turing", "alan.turing@example.com", true),
+        ("Katherine", "Johnson", "katherine.johnson@example.com", false),
+        ("Twin", "One", "twin@example.com", true),
+        ("Twin", "Two", "twin@example.com", true),
+    ];
+    for (n, (first, last, email, active)) in users.into_iter().enumerate() {
+        put(
+            org,
+            "User",
+            &[
+                ("Username", text(&format!("{n}.{email}.sandbox"))),
+                ("Name", text(&format!("{first} {last}"))),
+                ("FirstName", text(first)),
+                ("LastName", text(last)),
+                ("Email", text(email)),
+                ("IsActive", Val::Bool(active)),
+                ("ProfileId", Val::Ref(profile)),
+                ("TimeZoneSidKey", text("Europe/Berlin")),
+            ],
+        );
+    }
+    let stages = [
+        ("Prospecting", 10.0, "Pipeline", false, false),
+        ("Qualification", 10.0, "Pipeline", false, false),
+        ("Needs Analysis", 20.0, "Pipeline", false, false),
+        ("Value Proposition", 50.0, "Pipeline", false, false),
+        ("Id. Decision Makers", 60.0, "Pipeline", false, false),
+        ("Perception Analysis", 70.0, "Pipeline", false, false),
+        ("Proposal/Price Quote", 75.0, "Pipeline", false, false),
+        ("Negotiation/Review", 90.0, "Pipeline", false, false),
+        ("Closed Won", 100.0, "Closed", true, true),
+        ("Closed Lost", 0.0, "Omitted", true, false),
+    ];
+    for (order, (name, probability, category, closed, won)) in stages.into_iter().enumerate() {
+        #[expect(clippy::cast_precision_loss, reason = "a place in a list")]
+        let order = (order + 1) as f64;
+        put(
+            org,
+            "OpportunityStage",
+            &[
+                ("ApiName", text(name)),
+                ("MasterLabel", text(name)),
+                ("DefaultProbability", Val::Num(probability)),
+                ("ForecastCategory", text(category)),
+                ("ForecastCategoryName", text(category)),
+                ("IsActive", Val::Bool(true)),
+                ("IsClosed", Val::Bool(closed)),
+                ("IsWon", Val::Bool(won)),
+                ("SortOrder", Val::Num(order)),
+            ],
+        );
+    }
+    for n in 1..=3 {
+        put(org, "Account", &[("Name", text(&format!("Existing Account {n}"))), ("Industry", text("Media"))]);
+    }
+    org.refresh_grants();
+}
+
+/// Reads rows that are there from the start.
+fn load(org: &mut Org, path: &Path) -> io::Result<()> {
+    let wrong = |text: String| io::Error::new(io::ErrorKind::InvalidData, format!("{}: {text}", path.display()));
+    let state: serde_json::Map<String, Json> =
+        serde_json::from_slice(&std::fs::read(path)?).map_err(|e| wrong(e.to_string()))?;
+    for (name, rows) in &state {
+        let object = org.find(name).ok_or_else(|| wrong(format!("there is no object {name}")))?;
+        for row in rows.as_array().into_iter().flatten() {
+            let body = row.as_object().ok_or_else(|| wrong(format!("a row of {name} is not an object")))?;
+            org.create(object, body).map_err(|errors| {
+                wrong(errors.iter().map(|error| error.message.clone()).collect::<Vec<_>>().join("; "))
+            })?;
+        }
+    }
+    Ok(())
+}
