@@ -335,6 +335,11 @@ impl Ledger {
         self.names().texts.get(index).map(|(_, text)| text.clone())
     }
 
+    /// Returns every registered name of a kind, in the order of their numbers.
+    pub fn names_of(&self, kind: NameKind) -> Vec<String> {
+        self.names().texts.iter().filter(|(known, _)| *known == kind).map(|(_, text)| text.clone()).collect()
+    }
+
     /// Returns the digest of `bytes`, keyed by a subject: equal contents of two subjects cannot be told from each other.
     pub fn digest(&self, subject: SubjectId, bytes: &[u8]) -> Result<Digest, KeyringError> {
         let key = match self.core.keyring().key(subject)? {

@@ -84,11 +84,15 @@ impl Reader {
     }
 
     /// Returns every event in a range of positions; contents are opened where `wanted` says so.
-    pub fn read(
+    pub fn read<R, F>(
         &self,
-        range: impl RangeBounds<Position>,
-        wanted: impl FnMut(&Envelope) -> bool,
-    ) -> impl Iterator<Item = Result<(Envelope, Opened), ReadError>> {
+        range: R,
+        wanted: F,
+    ) -> impl Iterator<Item = Result<(Envelope, Opened), ReadError>> + use<R, F>
+    where
+        R: RangeBounds<Position>,
+        F: FnMut(&Envelope) -> bool,
+    {
         let mut next = match range.start_bound() {
             Bound::Included(at) => *at,
             Bound::Excluded(at) => at.next(),
@@ -123,7 +127,7 @@ impl Reader {
     }
 
     /// Returns every event from a position on, with all contents.
-    pub fn events(&self, from: Position) -> impl Iterator<Item = Result<(Envelope, Opened), ReadError>> {
+    pub fn events(&self, from: Position) -> impl Iterator<Item = Result<(Envelope, Opened), ReadError>> + use<> {
         self.read(from.., |_| true)
     }
 

@@ -1,1 +1,24 @@
-//! Placeholder.
+//! Runs a migration: the only place that awaits both a system and the ledger.
+//!
+//! **Invariant:** nothing leaves for a destination before its intent is durable.
+//! **Invariant:** what a run believes comes back to it from the ledger ([`state`]); it keeps no memory of its own.
+
+pub mod approve;
+pub mod audit;
+pub mod baseline;
+pub mod discover;
+pub mod extract;
+pub mod failure;
+pub mod load;
+pub mod prepare;
+pub mod progress;
+pub mod project;
+pub mod reconcile;
+pub mod recorder;
+pub mod rollback;
+pub mod run;
+pub mod schema;
+pub mod session;
+pub mod state;
+pub mod world;
+pub mod write;

@@ -61,7 +61,7 @@ fn canonical(org: &Org, object: usize, number: u64) -> Json {
     json!(row)
 }
 
-fn digest(org: &Org) -> Json {
+pub(crate) fn digest(org: &Org) -> Json {
     let (mut live, mut setup) = (blake3::Hasher::new(), blake3::Hasher::new());
     let mut objects = serde_json::Map::new();
     let mut residue = serde_json::Map::new();

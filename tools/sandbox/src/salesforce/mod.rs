@@ -85,11 +85,18 @@ pub struct Running {
     pub client_secret: String,
     /// The certificate authority of its certificate, with https.
     pub ca_certificate: Option<PathBuf>,
+    service: Arc<Service>,
     handle: axum_server::Handle<SocketAddr>,
     task: tokio::task::JoinHandle<io::Result<()>>,
 }
 
 impl Running {
+    /// Returns the digest of every live data row, as `/__sandbox/digest` gives it.
+    pub fn digest(&self) -> String {
+        let digest = admin::digest(&self.service.org());
+        digest["live"].as_str().unwrap_or_default().to_owned()
+    }
+
     /// Stops the server.
     pub async fn shutdown(self) {
         self.handle.shutdown();
@@ -143,6 +150,7 @@ pub async fn serve(options: Options) -> io::Result<Running> {
         client_id: credentials.client_id,
         client_secret: credentials.client_secret,
         ca_certificate,
+        service,
         handle,
         task,
     })

@@ -1,0 +1,46 @@
+use serde_json::json;
+use waybill_engine::{approve, failure::Failure, prepare::Prepared};
+
+use super::{close, open, plan::writes};
+use crate::{Context, exit::Exit, output::table};
+
+/// Approve the plan exactly as it stands, in a person's name
+///
+/// Binds the plan's meaning, the schema elements it touches, the destination, and how much may be written. Nothing is
+/// written under a plan that nobody approved or that was edited since.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ApproveArgs {
+    /// Who approves
+    #[arg(long, value_name = "NAME")]
+    by: String,
+    /// How many percent more than predicted may be written, for what the source still gains
+    #[arg(long, value_name = "PERCENT", default_value_t = 20)]
+    allowance: u64,
+}
+
+impl ApproveArgs {
+    pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
+        if self.by.trim().is_empty() {
+            return Err(Failure::usage("an approval needs a person's name").hint("waybill approve --by \"Your Name\""));
+        }
+        let (mut session, bars) = open(context).await?;
+        let done = async {
+            let prepared = Prepared::new(&mut session).await?;
+            approve::approve(&mut session, &prepared, self.by.trim(), self.allowance).await
+        }
+        .await;
+        let (approval, prediction) = close(session, &bars, done).await?;
+        context.output.document(&json!({ "approval": approval, "writes": prediction }), || {
+            let caps = approval.caps.iter().map(|(what, cap)| vec![what.clone(), cap.to_string()]);
+            format!(
+                "approved by {}: plan {} for {}\n\n{}\n\nat most\n{}",
+                approval.by,
+                &approval.plan[..6],
+                approval.destination,
+                writes(&prediction),
+                table(&["writes", "cap"], 1, caps)
+            )
+        })?;
+        Ok(Exit::Done)
+    }
+}

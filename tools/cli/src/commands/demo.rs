@@ -1,0 +1,231 @@
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use waybill_engine::{
+    failure::Failure,
+    project::{AuthConfig, Project, SecretRef, random_id},
+};
+use waybill_sandbox::{
+    salesforce::{Options, Running, serve},
+    spark_bundle,
+};
+
+use super::{
+    approve::ApproveArgs, audit::AuditArgs, delta::DeltaArgs, discover::DiscoverArgs, init::InitArgs, plan::PlanArgs,
+    reconcile::ReconcileArgs, rollback::RollbackArgs, run::RunArgs, schema::SchemaArgs,
+};
+use crate::{Context, exit::Exit};
+
+/// Watch a company move, be counted, and be taken back to the byte
+///
+/// Makes a small messy company, starts a Salesforce org at home that has some records already, and goes through every
+/// step. Nothing leaves this machine.
+#[derive(Debug, clap::Args)]
+pub(crate) struct DemoArgs {
+    /// Keep everything in this folder, to look around afterwards; it must not exist or be empty
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// About how many records the company has
+    #[arg(long, default_value_t = 2_000, value_name = "N")]
+    size: u64,
+    /// The seed of everything that looks random
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    seed: u64,
+}
+
+/// Parses a command as a person would type it.
+fn typed<T: clap::Args>(words: &[&str]) -> Result<T, Failure> {
+    let command = T::augment_args(clap::Command::new("waybill").no_binary_name(true));
+    let matches = command.try_get_matches_from(words).map_err(|e| Failure::failed(e.to_string()))?;
+    T::from_arg_matches(&matches).map_err(|e| Failure::failed(e.to_string()))
+}
+
+impl DemoArgs {
+    pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let began = Instant::now();
+        let (dir, kept) = match &self.dir {
+            Some(dir) => (dir.clone(), true),
+            None => (std::env::temp_dir().join(format!("waybill-demo-{}", random_id())), false),
+        };
+        let empty = fs::read_dir(&dir).map_or(true, |mut entries| entries.next().is_none());
+        if !empty {
+            return Err(
+                Failure::usage(format!("{} is not empty", dir.display())).hint("name a folder that does not exist")
+            );
+        }
+        fs::create_dir_all(&dir).map_err(|e| Failure::io("make the folder", &dir, &e))?;
+        let done = self.story(context, &dir).await;
+        if !kept && let Err(e) = fs::remove_dir_all(&dir) {
+            context.output.say(&format!("note: {} could not be removed: {e}", dir.display()));
+        }
+        done?;
+        context.output.say(&format!("\nThe whole story took {:.1} seconds.", began.elapsed().as_secs_f64()));
+        if kept {
+            context.output.say(&format!("Look around: waybill -C {} audit log | less", dir.join("project").display()));
+        } else {
+            context.output.say("Keep it to look around: waybill demo --dir my-demo");
+        }
+        Ok(Exit::Done)
+    }
+
+    async fn story(&self, context: &Context, dir: &Path) -> Result<(), Failure> {
+        let say = |text: &str| context.output.say(text);
+        let step = |n: u32, what: &str, command: &str| say(&format!("\n== {n}. {what}\n   $ waybill {command}\n"));
+        let project = dir.join("project");
+        let own = Context { dir: project.clone(), output: context.output };
+
+        step(1, "A company on Spark CRM", &format!("generate export --size {}", self.size));
+        let export = dir.join("export");
+        let spec =
+            spark_bundle::Spec { size: self.size, seed: self.seed, broken: 400, ..spark_bundle::Spec::default() };
+        let summary =
+            spark_bundle::generate(&spec, &export).map_err(|e| Failure::io("write the export to", &export, &e))?;
+        say(&format!("{} rows in {} files, some of them broken as real ones are", summary.total(), summary.rows.len()));
+
+        step(2, "A Salesforce org with records of its own", "sandbox salesforce");
+        let state = dir.join("org.json");
+        fs::write(&state, ORG).map_err(|e| Failure::io("write", &state, &e))?;
+        let options = Options { seed: self.seed, state: Some(state), ..Options::default() };
+        let org = serve(options).await.map_err(|e| Failure::failed(format!("the sandbox cannot start: {e}")))?;
+        say(&format!("it listens on {}", org.url));
+        let done = self.journey(&own, &project, &export, &org, dir).await;
+        org.shutdown().await;
+        done
+    }
+
+    async fn journey(
+        &self,
+        context: &Context,
+        project: &Path,
+        export: &Path,
+        org: &Running,
+        dir: &Path,
+    ) -> Result<(), Failure> {
+        let say = |text: &str| context.output.say(text);
+        let step = |n: u32, what: &str, command: &str| say(&format!("\n== {n}. {what}\n   $ waybill {command}\n"));
+
+        step(3, "A project, with the pair's blueprint as its plan", "init project --from spark --to salesforce");
+        let text = |path: &Path| path.display().to_string();
+        typed::<InitArgs>(&[
+            &text(project),
+            "--from",
+            "spark",
+            "--to",
+            "salesforce",
+            "--bundle",
+            &text(export),
+            "--url",
+            &org.url,
+        ])?
+        .run(context)?;
+        let secret = project.join("client-secret");
+        fs::write(&secret, &org.client_secret).map_err(|e| Failure::io("write", &secret, &e))?;
+        let mut opened = Project::open(project)?;
+        opened.config.destination.auth = Some(AuthConfig::ClientCredentials {
+            client_id: org.client_id.clone(),
+            client_secret: SecretRef::File("client-secret".into()),
+        });
+        opened.save()?;
+
+        step(4, "Take stock of the export", "discover");
+        typed::<DiscoverArgs>(&[])?.run(context).await?;
+
+        step(5, "Hold the plan against both systems", "plan");
+        typed::<PlanArgs>(&[])?.run(context).await?;
+
+        step(6, "A person decides who takes the records of people who left (in plan.toml)", "plan");
+        decide(project)?;
+        say("[owners] fallback = \"grace.hopper@example.com\", unowned = \"ada.lovelace@example.com\"");
+
+        step(7, "Make the org ready", "schema apply");
+        let exit = typed::<SchemaArgs>(&["apply"])?.run(context).await?;
+        must(exit, "the schema step")?;
+        let before = org.digest();
+
+        step(8, "A named person approves exactly this plan", "approve --by \"Ada Lovelace\"");
+        typed::<ApproveArgs>(&["--by", "Ada Lovelace"])?.run(context).await?;
+
+        step(9, "Move the company", "run");
+        typed::<RunArgs>(&[])?.run(context).await?;
+
+        step(10, "Read everything back and compare", "reconcile");
+        let exit = typed::<ReconcileArgs>(&[])?.run(context).await?;
+        must(exit, "the reconciliation")?;
+
+        step(11, "Meanwhile, work went on at the source: pick up the difference", "delta");
+        let later = dir.join("export-later");
+        let edits = spark_bundle::Edits { changed: 40, created: 12, deleted: 5 };
+        let clean = dir.join("export-clean");
+        let spec = spark_bundle::Spec { size: self.size, seed: self.seed, ..spark_bundle::Spec::default() };
+        spark_bundle::generate(&spec, &clean).map_err(|e| Failure::io("write the export to", &clean, &e))?;
+        let changes = spark_bundle::mutate(&clean, &later, self.seed, &edits)
+            .map_err(|e| Failure::io("write the later export to", &later, &e))?;
+        let count = |map: &std::collections::BTreeMap<String, u64>| map.values().sum::<u64>();
+        say(&format!(
+            "the source says: {} changed, {} new, {} deleted, and the broken rows mended\n",
+            count(&changes.changed),
+            count(&changes.created),
+            count(&changes.deleted)
+        ));
+        let mut opened = Project::open(project)?;
+        opened.config.source.bundle = Some(std::path::absolute(&later).unwrap_or(later));
+        opened.save()?;
+        typed::<DeltaArgs>(&[])?.run(context).await?;
+        let exit = typed::<ReconcileArgs>(&[])?.run(context).await?;
+        must(exit, "the reconciliation after the delta")?;
+        let moved = org.digest();
+
+        step(12, "Take it all back", "rollback");
+        let exit = typed::<RollbackArgs>(&[])?.run(context).await?;
+        must(exit, "the rollback")?;
+        let after = org.digest();
+        say(&format!("\norg before   {before}\norg moved    {moved}\norg now      {after}"));
+        if before != after {
+            return Err(Failure::stopped("the org is not what it was before: this must never happen")
+                .hint("keep the folder with --dir and report it"));
+        }
+        say("the org is what it was, to the byte");
+
+        step(13, "Prove the ledger", "audit verify");
+        typed::<AuditArgs>(&["verify"])?.run(context).await?;
+        Ok(())
+    }
+}
+
+fn must(exit: Exit, what: &str) -> Result<(), Failure> {
+    if exit == Exit::Done {
+        return Ok(());
+    }
+    Err(Failure::stopped(format!("{what} found something, as shown above"))
+        .hint("keep the folder with --dir and look into it"))
+}
+
+/// Writes the owner decisions into the plan, as a person would with an editor.
+fn decide(project: &Path) -> Result<(), Failure> {
+    let path = project.join("plan.toml");
+    let plan = fs::read_to_string(&path).map_err(|e| Failure::io("read the plan", &path, &e))?;
+    let decided = plan.replacen(
+        "[owners]\nobject = \"users\"\nemail = \"email\"\n",
+        "[owners]\nobject = \"users\"\nemail = \"email\"\nfallback = \"grace.hopper@example.com\"\nunowned = \"ada.lovelace@example.com\"\n",
+        1,
+    );
+    fs::write(&path, decided).map_err(|e| Failure::io("write the plan", &path, &e))
+}
+
+/// What the org of the demo has before us.
+const ORG: &str = r#"{
+  "Account": [
+    { "Name": "Harbour Bakery", "Industry": "Food & Beverage", "Phone": "+49 30 1234567" },
+    { "Name": "North Light Studio", "Website": "north-light.example.com", "AnnualRevenue": 250000 }
+  ],
+  "Contact": [
+    { "FirstName": "Ida", "LastName": "Rhodes", "Email": "ida.rhodes@example.org" },
+    { "LastName": "Franklin", "Description": "Met at the fair.\nCall back in May." }
+  ],
+  "Opportunity": [
+    { "Name": "Oven service", "StageName": "Prospecting", "CloseDate": "2027-03-01", "Amount": 1200.5 }
+  ]
+}"#;

@@ -1,0 +1,48 @@
+use std::path::PathBuf;
+
+use waybill_engine::failure::Failure;
+use waybill_sandbox::spark_bundle;
+
+use crate::{Context, exit::Exit, output::table};
+
+/// Make a synthetic export of a company, messy in the ways real ones are
+///
+/// The same size and seed always give the same bytes. Nothing in it is anyone's data; all addresses are under
+/// `example` domains.
+#[derive(Debug, clap::Args)]
+pub(crate) struct GenerateArgs {
+    /// The folder to write the export to; it must not exist or be empty
+    #[arg(value_name = "DIR")]
+    to: PathBuf,
+    /// About how many records in all
+    #[arg(long, default_value_t = 2_000, value_name = "N")]
+    size: u64,
+    /// The seed of everything that looks random
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    seed: u64,
+    /// Break one row in so many, to see how the reader takes it (0: none)
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    broken: u64,
+    /// Let the parent companies form a cycle
+    #[arg(long)]
+    cycle: bool,
+}
+
+impl GenerateArgs {
+    pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let spec = spark_bundle::Spec {
+            size: self.size,
+            seed: self.seed,
+            broken: self.broken,
+            cycle: self.cycle,
+            ..spark_bundle::Spec::default()
+        };
+        let summary =
+            spark_bundle::generate(&spec, &self.to).map_err(|e| Failure::io("write the export to", &self.to, &e))?;
+        context.output.document(&summary, || {
+            let rows = summary.rows.iter().map(|(object, rows)| vec![object.clone(), rows.to_string()]);
+            format!("{}\n\n{} rows in {}", table(&["object", "rows"], 1, rows), summary.total(), self.to.display())
+        })?;
+        Ok(Exit::Done)
+    }
+}

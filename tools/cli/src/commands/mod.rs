@@ -1,0 +1,58 @@
+//! One file a command.
+
+pub(crate) mod approve;
+pub(crate) mod audit;
+pub(crate) mod delta;
+pub(crate) mod demo;
+pub(crate) mod discover;
+pub(crate) mod generate;
+pub(crate) mod holds;
+pub(crate) mod init;
+pub(crate) mod plan;
+pub(crate) mod reconcile;
+pub(crate) mod rollback;
+pub(crate) mod run;
+pub(crate) mod sandbox;
+pub(crate) mod schema;
+pub(crate) mod status;
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use waybill_engine::{failure::Failure, project::Project, session::Session};
+
+use crate::{Context, output::Bars};
+
+/// Opens the project that the command is about, with bars for long work.
+pub(crate) async fn open(context: &Context) -> Result<(Session, Arc<Bars>), Failure> {
+    let project = Project::open(&context.dir)?;
+    let bars = Arc::new(Bars::new(context.output));
+    let session = Session::open(project, Arc::clone(&bars) as _).await?;
+    Ok((session, bars))
+}
+
+/// Takes the bars away and closes the ledger; an error of the work comes before one of closing.
+pub(crate) async fn close<T>(session: Session, bars: &Bars, done: Result<T, Failure>) -> Result<T, Failure> {
+    bars.clear();
+    let closed = session.close().await;
+    let done = done?;
+    closed?;
+    Ok(done)
+}
+
+/// Returns a token that the first Ctrl-C cancels; the second one ends the process at once.
+pub(crate) fn stop_on_signal(context: &Context) -> CancellationToken {
+    let token = CancellationToken::new();
+    let (stop, output) = (token.clone(), context.output);
+    tokio::spawn(async move {
+        if tokio::signal::ctrl_c().await.is_err() {
+            return;
+        }
+        output.say("stopping after the batch under way; once more to stop at once (nothing acknowledged is lost)");
+        stop.cancel();
+        if tokio::signal::ctrl_c().await.is_ok() {
+            std::process::abort();
+        }
+    });
+    token
+}

@@ -1,0 +1,119 @@
+use serde::Serialize;
+use waybill_engine::{
+    approve::{Prediction, predict},
+    failure::Failure,
+    prepare::{OwnerLine, Prepared},
+    schema::words,
+    session::Session,
+};
+use waybill_projector::mapping::{Finding, Severity, unmapped};
+
+use super::{close, open};
+use crate::{Context, exit::Exit, output::table};
+
+/// Hold the plan against both systems and show what it would write
+#[derive(Debug, clap::Args)]
+pub(crate) struct PlanArgs {}
+
+#[derive(Debug, Serialize)]
+struct Shown {
+    plan: String,
+    destination: String,
+    order: Vec<String>,
+    writes: Prediction,
+    owners: Vec<OwnerLine>,
+    schema: Vec<String>,
+    unmapped: Vec<String>,
+    findings: Vec<Finding>,
+}
+
+impl PlanArgs {
+    pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let (mut session, bars) = open(context).await?;
+        let done = shown(&mut session).await;
+        let (shown, circle) = close(session, &bars, done).await?;
+        context.output.document(&shown, || human(&shown))?;
+        if let Some(circle) = circle {
+            return Err(circle);
+        }
+        let blocks = shown.findings.iter().any(|finding| finding.severity == Severity::Blocks);
+        Ok(if blocks { Exit::Stopped } else { Exit::Done })
+    }
+}
+
+async fn shown(session: &mut Session) -> Result<(Shown, Option<Failure>), Failure> {
+    let prepared = Prepared::new(session).await?;
+    let findings = prepared.findings();
+    let circle = prepared.must_be_acyclic(session).err();
+    let order = prepared.plan.phases().map(|steps| steps.into_iter().map(|step| step.object.to_string()).collect());
+    let writes = if findings.iter().any(|finding| finding.severity == Severity::Blocks) {
+        Prediction::default()
+    } else {
+        predict(session, &prepared)?
+    };
+    let shown = Shown {
+        plan: prepared.plan.digest().to_string(),
+        destination: prepared.destination_name(),
+        order: order.unwrap_or_default(),
+        writes,
+        owners: prepared.owner_lines(),
+        schema: prepared.changes.iter().map(words).collect(),
+        unmapped: unmapped(&prepared.plan, &prepared.source_schema),
+        findings,
+    };
+    Ok((shown, circle))
+}
+
+fn human(shown: &Shown) -> String {
+    let mut text = format!("plan {} for {}\norder: {}\n", &shown.plan[..6], shown.destination, shown.order.join(", "));
+    text.push_str("\nwould write\n");
+    text.push_str(&writes(&shown.writes));
+    text.push_str("\n\nowners\n");
+    let owners = shown.owners.iter().map(|owner| {
+        vec![
+            owner.source.clone(),
+            owner.email.clone().unwrap_or_else(|| "-".into()),
+            owner.user.clone().unwrap_or_else(|| "-".into()),
+            owner.how.to_owned(),
+        ]
+    });
+    text.push_str(&table(&["owner", "e-mail", "user", "how"], 4, owners));
+    let mut list = |title: &str, lines: &[String]| {
+        if !lines.is_empty() {
+            text.push_str(&format!("\n\n{title}\n  {}", lines.join("\n  ")));
+        }
+    };
+    list("the destination lacks (make it with `waybill schema apply`)", &shown.schema);
+    list("not mapped, and so not carried", &shown.unmapped);
+    let findings: Vec<String> = shown
+        .findings
+        .iter()
+        .map(|finding| {
+            let severity = if finding.severity == Severity::Blocks { "blocks" } else { "note" };
+            format!("{severity}: {}: {}", finding.at, finding.what)
+        })
+        .collect();
+    list("findings", &findings);
+    text
+}
+
+/// Writes a prediction as a table.
+pub(super) fn writes(prediction: &Prediction) -> String {
+    let rows = prediction.objects.iter().map(|object| {
+        let held: Vec<String> =
+            object.held.iter().map(|(reason, count)| format!("{count} {}", kebab(reason))).collect();
+        vec![
+            object.object.clone(),
+            object.create.to_string(),
+            object.update.to_string(),
+            object.delete.to_string(),
+            object.skipped.to_string(),
+            if held.is_empty() { "0".to_owned() } else { held.join(", ") },
+        ]
+    });
+    table(&["object", "create", "there", "delete", "skip", "hold"], 1, rows)
+}
+
+fn kebab(value: &impl Serialize) -> String {
+    serde_json::to_value(value).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+}

@@ -1,0 +1,66 @@
+use waybill_engine::{
+    failure::Failure,
+    reconcile::{self, Report},
+};
+
+use super::{close, open, stop_on_signal};
+use crate::{Context, exit::Exit, output::table};
+
+/// Read the destination back and compare every mapped field
+#[derive(Debug, clap::Args)]
+pub(crate) struct ReconcileArgs {
+    /// How much may be wrong, missing or extra before this fails
+    #[arg(long, value_name = "PERCENT", default_value = "0.5%", value_parser = percent)]
+    threshold: f64,
+}
+
+fn percent(text: &str) -> Result<f64, String> {
+    let number: f64 = text.trim_end_matches('%').trim().parse().map_err(|_| "a percentage, such as 0.5%".to_owned())?;
+    if (0.0..=100.0).contains(&number) { Ok(number) } else { Err("a percentage from 0 to 100".to_owned()) }
+}
+
+impl ReconcileArgs {
+    pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let stop = stop_on_signal(context);
+        let (mut session, bars) = open(context).await?;
+        let done = reconcile::reconcile(&mut session, &stop).await;
+        let report = close(session, &bars, done).await?;
+        context.output.document(&report, || human(&report))?;
+        #[expect(clippy::cast_precision_loss, reason = "millionths of a whole")]
+        let off = report.off as f64 / 10_000.0;
+        Ok(if off > self.threshold { Exit::Stopped } else { Exit::Done })
+    }
+}
+
+fn human(report: &Report) -> String {
+    let rows = report.objects.iter().map(|object| {
+        let counts = &object.counts;
+        let numbers = [
+            object.expected_rows,
+            counts.matched + counts.expected,
+            counts.side_effect,
+            counts.drift,
+            counts.missing,
+            counts.extra,
+            counts.wrong,
+        ];
+        std::iter::once(object.object.clone()).chain(numbers.map(|n| n.to_string())).collect()
+    });
+    let mut text = table(&["object", "ours", "equal", "platform", "drift", "missing", "extra", "wrong"], 1, rows);
+    if !report.findings.is_empty() {
+        let lines = report.findings.iter().map(|line| {
+            let class = serde_json::to_value(line.class).ok().and_then(|value| value.as_str().map(str::to_owned));
+            vec![
+                class.unwrap_or_default(),
+                line.object.clone(),
+                line.id.clone(),
+                line.field.clone().unwrap_or_else(|| "-".into()),
+            ]
+        });
+        text.push_str(&format!("\n\nfindings\n{}", table(&["class", "object", "id", "field"], 4, lines)));
+    }
+    if report.held > 0 {
+        text.push_str(&format!("\n\n{} records of the source wait for a person: `waybill holds list`", report.held));
+    }
+    text
+}

@@ -1,0 +1,73 @@
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::ValueEnum;
+use serde_json::json;
+use waybill_engine::failure::Failure;
+use waybill_sandbox::salesforce::{Options, serve};
+
+use crate::{Context, exit::Exit};
+
+/// Serve a CRM at home: a real HTTP server that speaks the system's wire, strictly
+///
+/// Prints one line of JSON when it listens: its address, a token, and the credentials of its OAuth client.
+#[derive(Debug, clap::Args)]
+pub(crate) struct SandboxArgs {
+    /// The system
+    #[arg(value_enum)]
+    system: System,
+    /// The port on 127.0.0.1; 0 takes any
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    port: u16,
+    /// Speak https, with a certificate authority made for the occasion and written to this folder
+    #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = ".")]
+    tls: Option<PathBuf>,
+    /// Rows that are there from the start: a JSON file of lists of rows by object
+    #[arg(long, value_name = "FILE")]
+    state: Option<PathBuf>,
+    /// Whether the daily allowance counts
+    #[arg(long, value_enum, default_value_t = Limits::Real)]
+    limits: Limits,
+    /// How many milliseconds every answer takes
+    #[arg(long, default_value_t = 0, value_name = "MS")]
+    latency: u64,
+    /// The seed of everything that looks random
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    seed: u64,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum System {
+    Salesforce,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Limits {
+    Real,
+    Off,
+}
+
+impl SandboxArgs {
+    pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let System::Salesforce = self.system;
+        let options = Options {
+            addr: SocketAddr::from(([127, 0, 0, 1], self.port)),
+            seed: self.seed,
+            tls: self.tls,
+            limits: self.limits == Limits::Real,
+            state: self.state,
+            latency: Duration::from_millis(self.latency),
+        };
+        let running = serve(options).await.map_err(|e| {
+            Failure::failed(format!("the sandbox cannot start: {e}")).hint("choose another port, or check the files")
+        })?;
+        let line = json!({
+            "system": "salesforce", "url": running.url, "token": running.token, "client_id": running.client_id,
+            "client_secret": running.client_secret, "ca_certificate": running.ca_certificate,
+        });
+        context.output.line(&line.to_string())?;
+        if tokio::signal::ctrl_c().await.is_ok() {
+            running.shutdown().await;
+        }
+        Ok(Exit::Done)
+    }
+}

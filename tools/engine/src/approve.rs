@@ -1,0 +1,279 @@
+//! Approval: a named person sees what will be written, and binds the plan, the schema it touches, and how much.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use waybill_ledger::{
+    Event, ObjectSchema, Record, RuleId, SubjectKey, Target, TargetPart,
+    event::{HoldReason, NameKind, Operation},
+};
+use waybill_projector::mapping::{Gone, Landing as Answer, MapOutcome, OwnerAnswer, World};
+
+use crate::{
+    failure::Failure,
+    prepare::Prepared,
+    session::Session,
+    state::{Approval, State},
+    world::records_at,
+};
+
+/// What a plan would write now.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Prediction {
+    /// By destination object.
+    pub objects: Vec<Predicted>,
+    /// Owners without a decision, with the records they own.
+    pub undecided: Vec<Undecided>,
+}
+
+/// What a plan would write to one destination object.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Predicted {
+    /// The object.
+    pub object: String,
+    /// Rows to create.
+    pub create: u64,
+    /// Rows that are there and may change.
+    pub update: u64,
+    /// Rows whose source record is gone and that the plan deletes.
+    pub delete: u64,
+    /// Records that would wait, by reason.
+    pub held: BTreeMap<HoldReason, u64>,
+    /// Records that the plan does not carry.
+    pub skipped: u64,
+}
+
+/// An owner without a decision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Undecided {
+    /// The owner's id in the source.
+    pub owner: String,
+    /// The e-mail.
+    pub email: Option<String>,
+    /// Why there is no user.
+    pub why: &'static str,
+    /// Records that this owner owns.
+    pub records: u64,
+}
+
+/// A world in which everything that exists has landed.
+struct Ideal<'a> {
+    prepared: &'a Prepared,
+    state: &'a State,
+    session: &'a Session,
+    instance: &'a str,
+}
+
+impl World for Ideal<'_> {
+    fn landed(&self, object: &str, by: Option<&str>, value: &str, _: Option<&RuleId>) -> Answer {
+        if by.is_some() {
+            return Answer::Id(value.to_owned());
+        }
+        let key = SubjectKey::new(self.instance, object, value);
+        let found =
+            self.session.recorder.ledger().find_subject(&key).and_then(|subject| self.state.intake().seen(subject));
+        match found {
+            Some(seen) if seen.live => Answer::Id(value.to_owned()),
+            _ => Answer::Missing,
+        }
+    }
+
+    fn reference(&self, object: &str, id: &str) -> Option<&Record> {
+        self.prepared.references.get(object, id)
+    }
+
+    fn owner(&self, id: &str) -> OwnerAnswer {
+        match self.prepared.owners.get(id) {
+            None => OwnerAnswer::Unknown,
+            Some(owner) => owner.user.clone().map_or(OwnerAnswer::Held, OwnerAnswer::User),
+        }
+    }
+
+    fn seed(&self, id: &str) -> Option<String> {
+        Some(id.to_owned())
+    }
+
+    fn variant(&self, object: &str, name: &str) -> Option<String> {
+        let object = self.prepared.schema.object(object)?;
+        object.variants.iter().find(|v| v.name == name || v.label == name).map(|v| v.name.clone())
+    }
+
+    fn schema(&self, object: &str) -> Option<&ObjectSchema> {
+        self.prepared.schema.object(object)
+    }
+}
+
+/// Maps everything without writing anything, and counts.
+pub fn predict(session: &Session, prepared: &Prepared) -> Result<Prediction, Failure> {
+    let ledger = session.recorder.ledger();
+    let instance = prepared.source.instance();
+    let world = Ideal { prepared, state: &session.state, session, instance: &instance };
+    let mut objects: BTreeMap<String, Predicted> = BTreeMap::new();
+    let mut owned: BTreeMap<String, u64> = BTreeMap::new();
+    for seed in prepared.plan.seeds() {
+        let subject = ledger.find_subject(&session.state.seed_key(&seed.id));
+        let live = subject.is_some_and(|s| session.state.landing().of(s).any(|landed| landed.is_live()));
+        let counts = objects.entry(seed.to.to_string()).or_default();
+        *if live { &mut counts.update } else { &mut counts.create } += 1;
+    }
+    for rule in prepared.plan.rules() {
+        let counts = objects.entry(rule.to.to_string()).or_default();
+        let Some(object) = ledger.find_name(NameKind::Object, &rule.from) else { continue };
+        let part = ledger.find_name(NameKind::Rule, rule.id.as_str()).map(|rule| TargetPart { rule, part: 0 });
+        let owner_fields: Vec<&String> =
+            rule.fields.values().filter(|field| field.owner).flat_map(|field| field.from.first()).collect();
+        session.progress.begin(&format!("mapping {}", rule.from), session.state.intake().object(object).live);
+        for record in records_at(ledger, &session.state.intake().positions(object))? {
+            let (_, record) = record?;
+            session.progress.advance(1);
+            for field in &owner_fields {
+                if let Some(owner) = record.fields.value(field) {
+                    *owned.entry(owner.to_string()).or_default() += 1;
+                }
+            }
+            match prepared.plan.map(rule, &record, &world) {
+                MapOutcome::Mapped(_) => {
+                    let subject = ledger.find_subject(&SubjectKey::new(&instance, &rule.from, &record.id));
+                    let landed = subject
+                        .zip(part)
+                        .and_then(|(subject, part)| session.state.landing().get(Target { subject, part }));
+                    let live = landed.is_some_and(waybill_projector::landing::Landed::is_live);
+                    *if live { &mut counts.update } else { &mut counts.create } += 1;
+                }
+                MapOutcome::Held { reason, .. } => *counts.held.entry(reason).or_default() += 1,
+                MapOutcome::Skipped { .. } => counts.skipped += 1,
+            }
+        }
+        session.progress.end();
+        if rule.gone == Gone::Delete {
+            counts.delete += session.state.intake().object(object).gone;
+        }
+    }
+    let order = prepared.plan.phases().map_err(|e| Failure::stopped(e.to_string()))?;
+    let objects = order
+        .iter()
+        .filter_map(|phase| {
+            Some(Predicted { object: phase.object.to_string(), ..objects.remove(phase.object.as_str())? })
+        })
+        .collect();
+    let undecided = prepared
+        .owners
+        .values()
+        .filter(|owner| owner.is_undecided())
+        .filter_map(|owner| {
+            Some(Undecided {
+                owner: owner.source.clone(),
+                email: owner.email.clone(),
+                why: crate::prepare::how(owner.how),
+                records: *owned.get(&owner.source)?,
+            })
+        })
+        .collect();
+    Ok(Prediction { objects, undecided })
+}
+
+/// The caps that a prediction leads to: what is predicted, and `allowance` percent more for what the source still gains.
+pub fn caps(prediction: &Prediction, allowance: u64) -> BTreeMap<String, u64> {
+    let mut caps = BTreeMap::new();
+    for predicted in &prediction.objects {
+        let held: u64 = predicted.held.values().sum();
+        let more = |rows: u64| rows + (rows * allowance).div_ceil(100).max(if allowance > 0 { 20 } else { 0 });
+        let creates = predicted.create + held;
+        caps.insert(format!("{} create", predicted.object), more(creates));
+        // The second pass and a delta change rows that are there: each at most as often as there are rows.
+        caps.insert(format!("{} update", predicted.object), more(2 * (creates + predicted.update)));
+        caps.insert(format!("{} delete", predicted.object), more(predicted.delete));
+    }
+    caps
+}
+
+/// Records that a named person approved the plan as it stands.
+pub async fn approve(
+    session: &mut Session,
+    prepared: &Prepared,
+    by: &str,
+    allowance: u64,
+) -> Result<(Approval, Prediction), Failure> {
+    prepared.must_fit()?;
+    prepared.must_be_acyclic(session)?;
+    let prediction = predict(session, prepared)?;
+    if !prediction.undecided.is_empty() {
+        let lines = prediction.undecided.iter().map(|owner| {
+            let email = owner.email.as_deref().unwrap_or("no e-mail");
+            format!("{} ({email}): {}, owns {} records", owner.owner, owner.why, owner.records)
+        });
+        return Err(Failure::stopped("these owners have no user at the destination, and nobody has decided about them")
+            .details(lines)
+            .hint("decide in the plan under [owners]: fallback = \"…\", or one by one under [owners.decided]; or make the user, then approve again"));
+    }
+    prepared.record_owners(session).await?;
+    let plan = prepared.plan.digest();
+    let schema = prepared.touched();
+    let approval = Approval {
+        plan: plan.to_string(),
+        schema: schema.to_string(),
+        destination: prepared.destination_name(),
+        by: by.to_owned(),
+        caps: caps(&prediction, allowance),
+        position: None,
+    };
+    let person = session.recorder.acting_as(by)?;
+    let text = serde_json::to_string_pretty(&approval).map_err(|e| Failure::failed(e.to_string()))?;
+    let stored = person.document(Event::PlanStored { plan }, "plan", prepared.text.clone());
+    let approved = person.document(Event::PlanApproved { plan, schema }, "approval", text).earlier(0);
+    person.append(vec![stored, approved]).await?;
+    session.state.catch_up(session.recorder.ledger())?;
+    Ok((approval, prediction))
+}
+
+/// Stops unless the plan is approved for this destination and nothing that the approval binds has moved.
+pub fn must_be_approved(session: &Session, prepared: &Prepared) -> Result<Approval, Failure> {
+    let hint = "look at the plan with `waybill plan`, then let a person approve it with `waybill approve --by NAME`";
+    let Some(approval) = session.state.approval() else {
+        return Err(Failure::stopped("nobody has approved the plan").hint(hint));
+    };
+    let mut moved = Vec::new();
+    let plan = prepared.plan.digest();
+    if approval.plan != plan.to_string() {
+        let approved = approval.plan.get(..6).unwrap_or_default();
+        moved.push(format!("the plan was edited since: approved is {approved}, the file is {}", plan.short()));
+    }
+    if approval.destination != prepared.destination_name() {
+        moved.push(format!("it was approved for {}, this is {}", approval.destination, prepared.destination_name()));
+    }
+    let touched = prepared.touched();
+    if moved.is_empty() && approval.schema != touched.to_string() {
+        moved.push(
+            "a field, an option or a record type that the plan touches has changed at the source or the destination"
+                .into(),
+        );
+    }
+    if moved.is_empty() {
+        return Ok(approval.clone());
+    }
+    Err(Failure::stopped(format!("the approval by {} does not cover this", approval.by)).details(moved).hint(hint))
+}
+
+/// Stops if this many further writes are more than was approved.
+pub fn must_be_capped(
+    session: &State,
+    approval: &Approval,
+    object: &str,
+    name: waybill_ledger::NameId,
+    operation: Operation,
+    more: u64,
+) -> Result<(), Failure> {
+    let verb = match operation {
+        Operation::Create => "create",
+        Operation::Update => "update",
+        Operation::Delete => "delete",
+        Operation::Nothing => return Ok(()),
+    };
+    let cap = approval.caps.get(&format!("{object} {verb}")).copied().unwrap_or(0);
+    let used = session.confirmed(name, operation);
+    if used + more <= cap {
+        return Ok(());
+    }
+    Err(Failure::stopped(format!("this would {verb} {} rows of {object}; approved are {cap}", used + more))
+        .hint("look at what the source gained, then approve again with `waybill approve --by NAME`"))
+}

@@ -1,0 +1,185 @@
+//! Questions about what happened.
+
+use serde::Serialize;
+use waybill_ledger::{
+    Content, Envelope, FieldName, NameId, Position, RunId, SubjectId, SubjectKey, Value,
+    event::NameKind,
+    ledger::{Ledger, Opened},
+};
+use waybill_projector::audit::{describe, kind};
+
+use crate::{failure::Failure, session::Session};
+
+/// One event, for people and scripts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Line {
+    /// Its position.
+    pub position: Position,
+    /// When, in UTC.
+    pub time: String,
+    /// The run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunId>,
+    /// Who acted.
+    pub actor: String,
+    /// What kind of event.
+    pub event: String,
+    /// What happened, in words.
+    pub what: String,
+    /// The rule of the target it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    /// The events that led to it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub causes: Vec<Position>,
+    /// Its content, where it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content: Option<serde_json::Value>,
+}
+
+/// Which events are wanted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Of this run.
+    pub run: Option<RunId>,
+    /// Of this kind, such as `WriteConfirmed`.
+    pub event: Option<String>,
+    /// By this actor.
+    pub actor: Option<String>,
+    /// Up to this position, which is left out.
+    pub before: Option<Position>,
+    /// From this position on.
+    pub from: Option<Position>,
+}
+
+/// Calls `each` with every event that the filter wants, in order, until it says to stop.
+pub fn log(
+    session: &Session,
+    filter: &Filter,
+    mut each: impl FnMut(Line) -> Result<bool, Failure>,
+) -> Result<(), Failure> {
+    let ledger = session.recorder.ledger();
+    let end = filter.before.unwrap_or(Position(u64::MAX));
+    for event in ledger.reader().read(filter.from.unwrap_or(Position(0))..end, |_| false) {
+        let (envelope, _) = event?;
+        let wanted = filter.run.is_none_or(|run| envelope.run == Some(run))
+            && filter.event.as_ref().is_none_or(|wanted| kind(&envelope.event).eq_ignore_ascii_case(wanted))
+            && filter.actor.as_ref().is_none_or(|wanted| ledger.name_text(envelope.actor).as_ref() == Some(wanted));
+        if wanted && !each(line(ledger, &envelope, None))? {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// Returns the whole life of one record: by `system/object/id`, `object/id`, or the id of a destination record.
+pub fn record(session: &Session, name: &str) -> Result<Vec<Line>, Failure> {
+    let ledger = session.recorder.ledger();
+    let subject = find(session, name)?;
+    // A destination record's life is that of the source record that lives in it.
+    let subject = session.state.landing().owner(subject).map_or(subject, |landed| landed.target.subject);
+    let mut lines = Vec::new();
+    for event in ledger.reader().read(Position(0).., |envelope| envelope.subject == Some(subject)) {
+        let (envelope, opened) = event?;
+        if envelope.subject == Some(subject) {
+            lines.push(line(ledger, &envelope, Some(opened)));
+        }
+    }
+    Ok(lines)
+}
+
+/// Finds a record by `system/object/id` or `object/id`.
+pub fn find(session: &Session, name: &str) -> Result<SubjectId, Failure> {
+    let ledger = session.recorder.ledger();
+    let unknown = || {
+        Failure::usage(format!("the ledger knows no record `{name}`"))
+            .hint("name it as object/id, such as contacts/c-17 or Contact/003…, or as system/object/id")
+    };
+    let (head, id) = name.rsplit_once('/').ok_or_else(unknown)?;
+    let (system, object) = head.rsplit_once('/').map_or((None, head), |(system, object)| (Some(system), object));
+    let mut systems = ledger.names_of(NameKind::System);
+    if let Some(system) = system {
+        systems = vec![system.to_owned()];
+    }
+    systems.iter().find_map(|system| ledger.find_subject(&SubjectKey::new(system, object, id))).ok_or_else(unknown)
+}
+
+/// Returns one event for people.
+pub fn line(ledger: &Ledger, envelope: &Envelope, opened: Option<Opened>) -> Line {
+    let name = |name: NameId| match name {
+        NameId(0) => "waybill".to_owned(),
+        name => ledger.name_text(name).unwrap_or_else(|| format!("name {name}")),
+    };
+    Line {
+        position: envelope.position,
+        time: envelope.time.to_utc().to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
+        run: envelope.run,
+        actor: name(envelope.actor),
+        event: kind(&envelope.event),
+        what: describe(envelope, name),
+        rule: envelope.target.map(|part| name(part.rule)),
+        causes: envelope.causes.clone(),
+        content: opened.and_then(json),
+    }
+}
+
+fn json(opened: Opened) -> Option<serde_json::Value> {
+    let content = match opened {
+        Opened::Content(content) => content,
+        Opened::Erased => return Some(serde_json::json!("forgotten")),
+        Opened::Nothing | Opened::Locked => return None,
+    };
+    Some(match content {
+        Content::Text(text) => text.into(),
+        Content::Record { object, record } => {
+            serde_json::json!({ "object": object, "id": record.id, "fields": fields(record.fields.iter()) })
+        }
+        Content::Mapped(mapped) => {
+            let decisions: Vec<String> = mapped
+                .decisions
+                .iter()
+                .map(|decision| format!("{}: {} ({})", decision.field, decision.what, decision.rule))
+                .collect();
+            let later: Vec<String> = mapped.later.iter().map(|(name, _)| name.to_string()).collect();
+            serde_json::json!({
+                "object": mapped.object, "key": mapped.key, "fields": fields(mapped.fields.iter()),
+                "later": later, "decisions": decisions,
+            })
+        }
+        Content::DestinationId { object, id } => serde_json::json!({ "object": object, "id": id }),
+        Content::Refusal { message, fields } => {
+            let fields: Vec<&str> = fields.iter().map(FieldName::as_str).collect();
+            serde_json::json!({ "message": message, "fields": fields })
+        }
+        Content::Schema(schema) => serde_json::json!({ "objects": schema.objects.len() }),
+        Content::Unreadable { file, line, reason } => {
+            serde_json::json!({ "file": file, "line": line, "reason": reason })
+        }
+        Content::Owner { source, email, user, how } => {
+            serde_json::json!({ "owner": source, "email": email, "user": user, "how": crate::prepare::how(how) })
+        }
+        Content::Baseline(rows) => serde_json::json!({ "rows": rows.len() }),
+        Content::Difference { record, field, expected, found } => serde_json::json!({
+            "record": record, "field": field, "expected": expected.as_ref().map(value), "found": found.as_ref().map(value),
+        }),
+        Content::Document { kind, text } => serde_json::json!({ "document": kind, "text": text }),
+    })
+}
+
+fn fields<'a>(fields: impl Iterator<Item = (&'a FieldName, Option<&'a Value>)>) -> serde_json::Value {
+    let pairs = fields.map(|(name, content)| (name.to_string(), content.map_or(serde_json::Value::Null, value)));
+    serde_json::Value::Object(pairs.collect())
+}
+
+fn value(value: &Value) -> serde_json::Value {
+    match value {
+        Value::Bool(flag) => (*flag).into(),
+        Value::List(items) => items.iter().map(self::value).collect(),
+        other => other.to_string().into(),
+    }
+}
+
+/// Returns the number of an object's name, if the ledger knows it.
+pub fn object(session: &Session, name: &str) -> Option<NameId> {
+    session.recorder.ledger().find_name(NameKind::Object, name)
+}

@@ -1,0 +1,535 @@
+//! Lands records: map, intend, write, confirm, read back; phase by phase in the order of their references.
+//!
+//! One mechanism serves the first load, the second pass, a delta and a repeated run: every record is mapped again, and the
+//! difference to what was last written is written. Nothing to write is nothing sent.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use serde::Serialize;
+use waybill_connectors::{Destination, Scan};
+use waybill_ledger::{
+    Content, Event, FieldName, Fields, Mapped, NameId, ObjectName, Position, Record, RuleId, SubjectId, SubjectKey,
+    Target, TargetPart,
+    event::{Gate, HoldReason, NameKind, Operation, Transport},
+    ledger::{Draft, Ledger},
+};
+use waybill_projector::{
+    landing::Landed,
+    mapping::{Gone, MapOutcome, Plan, Rule},
+    order::Phase as Step,
+    owners::OwnerResolution,
+    write_key,
+};
+
+use crate::{
+    approve::must_be_capped,
+    failure::Failure,
+    recorder::Recorder,
+    state::{Approval, State},
+    world::{Alternates, PhaseWorld, References, records_at},
+    write::{Change, Desk, Removal, Tally, Writer},
+};
+
+/// How many source records are mapped at once.
+const RECORDS_AT_ONCE: usize = 1_000;
+
+/// Which records a load looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Span {
+    /// Every record that the source has.
+    Everything,
+    /// Records read since this position, and those that wait. Rows that a person removed are not made again.
+    Since(Position),
+}
+
+/// What a load did to one destination object.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Phase {
+    /// The destination object.
+    pub object: String,
+    /// Rows created.
+    pub created: u64,
+    /// Rows changed.
+    pub updated: u64,
+    /// Rows that already were as they should be.
+    pub unchanged: u64,
+    /// Rows deleted because the source deleted them.
+    pub deleted: u64,
+    /// Records that wait for a person.
+    pub held: u64,
+    /// Rows that the destination refused.
+    pub rejected: u64,
+    /// Records that the plan does not carry.
+    pub skipped: u64,
+    /// Rows with our key that the destination counts after the phase.
+    pub counted: u64,
+}
+
+/// Everything that a load needs and does not change.
+pub struct Loader<'a, D> {
+    /// Writes.
+    pub desk: &'a Desk<'a, D>,
+    /// The project's id, part of every key.
+    pub project: &'a str,
+    /// The approved plan.
+    pub plan: &'a Plan,
+    /// The source's instance, the first part of source subjects.
+    pub source: &'a str,
+    /// How owners were resolved.
+    pub owners: &'a BTreeMap<String, OwnerResolution>,
+    /// What was approved.
+    pub approval: &'a Approval,
+}
+
+impl<D> std::fmt::Debug for Loader<'_, D> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Loader").field("source", &self.source).finish_non_exhaustive()
+    }
+}
+
+/// One phase while it runs.
+struct Stage<'p> {
+    object: ObjectName,
+    name: NameId,
+    rules: Vec<&'p Rule>,
+    references: &'p References,
+    others: Alternates,
+    span: Span,
+    counts: Phase,
+}
+
+/// One record on its way, with the rule that wants it.
+#[derive(Debug, Clone)]
+struct Coming<'p> {
+    subject: SubjectId,
+    rule: &'p Rule,
+    record: Record,
+    /// The event that brought the record.
+    cause: Position,
+}
+
+/// What waits to be sent.
+#[derive(Debug, Default)]
+struct Outbox {
+    creates: Vec<Change>,
+    updates: BTreeMap<RuleId, Vec<Change>>,
+    notes: Vec<Draft>,
+}
+
+impl<D: Destination> Loader<'_, D> {
+    /// Lands what `span` says, and returns what was done, phase by phase.
+    pub async fn load(&self, state: &mut State, span: Span) -> Result<Vec<Phase>, Failure> {
+        let references = References::load(self.plan, self.ledger(), state)?;
+        let steps = self.plan.phases().map_err(|e| Failure::stopped(e.to_string()))?;
+        let mut done = Vec::new();
+        for step in &steps {
+            done.push(self.phase(state, step, &references, span).await?);
+        }
+        Ok(done)
+    }
+
+    fn ledger(&self) -> &Arc<Ledger> {
+        self.desk.recorder.ledger()
+    }
+
+    fn rec(&self) -> &Recorder {
+        self.desk.recorder
+    }
+
+    async fn phase(
+        &self,
+        state: &mut State,
+        step: &Step,
+        references: &References,
+        span: Span,
+    ) -> Result<Phase, Failure> {
+        let rules: Vec<&Rule> = step.rules.iter().filter_map(|id| self.plan.rule(id)).collect();
+        let name = self.rec().name(NameKind::Object, step.object.as_str())?;
+        let counts = Phase { object: step.object.to_string(), ..Phase::default() };
+        let others = self.alternates(state, &rules)?;
+        let mut stage = Stage { object: step.object.clone(), name, rules, references, others, span, counts };
+        let writer = Writer::new(self.desk, &step.object)?;
+        stage.add(writer.settle_open(state).await?, Operation::Nothing);
+        self.remove_gone(state, &mut stage, &writer).await?;
+        self.land_seeds(state, &mut stage, &writer).await?;
+        let sources: BTreeSet<String> = stage.rules.iter().map(|rule| rule.from.clone()).collect();
+        let later = self.land(state, &mut stage, &writer, &sources, None).await?;
+        if !later.is_empty() {
+            // The second pass: what these records point to within their own object has landed by now.
+            let first = std::mem::take(&mut stage.counts);
+            self.land(state, &mut stage, &writer, &BTreeSet::new(), Some(&later)).await?;
+            let second = std::mem::replace(&mut stage.counts, first);
+            stage.counts.updated += second.updated;
+            stage.counts.held += second.held;
+            stage.counts.rejected += second.rejected;
+        }
+        self.close_phase(state, &mut stage).await?;
+        Ok(stage.counts)
+    }
+
+    /// Lands the records of some rules. Returns where the records stand that have fields for a second pass, ascending.
+    async fn land(
+        &self,
+        state: &mut State,
+        stage: &mut Stage<'_>,
+        writer: &Writer<'_, D>,
+        coming: &BTreeSet<String>,
+        only: Option<&[Position]>,
+    ) -> Result<Vec<Position>, Failure> {
+        let mut later = Vec::new();
+        for rule in stage.rules.clone() {
+            let Some(object) = self.ledger().find_name(NameKind::Object, &rule.from) else { continue };
+            let part = self.part(rule)?;
+            let mut positions = state.intake().positions(object);
+            match (only, stage.span) {
+                (Some(only), _) => positions.retain(|at| only.binary_search(at).is_ok()),
+                (None, Span::Since(since)) => {
+                    let held = state.intake().held().filter_map(|(subject, _)| state.intake().seen(subject));
+                    let held: BTreeSet<Position> = held.map(|seen| seen.position).collect();
+                    positions.retain(|at| *at >= since || held.contains(at));
+                }
+                (None, Span::Everything) => {}
+            }
+            let pass = if only.is_some() { ", second pass" } else { "" };
+            self.desk.progress.begin(&format!("{} to {}{pass}", rule.from, rule.to), positions.len() as u64);
+            let size = self.batch_size(rule, positions.len());
+            let mut outbox = Outbox::default();
+            let mut ahead = read_ahead(self.ledger(), positions.iter().take(RECORDS_AT_ONCE).copied().collect());
+            let chunks: Vec<&[Position]> = positions.chunks(RECORDS_AT_ONCE).collect();
+            for (n, chunk) in chunks.iter().enumerate() {
+                let records = ahead.await.map_err(|e| Failure::failed(format!("the reader stopped: {e}")))??;
+                ahead = read_ahead(self.ledger(), chunks.get(n + 1).map(|next| next.to_vec()).unwrap_or_default());
+                for (cause, record) in records {
+                    let subject = self.rec().subject(&SubjectKey::new(self.source, &rule.from, &record.id))?;
+                    let coming_record = Coming { subject, rule, record, cause };
+                    if self.map(state, stage, &coming_record, part, coming, &mut outbox)? {
+                        later.push(cause);
+                    }
+                }
+                self.send(state, stage, writer, &mut outbox, size).await?;
+                self.desk.progress.advance(chunk.len() as u64);
+                self.check_stop()?;
+            }
+            self.send(state, stage, writer, &mut outbox, 1).await?;
+            self.desk.progress.end();
+        }
+        later.sort_unstable();
+        Ok(later)
+    }
+
+    fn batch_size(&self, rule: &Rule, rows: usize) -> usize {
+        match self.desk.destination.transport(&rule.to, Operation::Create, rows) {
+            Transport::Job => self.desk.job_rows,
+            Transport::Request => self.desk.destination.abilities().request_rows,
+        }
+    }
+
+    /// Maps one record and puts what comes of it into the outbox. Returns whether it has fields for a second pass.
+    fn map(
+        &self,
+        state: &State,
+        stage: &mut Stage<'_>,
+        coming: &Coming<'_>,
+        part: TargetPart,
+        sources: &BTreeSet<String>,
+        outbox: &mut Outbox,
+    ) -> Result<bool, Failure> {
+        let world = PhaseWorld {
+            plan: self.plan,
+            ledger: self.ledger(),
+            state,
+            source: self.source,
+            references: stage.references,
+            owners: self.owners,
+            schema: self.desk.schema,
+            coming: sources,
+            others: &stage.others,
+        };
+        let rule = coming.rule;
+        match self.plan.map(rule, &coming.record, &world) {
+            MapOutcome::Mapped(mut mapped) => {
+                let later = !mapped.later.is_empty();
+                mapped.key = write_key(self.project, self.source, &rule.from, &coming.record.id, rule.id.as_str(), 0);
+                self.sort(state, stage, coming, part, mapped, outbox)?;
+                Ok(later)
+            }
+            MapOutcome::Held { reason, text } => {
+                stage.counts.held += 1;
+                if state.intake().hold(coming.subject) != Some(reason) {
+                    outbox.notes.push(self.note(coming, part, Event::RecordHeld { reason }, text));
+                }
+                Ok(false)
+            }
+            MapOutcome::Skipped { reason, text } => {
+                stage.counts.skipped += 1;
+                if !state.intake().seen(coming.subject).is_some_and(|seen| seen.skipped) {
+                    outbox.notes.push(self.note(coming, part, Event::RecordSkipped { reason }, text));
+                }
+                Ok(false)
+            }
+        }
+    }
+
+    /// Decides what a mapped record needs: a create, an update, or nothing.
+    fn sort(
+        &self,
+        state: &State,
+        stage: &mut Stage<'_>,
+        coming: &Coming<'_>,
+        part: TargetPart,
+        mapped: Mapped,
+        outbox: &mut Outbox,
+    ) -> Result<(), Failure> {
+        let target = Target { subject: coming.subject, part };
+        let digest = self.ledger().digest(coming.subject, &fields_bytes(&mapped.fields)?)?;
+        let landed = state.landing().get(target).copied();
+        let held = state.intake().hold(coming.subject).is_some();
+        let change = Change {
+            target,
+            record: format!("{}/{}", coming.rule.from, coming.record.id),
+            cause: Some(coming.cause),
+            mapped,
+            digest,
+            landed,
+            rule: coming.rule.id.clone(),
+            inverts: None,
+        };
+        match landed {
+            Some(landed) if landed.is_live() && landed.mapped.is_some() && landed.digest == digest.0[..8] => {
+                stage.counts.unchanged += 1;
+                if held {
+                    outbox.notes.push(self.note(
+                        coming,
+                        part,
+                        Event::RecordReleased,
+                        "it needs nothing any more".into(),
+                    ));
+                }
+            }
+            Some(landed) if landed.is_live() => outbox.updates.entry(coming.rule.id.clone()).or_default().push(change),
+            Some(landed) if landed.generation > 0 && stage.span != Span::Everything => {
+                stage.counts.held += 1;
+                if state.intake().hold(coming.subject) != Some(HoldReason::TargetGone) {
+                    let text = "its row was removed; a delta never makes it again without a person's word".to_owned();
+                    let event = Event::RecordHeld { reason: HoldReason::TargetGone };
+                    outbox.notes.push(self.note(coming, part, event, text));
+                }
+            }
+            _ => outbox.creates.push(change),
+        }
+        Ok(())
+    }
+
+    /// Sends what the outbox has, if it is at least `size` rows of a kind.
+    async fn send(
+        &self,
+        state: &mut State,
+        stage: &mut Stage<'_>,
+        writer: &Writer<'_, D>,
+        outbox: &mut Outbox,
+        size: usize,
+    ) -> Result<(), Failure> {
+        self.rec().append(std::mem::take(&mut outbox.notes)).await?;
+        state.catch_up(self.ledger())?;
+        if outbox.creates.len() >= size {
+            let creates = std::mem::take(&mut outbox.creates);
+            must_be_capped(
+                state,
+                self.approval,
+                stage.object.as_str(),
+                stage.name,
+                Operation::Create,
+                creates.len() as u64,
+            )?;
+            let tally = writer.create(state, creates).await?;
+            stage.add(tally, Operation::Create);
+        }
+        for (rule, updates) in &mut outbox.updates {
+            if updates.len() < size.min(200) {
+                continue;
+            }
+            let updates = std::mem::take(updates);
+            must_be_capped(
+                state,
+                self.approval,
+                stage.object.as_str(),
+                stage.name,
+                Operation::Update,
+                updates.len() as u64,
+            )?;
+            let (touch, winner) = self.plan.rule(rule).map(|rule| (rule.touch, rule.conflict)).unwrap_or_default();
+            let tally = writer.update(state, updates, touch, winner).await?;
+            stage.add(tally, Operation::Update);
+        }
+        Ok(())
+    }
+
+    /// Lands the constant records of the plan that belong to this object.
+    async fn land_seeds(
+        &self,
+        state: &mut State,
+        stage: &mut Stage<'_>,
+        writer: &Writer<'_, D>,
+    ) -> Result<(), Failure> {
+        let mut outbox = Outbox::default();
+        for seed in self.plan.seeds().iter().filter(|seed| seed.to == stage.object) {
+            let subject = self.rec().subject(&state.seed_key(&seed.id))?;
+            let rule = RuleId::from(seed.rule_id());
+            let part = TargetPart { rule: self.rec().name(NameKind::Rule, rule.as_str())?, part: 0 };
+            let target = Target { subject, part };
+            let digest = self.ledger().digest(subject, &fields_bytes(seed.fields())?)?;
+            let landed = state.landing().get(target).copied();
+            let key = write_key(self.project, "waybill", "seed", &seed.id, rule.as_str(), 0);
+            let mapped = Mapped {
+                object: stage.object.to_string(),
+                key,
+                fields: seed.fields().clone(),
+                later: Fields::new(),
+                decisions: Vec::new(),
+            };
+            let record = format!("seed/{}", seed.id);
+            let change =
+                Change { target, record, cause: None, mapped, digest, landed, rule: rule.clone(), inverts: None };
+            match landed {
+                Some(landed) if landed.is_live() && landed.digest == digest.0[..8] => stage.counts.unchanged += 1,
+                Some(landed) if landed.is_live() => outbox.updates.entry(rule).or_default().push(change),
+                _ => outbox.creates.push(change),
+            }
+        }
+        self.send(state, stage, writer, &mut outbox, 1).await
+    }
+
+    /// Deletes rows whose source record is gone, where the plan says so; elsewhere they stay.
+    async fn remove_gone(
+        &self,
+        state: &mut State,
+        stage: &mut Stage<'_>,
+        writer: &Writer<'_, D>,
+    ) -> Result<(), Failure> {
+        let mut removals = Vec::new();
+        for rule in stage.rules.iter().filter(|rule| rule.gone == Gone::Delete) {
+            let part = self.part(rule)?;
+            for landed in state.landing().all() {
+                let gone = state.intake().seen(landed.target.subject).is_some_and(|seen| !seen.live);
+                if gone && landed.is_live() && landed.created && landed.target.part == part {
+                    removals.push(Removal { landed: *landed, inverts: None });
+                }
+            }
+        }
+        if removals.is_empty() {
+            return Ok(());
+        }
+        must_be_capped(
+            state,
+            self.approval,
+            stage.object.as_str(),
+            stage.name,
+            Operation::Delete,
+            removals.len() as u64,
+        )?;
+        let tally = writer.delete(state, removals).await?;
+        stage.add(tally, Operation::Delete);
+        Ok(())
+    }
+
+    /// Counts what the destination has, and compares it with what the ledger says.
+    async fn close_phase(&self, state: &mut State, stage: &mut Stage<'_>) -> Result<(), Failure> {
+        state.catch_up(self.ledger())?;
+        let ours = state.landing().all().filter(|l| l.object == stage.name && l.is_live()).count() as u64;
+        let gone = state.intake().held().filter(|(_, reason)| *reason == HoldReason::TargetGone).count() as u64;
+        let key = self.plan.key_field();
+        stage.counts.counted = self.desk.destination.count(&stage.object, Scan::Holding(&key)).await?;
+        let counted = stage.counts.counted;
+        // Rows that someone removed are held and told; every other difference stops the run.
+        let open = counted <= ours && counted + gone >= ours;
+        self.rec().append(vec![self.rec().draft(Event::GateDecided { gate: Gate::Phase, open })]).await?;
+        state.catch_up(self.ledger())?;
+        if open {
+            return Ok(());
+        }
+        let object = &stage.object;
+        Err(Failure::stopped(format!(
+            "{object}: the ledger says that {ours} rows are ours, the destination counts {counted}"
+        ))
+        .hint("run `waybill reconcile` to see which rows are missing or not ours, then run the same command again"))
+    }
+
+    fn note(&self, coming: &Coming<'_>, part: TargetPart, event: Event, text: String) -> Draft {
+        self.rec().draft(event).subject(coming.subject).target(part).cause(coming.cause).content(Content::Text(text))
+    }
+
+    fn part(&self, rule: &Rule) -> Result<TargetPart, Failure> {
+        Ok(TargetPart { rule: self.rec().name(NameKind::Rule, rule.id.as_str())?, part: 0 })
+    }
+
+    /// Builds the index of other fields by which the rules look records up.
+    fn alternates(&self, state: &State, rules: &[&Rule]) -> Result<Alternates, Failure> {
+        let wanted: BTreeSet<(String, String)> = rules.iter().flat_map(|rule| rule.alternate_lookups()).collect();
+        let mut others = Alternates::new();
+        for (object, field) in wanted {
+            let Some(name) = self.ledger().find_name(NameKind::Object, &object) else { continue };
+            for record in records_at(self.ledger(), &state.intake().positions(name))? {
+                let (_, record) = record?;
+                if let Some(value) = record.fields.value(&field) {
+                    let value = value.to_string().trim().to_owned();
+                    others.entry((object.clone(), field.clone(), value)).or_default().push(record.id);
+                }
+            }
+        }
+        Ok(others)
+    }
+
+    /// Returns an error if the person asked to stop.
+    fn check_stop(&self) -> Result<(), Failure> {
+        if self.desk.stop.is_cancelled() {
+            return Err(Failure::stopped("stopped as asked; everything sent so far is in the ledger")
+                .hint("run the same command again: it goes on where it stopped"));
+        }
+        Ok(())
+    }
+}
+
+impl Stage<'_> {
+    fn add(&mut self, tally: Tally, operation: Operation) {
+        match operation {
+            Operation::Create => self.counts.created += tally.done,
+            Operation::Update => self.counts.updated += tally.done,
+            Operation::Delete => self.counts.deleted += tally.done,
+            // What an earlier process left open is counted by the run that meant it.
+            Operation::Nothing => {}
+        }
+        self.counts.unchanged += tally.unchanged;
+        self.counts.rejected += tally.rejected;
+        self.counts.held += tally.held;
+    }
+}
+
+/// Reads records on another thread while the ones before them are mapped and written.
+fn read_ahead(
+    ledger: &Arc<Ledger>,
+    positions: Vec<Position>,
+) -> tokio::task::JoinHandle<Result<Vec<(Position, Record)>, Failure>> {
+    let ledger = Arc::clone(ledger);
+    tokio::task::spawn_blocking(move || records_at(&ledger, &positions)?.collect())
+}
+
+/// Returns the canonical bytes of fields.
+pub(crate) fn fields_bytes(fields: &Fields) -> Result<Vec<u8>, Failure> {
+    waybill_ledger::codec::encode(fields).map_err(|e| Failure::failed(format!("fields cannot be encoded: {e}")))
+}
+
+/// Returns the names of fields, in order.
+pub(crate) fn names(fields: &Fields) -> Vec<FieldName> {
+    fields.iter().map(|(name, _)| name.clone()).collect()
+}
+
+/// Returns the targets of one destination object that are there, in the order of their latest mapping.
+pub(crate) fn live_of(state: &State, object: NameId) -> Vec<Landed> {
+    let mut live: Vec<Landed> =
+        state.landing().all().filter(|landed| landed.object == object && landed.is_live()).copied().collect();
+    live.sort_by_key(|landed| landed.mapped);
+    live
+}

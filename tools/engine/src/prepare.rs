@@ -1,0 +1,268 @@
+//! Everything that a command about the plan needs to know: the plan, both schemas, the owners, what is missing.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use waybill_connectors::Destination;
+use waybill_ledger::{
+    Content, Digest, Event, Record, Schema, SchemaChange, User,
+    event::{OwnerHow, RunKind, RunOutcome, Side},
+    ledger::Opened,
+};
+use waybill_projector::{
+    mapping::{self, Finding, Plan, Severity},
+    order::find_cycles,
+    owners::{self, OwnerResolution},
+    schema_step,
+};
+
+use crate::{
+    extract::{Intaken, Source},
+    failure::Failure,
+    session::{Reached, Session},
+    world::{References, records_at},
+};
+
+/// A plan, held against both sides.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The plan.
+    pub plan: Plan,
+    /// Its text, as it stands in the file.
+    pub text: String,
+    /// The source.
+    pub source: Source,
+    /// What was read of it just now.
+    pub intake: Vec<Intaken>,
+    /// The schema of the source, as far as any reading has shown it.
+    pub source_schema: Schema,
+    /// The destination.
+    pub reached: Reached,
+    /// The destination's schema as it is.
+    pub present: Schema,
+    /// What the plan needs and the destination lacks.
+    pub changes: Vec<SchemaChange>,
+    /// The destination's schema as it will be after those changes.
+    pub schema: Schema,
+    /// Everyone who can own records at the destination.
+    pub users: Vec<User>,
+    /// How owners were resolved, by their id in the source.
+    pub owners: BTreeMap<String, OwnerResolution>,
+    /// Rows of reference objects.
+    pub references: References,
+}
+
+/// One owner, for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct OwnerLine {
+    /// The owner's id in the source.
+    pub source: String,
+    /// The e-mail.
+    pub email: Option<String>,
+    /// The user in the destination.
+    pub user: Option<String>,
+    /// How.
+    pub how: &'static str,
+}
+
+impl Prepared {
+    /// Reads the source and describes the destination.
+    pub async fn new(session: &mut Session) -> Result<Self, Failure> {
+        let (plan, text) = session.plan()?;
+        let source = session.source().await?;
+        let reached = session.destination().await?;
+        Self::read(session, plan, text, source, reached).await
+    }
+
+    async fn read(
+        session: &mut Session,
+        plan: Plan,
+        text: String,
+        source: Source,
+        reached: Reached,
+    ) -> Result<Self, Failure> {
+        let present = reached.schema(&plan).await?;
+        let users = reached.users().await?;
+        let (recorder, _) = session.begin(RunKind::Discover, None).await?;
+        let source_schema = source.see_schema(&recorder, &last_schema(session, Side::Source)?).await?;
+        crate::schema::see_destination(&recorder, &reached, &present).await?;
+        let objects: Vec<String> = plan.source_objects().into_iter().collect();
+        let progress = std::sync::Arc::clone(&session.progress);
+        let intake = source.extract(&recorder, &mut session.state, &objects, &*progress).await?;
+        session.end(&recorder, RunOutcome::Done).await?;
+        let references = References::load(&plan, session.recorder.ledger(), &session.state)?;
+        let pipelines = plan.pipelines.iter();
+        let changes = schema_step::changes(
+            &plan,
+            pipelines.clone().flat_map(|p| references.of(&p.pipelines)),
+            pipelines.flat_map(|p| references.of(&p.stages)),
+            &present,
+        )
+        .map_err(|e| Failure::stopped(e.to_string()).hint("correct the plan's value map or kinds"))?;
+        let schema = schema_step::after(&present, &changes);
+        let owners = match &plan.owners {
+            None => BTreeMap::new(),
+            Some(wanted) => owners::resolve(wanted, references.of(&wanted.object), &users)
+                .map_err(|e| Failure::usage(e.to_string()).hint("correct [owners] in the plan"))?,
+        };
+        Ok(Self {
+            plan,
+            text,
+            source,
+            intake,
+            source_schema,
+            reached,
+            present,
+            changes,
+            schema,
+            users,
+            owners,
+            references,
+        })
+    }
+
+    /// Returns the rows of the plan's pipelines.
+    pub fn pipelines(&self) -> impl Iterator<Item = &Record> {
+        self.plan.pipelines.iter().flat_map(|pipelines| self.references.of(&pipelines.pipelines))
+    }
+
+    /// Returns the rows of the plan's stages.
+    pub fn stages(&self) -> impl Iterator<Item = &Record> {
+        self.plan.pipelines.iter().flat_map(|pipelines| self.references.of(&pipelines.stages))
+    }
+
+    /// Holds the plan against both sides.
+    pub fn findings(&self) -> Vec<Finding> {
+        let mut findings = mapping::check(&self.plan, &self.source_schema, &self.schema);
+        if let Err(circle) = self.plan.phases() {
+            findings.push(Finding { severity: Severity::Blocks, at: "plan".into(), what: circle.to_string() });
+        }
+        findings
+    }
+
+    /// Stops on a finding that blocks.
+    pub fn must_fit(&self) -> Result<(), Failure> {
+        let blocking: Vec<String> = self
+            .findings()
+            .into_iter()
+            .filter(|finding| finding.severity == Severity::Blocks)
+            .map(|finding| format!("{}: {}", finding.at, finding.what))
+            .collect();
+        if blocking.is_empty() {
+            return Ok(());
+        }
+        Err(Failure::stopped("the plan does not fit the two systems")
+            .details(blocking)
+            .hint("correct the plan, the export or the destination, then run the command again; nothing was written"))
+    }
+
+    /// Stops if records of one object point to each other in a circle.
+    pub fn must_be_acyclic(&self, session: &Session) -> Result<(), Failure> {
+        let ledger = session.recorder.ledger();
+        for rule in self.plan.rules() {
+            let fields: Vec<_> = rule.self_references().map(|(name, _)| name.clone()).collect();
+            for field in fields {
+                let Some(object) = ledger.find_name(waybill_ledger::event::NameKind::Object, &rule.from) else {
+                    continue;
+                };
+                let mut parents = BTreeMap::new();
+                for record in records_at(ledger, &session.state.intake().positions(object))? {
+                    let (_, record) = record?;
+                    let parent = mapping::parents(rule, &record).find(|(name, _)| **name == field).map(|(_, id)| id);
+                    if let Some(parent) = parent {
+                        parents.insert(record.id.clone(), parent);
+                    }
+                }
+                let cycles = find_cycles(&parents);
+                if !cycles.is_empty() {
+                    return Err(Failure::stopped(format!(
+                        "{} records of {} point to each other in a circle through {field}",
+                        cycles.len(),
+                        rule.from
+                    ))
+                    .details(cycles.iter().map(|cycle| cycle.join(" → ")))
+                    .hint("break each circle in the source and export again; nothing was written"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the digest of the schema elements that the plan touches, as they will be.
+    pub fn touched(&self) -> Digest {
+        schema_step::touched(&self.plan, &self.source_schema, &self.schema)
+    }
+
+    /// Returns every owner for people, those without a decision first.
+    pub fn owner_lines(&self) -> Vec<OwnerLine> {
+        let mut lines: Vec<(bool, OwnerLine)> = self
+            .owners
+            .values()
+            .filter(|owner| !owner.source.is_empty())
+            .map(|owner| {
+                let user = owner.user.as_ref().and_then(|id| self.users.iter().find(|user| user.id == *id));
+                let line = OwnerLine {
+                    source: owner.source.clone(),
+                    email: owner.email.clone(),
+                    user: user.map(|user| user.email.clone()),
+                    how: how(owner.how),
+                };
+                (!owner.is_undecided(), line)
+            })
+            .collect();
+        lines.sort_by(|a, b| (a.0, &a.1.source).cmp(&(b.0, &b.1.source)));
+        lines.into_iter().map(|(_, line)| line).collect()
+    }
+
+    /// Writes down how owners were resolved.
+    pub async fn record_owners(&self, session: &Session) -> Result<(), Failure> {
+        let recorder = &session.recorder;
+        let Some(wanted) = &self.plan.owners else { return Ok(()) };
+        let mut drafts = Vec::new();
+        for owner in self.owners.values().filter(|owner| !owner.source.is_empty()) {
+            let subject = recorder.subject(&self.source.key(&wanted.object, &owner.source))?;
+            drafts.push(recorder.draft(Event::OwnerResolved { how: owner.how }).subject(subject).content(
+                Content::Owner {
+                    source: owner.source.clone(),
+                    email: owner.email.clone(),
+                    user: owner.user.clone(),
+                    how: owner.how,
+                },
+            ));
+        }
+        recorder.append(drafts).await?;
+        Ok(())
+    }
+
+    /// Returns the destination's name with its instance.
+    pub fn destination_name(&self) -> String {
+        self.reached.name()
+    }
+
+    /// Returns the connector.
+    pub fn destination(&self) -> &impl Destination {
+        &self.reached.destination
+    }
+}
+
+/// Says how an owner was resolved.
+pub fn how(how: OwnerHow) -> &'static str {
+    match how {
+        OwnerHow::Email => "same e-mail",
+        OwnerHow::Fallback => "decided: fallback",
+        OwnerHow::Hold => "decided: hold",
+        OwnerHow::Unmatched => "no user",
+        OwnerHow::Inactive => "inactive user",
+        OwnerHow::Ambiguous => "several users",
+    }
+}
+
+/// Returns the latest schema of one side that the ledger has seen.
+pub(crate) fn last_schema(session: &Session, side: Side) -> Result<Schema, Failure> {
+    let reader = session.recorder.ledger().reader();
+    let Some(at) = session.state.schema_seen(side) else { return Ok(Schema::default()) };
+    match reader.at(at)? {
+        Some((_, Opened::Content(Content::Schema(schema)))) => Ok(schema),
+        _ => Ok(Schema::default()),
+    }
+}

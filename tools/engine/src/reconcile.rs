@@ -1,0 +1,298 @@
+//! Holds the destination, read back, against what the ledger says it should hold.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::StreamExt;
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+use waybill_connectors::{Destination, RemoteRecord, Scan, Selection};
+use waybill_ledger::{
+    Content, Event, Field, FieldName, Fields, Mapped, ObjectName, Position, SubjectKey,
+    event::{MismatchClass, NameKind, ReconcileCounts, RunKind, RunOutcome},
+    ledger::{Draft, Opened},
+};
+use waybill_projector::{key_prefix, landing::Landed, reconcile::compare};
+
+use crate::{
+    failure::Failure,
+    load::{live_of, names},
+    recorder::Recorder,
+    session::{Reached, Session},
+    write::{Desk, VERSION},
+};
+
+/// How many rows are read back at once.
+const ROWS: usize = 400;
+/// How many findings are listed by name.
+const LISTED: usize = 50;
+
+/// What a reconciliation found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// The run.
+    pub run: u32,
+    /// By object.
+    pub objects: Vec<Reconciled>,
+    /// Every finding, the first of them; all stand in the ledger.
+    pub findings: Vec<Line>,
+    /// Records of the source that wait for a person.
+    pub held: u64,
+    /// The part of records that are wrong, missing or extra, in millionths.
+    pub off: u64,
+}
+
+/// What was found in one object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Reconciled {
+    /// The object.
+    pub object: String,
+    /// Rows that should be there.
+    pub expected_rows: u64,
+    /// The counts.
+    #[serde(flatten)]
+    pub counts: ReconcileCounts,
+}
+
+/// One finding.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Line {
+    /// The destination object.
+    pub object: String,
+    /// The destination id.
+    pub id: String,
+    /// The source record, if it is known.
+    pub source: Option<String>,
+    /// The field; none for a whole record.
+    pub field: Option<String>,
+    /// Of which class.
+    pub class: MismatchClass,
+}
+
+/// Reconciles every object that the plan writes.
+pub async fn reconcile(session: &mut Session, stop: &CancellationToken) -> Result<Report, Failure> {
+    let (plan, reached, schema) = reach(session).await?;
+    let (recorder, _) = session.begin(RunKind::Reconcile, Some(plan.digest())).await?;
+    let instance = reached.name();
+    let progress = std::sync::Arc::clone(&session.progress);
+    let project = session.project.config.project.id.clone();
+    let desk = Desk {
+        destination: &reached.destination,
+        instance: &instance,
+        user: &reached.instance.user,
+        key_field: plan.key_field(),
+        schema: &schema,
+        job_rows: 1,
+        recorder: &recorder,
+        progress: &*progress,
+        stop,
+    };
+    let mut objects = Vec::new();
+    let mut findings = Vec::new();
+    for object in plan.destination_objects() {
+        let (found, lines) = object_of(&desk, session, &object, &project).await?;
+        let name = recorder.name(NameKind::Object, object.as_str())?;
+        recorder.append(vec![recorder.draft(Event::Reconciled { object: name, counts: found.counts })]).await?;
+        objects.push(found);
+        findings.extend(lines);
+    }
+    let off: u64 = objects.iter().map(|found| found.counts.wrong + found.counts.missing + found.counts.extra).sum();
+    let all: u64 = objects.iter().map(|found| found.expected_rows).sum();
+    session.end(&recorder, if off == 0 { RunOutcome::Done } else { RunOutcome::Stopped }).await?;
+    findings.sort_by_key(|line| line.class);
+    findings.reverse();
+    findings.truncate(LISTED);
+    Ok(Report {
+        run: recorder.run().map_or(0, |run| run.0),
+        objects,
+        findings,
+        held: session.state.intake().held().count() as u64,
+        off: (off * 1_000_000).div_ceil(all.max(1)),
+    })
+}
+
+async fn object_of<D: Destination>(
+    desk: &Desk<'_, D>,
+    session: &Session,
+    object: &ObjectName,
+    project: &str,
+) -> Result<(Reconciled, Vec<Line>), Failure> {
+    let recorder = desk.recorder;
+    let name = recorder.name(NameKind::Object, object.as_str())?;
+    let live = live_of(&session.state, name);
+    desk.progress.begin(&format!("reading {object} back"), live.len() as u64);
+    let mut found =
+        Reconciled { object: object.to_string(), expected_rows: live.len() as u64, counts: ReconcileCounts::default() };
+    let mut lines = Vec::new();
+    for chunk in live.chunks(ROWS) {
+        let mapped = mappings(recorder, chunk)?;
+        let mut fields: BTreeSet<FieldName> = BTreeSet::new();
+        for mapped in mapped.values() {
+            fields.extend(names(&mapped.fields));
+        }
+        let fields: Vec<FieldName> = fields.into_iter().collect();
+        let ids = chunk.iter().filter_map(|landed| session.state.destination_id(landed.destination?)).collect();
+        let rows = desk.destination.read(object, &fields, &Selection::Ids(ids)).await?;
+        let rows: BTreeMap<String, RemoteRecord> = rows.into_iter().map(|row| (row.record.id.clone(), row)).collect();
+        let mut drafts = Vec::new();
+        for landed in chunk {
+            let Some(id) = landed.destination.and_then(|d| session.state.destination_id(d)) else { continue };
+            let mapped = landed.mapped.and_then(|at| mapped.get(&at));
+            let seen = row(desk, object, name, landed, &id, mapped, rows.get(&id), &mut drafts)?;
+            let count = match seen.iter().map(|line| line.class).max() {
+                None => &mut found.counts.matched,
+                Some(MismatchClass::Expected) => &mut found.counts.expected,
+                Some(MismatchClass::SideEffect) => &mut found.counts.side_effect,
+                Some(MismatchClass::Drift) => &mut found.counts.drift,
+                Some(MismatchClass::Missing) => &mut found.counts.missing,
+                Some(MismatchClass::Extra) => &mut found.counts.extra,
+                Some(MismatchClass::Wrong) => &mut found.counts.wrong,
+            };
+            *count += 1;
+            lines.extend(seen);
+        }
+        recorder.append(drafts).await?;
+        desk.progress.advance(chunk.len() as u64);
+    }
+    desk.progress.end();
+    let extra = extra(desk, session, object, project).await?;
+    let mut drafts = Vec::new();
+    for id in extra {
+        found.counts.extra += 1;
+        let event = Event::MismatchFound { class: MismatchClass::Extra, object: name, field: None };
+        let content = Content::DestinationId { object: object.to_string(), id: id.clone() };
+        drafts.push(recorder.draft(event).content(content));
+        lines.push(Line { object: object.to_string(), id, source: None, field: None, class: MismatchClass::Extra });
+    }
+    recorder.append(drafts).await?;
+    Ok((found, lines))
+}
+
+/// Compares one row, and returns what is not as it was meant.
+#[expect(clippy::too_many_arguments, reason = "one row is these things, and only one place compares it")]
+fn row<D: Destination>(
+    desk: &Desk<'_, D>,
+    object: &ObjectName,
+    name: waybill_ledger::NameId,
+    landed: &Landed,
+    id: &str,
+    mapped: Option<&Mapped>,
+    now: Option<&RemoteRecord>,
+    drafts: &mut Vec<Draft>,
+) -> Result<Vec<Line>, Failure> {
+    let recorder = desk.recorder;
+    let line = |field: Option<&FieldName>, class| Line {
+        object: object.to_string(),
+        id: id.to_owned(),
+        source: None,
+        field: field.map(ToString::to_string),
+        class,
+    };
+    let about = |event: Event| {
+        let draft = recorder.draft(event).subject(landed.target.subject).target(landed.target.part);
+        match landed.mapped {
+            Some(at) => draft.cause(at),
+            None => draft,
+        }
+    };
+    let Some(now) = now else {
+        let event = Event::MismatchFound { class: MismatchClass::Missing, object: name, field: None };
+        drafts.push(about(event).content(Content::DestinationId { object: object.to_string(), id: id.to_owned() }));
+        return Ok(vec![line(None, MismatchClass::Missing)]);
+    };
+    let Some(mapped) = mapped else { return Ok(Vec::new()) };
+    let schema = desk.schema.object(object.as_str());
+    let kind = |field: &str| schema.and_then(|schema| schema.field(field)).map(|field| field.kind.clone());
+    let wrong = compare(&mapped.fields, &now.record.fields, kind);
+    if wrong.is_empty() {
+        return Ok(Vec::new());
+    }
+    let after = after_image(recorder, landed.after)?;
+    let touched = now.modified_by.as_ref().is_some_and(|by| by != desk.user);
+    let mut lines = Vec::new();
+    for mismatch in wrong {
+        let left = after.get(mismatch.field.as_str());
+        let class = if left != Field::Absent && left == mismatch.found
+            || left.is_blank() && left != Field::Absent && mismatch.found.is_blank()
+        {
+            MismatchClass::SideEffect
+        } else if touched {
+            MismatchClass::Drift
+        } else {
+            MismatchClass::Wrong
+        };
+        let field = Some(recorder.name(NameKind::Field, mismatch.field.as_str())?);
+        drafts.push(about(Event::MismatchFound { class, object: name, field }).content(Content::Difference {
+            record: format!("{object}/{id}"),
+            field: Some(mismatch.field.clone()),
+            expected: mismatch.meant.value().cloned(),
+            found: mismatch.found.value().cloned(),
+        }));
+        lines.push(line(Some(&mismatch.field), class));
+    }
+    Ok(lines)
+}
+
+/// Reads the mappings of these targets, which come in the order of their positions.
+fn mappings(recorder: &Recorder, chunk: &[Landed]) -> Result<BTreeMap<Position, Mapped>, Failure> {
+    let wanted: BTreeSet<Position> = chunk.iter().filter_map(|landed| landed.mapped).collect();
+    let (Some(first), Some(last)) = (wanted.first().copied(), wanted.last().copied()) else {
+        return Ok(BTreeMap::new());
+    };
+    let mut found = BTreeMap::new();
+    for event in recorder.ledger().reader().read(first..=last, |envelope| wanted.contains(&envelope.position)) {
+        if let (envelope, Opened::Content(Content::Mapped(mapped))) = event? {
+            found.insert(envelope.position, mapped);
+        }
+    }
+    Ok(found)
+}
+
+fn after_image(recorder: &Recorder, at: Option<Position>) -> Result<Fields, Failure> {
+    let Some(at) = at else { return Ok(Fields::new()) };
+    Ok(match recorder.ledger().reader().at(at)? {
+        Some((_, Opened::Content(Content::Record { mut record, .. }))) => {
+            record.fields.set(VERSION, Field::Absent);
+            record.fields
+        }
+        _ => Fields::new(),
+    })
+}
+
+/// Finds rows that carry this project's key and that the ledger does not know.
+async fn extra<D: Destination>(
+    desk: &Desk<'_, D>,
+    session: &Session,
+    object: &ObjectName,
+    project: &str,
+) -> Result<Vec<String>, Failure> {
+    let (prefix, key) = (key_prefix(project), desk.key_field.clone());
+    if desk.schema.object(object.as_str()).is_none_or(|schema| schema.field(key.as_str()).is_none()) {
+        return Ok(Vec::new());
+    }
+    let fields = [key.clone()];
+    let mut pages = desk.destination.scan(object, &fields, Scan::Holding(&key));
+    let mut extra = Vec::new();
+    while let Some(page) = pages.next().await {
+        for row in page? {
+            if !row.record.fields.text(key.as_str()).is_some_and(|text| text.starts_with(&prefix)) {
+                continue;
+            }
+            let subject = SubjectKey::new(desk.instance, object.as_str(), &row.record.id);
+            let subject = desk.recorder.ledger().find_subject(&subject);
+            if subject.and_then(|subject| session.state.landing().owner(subject)).is_none() {
+                extra.push(row.record.id);
+            }
+        }
+    }
+    Ok(extra)
+}
+
+/// Describes what a rollback and a reconciliation need of the destination.
+pub(crate) async fn reach(
+    session: &Session,
+) -> Result<(waybill_projector::mapping::Plan, Reached, waybill_ledger::Schema), Failure> {
+    let (plan, _) = session.plan()?;
+    let reached = session.destination().await?;
+    let schema = reached.schema(&plan).await?;
+    Ok((plan, reached, schema))
+}

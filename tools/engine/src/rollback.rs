@@ -1,0 +1,226 @@
+//! Takes back what we wrote: rows we made go, fields we changed go back, in reverse order; then the proof.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+use waybill_connectors::Destination;
+use waybill_ledger::{
+    Digest, Event, NameId, ObjectName, Position,
+    event::{NameKind, RunKind, RunOutcome},
+};
+use waybill_projector::rollback::{Inverse, Inverses, Scope};
+
+use crate::{
+    baseline::{self, Difference},
+    failure::Failure,
+    reconcile::reach,
+    session::Session,
+    state::State,
+    write::{Change, Desk, Removal, Restore, Tally, Writer},
+};
+
+/// What a rollback would do, or did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// The run; none for a dry run.
+    pub run: Option<u32>,
+    /// By destination object, in the order in which it is taken back.
+    pub objects: Vec<Undone>,
+    /// How each object differs from what it was before us; only after a rollback of everything.
+    pub differences: Vec<Difference>,
+    /// What no rollback can take back.
+    pub residue: Vec<String>,
+}
+
+/// What was taken back of one object.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Undone {
+    /// The object.
+    pub object: String,
+    /// Rows to delete.
+    pub deletes: u64,
+    /// Rows to restore.
+    pub restores: u64,
+    /// Rows to make again.
+    pub recreates: u64,
+    /// Rows that were taken back.
+    pub done: u64,
+    /// Rows that already were as before.
+    pub unchanged: u64,
+    /// Rows that stay because someone built on them.
+    pub held: u64,
+    /// Rows whose way back the destination refused.
+    pub rejected: u64,
+}
+
+/// The inverses of one object.
+#[derive(Debug, Default)]
+struct Planned {
+    deletes: Vec<Removal>,
+    restores: Vec<Restore>,
+    recreates: Vec<(waybill_ledger::Target, Option<Position>, Position)>,
+}
+
+/// Takes back what is in scope, or only says what it would take back.
+pub async fn rollback(
+    session: &mut Session,
+    scope: Scope,
+    dry: bool,
+    stop: &CancellationToken,
+) -> Result<Report, Failure> {
+    let (plan, reached, schema) = reach(session).await?;
+    let mut order: Vec<ObjectName> =
+        plan.phases().map_err(|e| Failure::stopped(e.to_string()))?.into_iter().map(|phase| phase.object).collect();
+    order.reverse();
+    let residue = residue(session, &schema, &plan.key_field());
+    if dry {
+        let mut planned = plan_of(session, scope)?;
+        let objects = order.iter().map(|object| summary(session, object, &mut planned).0).collect();
+        return Ok(Report { objects, residue, ..Report::default() });
+    }
+    let (recorder, _) = session.begin(RunKind::Rollback, None).await?;
+    let instance = reached.name();
+    let progress = std::sync::Arc::clone(&session.progress);
+    let desk = Desk {
+        destination: &reached.destination,
+        instance: &instance,
+        user: &reached.instance.user,
+        key_field: plan.key_field(),
+        schema: &schema,
+        job_rows: session.project.config.destination.job_rows.unwrap_or(10_000),
+        recorder: &recorder,
+        progress: &*progress,
+        stop,
+    };
+    for object in &order {
+        Writer::new(&desk, object)?.settle_open(&mut session.state).await?;
+    }
+    let mut planned = plan_of(session, scope)?;
+    let count = |of: fn(&Planned) -> usize| planned.values().map(of).sum::<usize>() as u64;
+    let event = Event::RollbackPlanned {
+        deletes: count(|p| p.deletes.len()),
+        restores: count(|p| p.restores.len()),
+        recreates: count(|p| p.recreates.len()),
+    };
+    recorder.append(vec![recorder.draft(event)]).await?;
+    let mut report = Report { run: recorder.run().map(|run| run.0), residue, ..Report::default() };
+    for object in &order {
+        let (mut undone, work) = summary(session, object, &mut planned);
+        let writer = Writer::new(&desk, object)?;
+        progress.begin(&format!("taking back {object}"), undone.deletes + undone.restores + undone.recreates);
+        undone.add(writer.restore(&mut session.state, work.restores).await?);
+        progress.advance(undone.restores);
+        undone.add(recreate(&writer, &mut session.state, object, work.recreates).await?);
+        progress.advance(undone.recreates);
+        let mut rest = work.deletes;
+        // A whole object is looked at together, so that its own parents and children do not stand in each other's way.
+        undone.add(writer.delete(&mut session.state, std::mem::take(&mut rest)).await?);
+        progress.advance(undone.deletes);
+        progress.end();
+        report.objects.push(undone);
+        if stop.is_cancelled() {
+            return Err(Failure::stopped("stopped as asked; everything taken back so far is in the ledger")
+                .hint("run the same command again: it goes on where it stopped"));
+        }
+    }
+    if scope == Scope::Everything {
+        for object in plan.destination_objects() {
+            report.differences.extend(baseline::compare(&desk, &session.state, &object).await?);
+        }
+    }
+    let held = report.objects.iter().any(|object| object.held + object.rejected > 0);
+    session.end(&recorder, if held { RunOutcome::DoneWithHolds } else { RunOutcome::Done }).await?;
+    Ok(report)
+}
+
+/// Folds the ledger into the net inverse of the scope, by destination object.
+fn plan_of(session: &Session, scope: Scope) -> Result<BTreeMap<NameId, Planned>, Failure> {
+    let mut fold = Inverses::new(scope);
+    for event in session.recorder.ledger().reader().read(Position(0).., |_| false) {
+        fold.apply(&event?.0);
+    }
+    let mut planned: BTreeMap<NameId, Planned> = BTreeMap::new();
+    for (target, object, inverse) in fold.finish() {
+        let landed = session.state.landing().get(target).copied();
+        let planned = planned.entry(object).or_default();
+        match (inverse, landed) {
+            (Inverse::Delete { created }, Some(landed)) if landed.is_live() => {
+                planned.deletes.push(Removal { landed, inverts: Some(created) });
+            }
+            (Inverse::Restore { before, updated }, Some(landed)) if landed.is_live() => {
+                planned.restores.push(Restore { landed, before, inverts: updated });
+            }
+            (Inverse::Recreate { deleted, mapped }, Some(landed)) if !landed.is_live() => {
+                planned.recreates.push((target, mapped, deleted));
+            }
+            // Someone else removed it meanwhile: it is drift already, and there is nothing to take back.
+            _ => {}
+        }
+    }
+    Ok(planned)
+}
+
+fn summary(session: &Session, object: &ObjectName, planned: &mut BTreeMap<NameId, Planned>) -> (Undone, Planned) {
+    let name = session.recorder.ledger().find_name(NameKind::Object, object.as_str());
+    let work = name.and_then(|name| planned.remove(&name)).unwrap_or_default();
+    let undone = Undone {
+        object: object.to_string(),
+        deletes: work.deletes.len() as u64,
+        restores: work.restores.len() as u64,
+        recreates: work.recreates.len() as u64,
+        ..Undone::default()
+    };
+    (undone, work)
+}
+
+impl Undone {
+    fn add(&mut self, tally: Tally) {
+        self.done += tally.done;
+        self.unchanged += tally.unchanged;
+        self.held += tally.held;
+        self.rejected += tally.rejected;
+    }
+}
+
+async fn recreate<D: Destination>(
+    writer: &Writer<'_, D>,
+    state: &mut State,
+    object: &ObjectName,
+    rows: Vec<(waybill_ledger::Target, Option<Position>, Position)>,
+) -> Result<Tally, Failure> {
+    let mut changes = Vec::new();
+    for (target, mapped, deleted) in rows {
+        let Some(at) = mapped else { continue };
+        let Some(mapped) = writer.last_mapping(at)? else { continue };
+        changes.push(Change {
+            target,
+            record: format!("{object} of event {deleted}"),
+            cause: Some(deleted),
+            digest: Digest::of(&crate::load::fields_bytes(&mapped.fields)?),
+            mapped,
+            landed: state.landing().get(target).copied(),
+            rule: waybill_ledger::RuleId::from("rollback"),
+            inverts: Some(deleted),
+        });
+    }
+    writer.create(state, changes).await
+}
+
+/// Says what stays: the schema elements that we added.
+fn residue(session: &Session, schema: &waybill_ledger::Schema, key: &waybill_ledger::FieldName) -> Vec<String> {
+    let made = session.state.runs().iter().any(|run| run.kind == RunKind::Schema);
+    if !made {
+        return Vec::new();
+    }
+    let objects: Vec<&str> = schema
+        .objects
+        .iter()
+        .filter(|object| object.field(key.as_str()).is_some())
+        .map(|object| object.name.as_str())
+        .collect();
+    vec![format!(
+        "fields, options and record types that `waybill schema apply` made stay (among them {key} on {}); rows in the recycle bin stay until it is emptied",
+        objects.join(", ")
+    )]
+}

@@ -1,0 +1,283 @@
+//! A load and a delta: gates first, then the phases.
+
+use futures::StreamExt;
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+use waybill_connectors::{Destination, Scan};
+use waybill_ledger::{
+    Event, SubjectKey,
+    event::{Gate, NameKind, PauseReason, RunKind, RunOutcome},
+};
+use waybill_projector::{accounting::SourceAccount, key_prefix};
+
+use crate::{
+    approve::{must_be_approved, must_be_capped},
+    baseline,
+    extract::Intaken,
+    failure::{Failure, FailureKind},
+    load::{Loader, Phase, Span},
+    prepare::Prepared,
+    recorder::Recorder,
+    session::Session,
+    state::{Approval, State},
+    write::Desk,
+};
+
+/// The most rows in one job, unless the project says otherwise: what is under way is held in memory.
+const JOB_ROWS: usize = 10_000;
+
+/// What a run did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RunReport {
+    /// Its number.
+    pub run: u32,
+    /// Whether it went on with one that was broken off.
+    pub resumed: bool,
+    /// What was read.
+    pub read: Vec<Intaken>,
+    /// What was done, phase by phase.
+    pub phases: Vec<Phase>,
+    /// What became of the records of each source object.
+    pub sources: Vec<Accounted>,
+    /// Records that wait for a person.
+    pub held: u64,
+    /// The ledger's signed head.
+    pub head: String,
+}
+
+/// The account of one source object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Accounted {
+    /// The object.
+    pub object: String,
+    /// The account.
+    #[serde(flatten)]
+    pub account: SourceAccount,
+}
+
+/// Lands everything, or goes on with a load that was broken off.
+pub async fn load(session: &mut Session, stop: &CancellationToken) -> Result<RunReport, Failure> {
+    run(session, stop, RunKind::Load).await
+}
+
+/// Lands what changed since the last load or delta, and what waited.
+pub async fn delta(session: &mut Session, stop: &CancellationToken) -> Result<RunReport, Failure> {
+    let loaded = session.state.runs().iter().any(|run| matches!(run.kind, RunKind::Load) && run.ended.is_some());
+    if !loaded {
+        return Err(Failure::stopped("there is no finished load to pick up changes from")
+            .hint("land everything first with `waybill run`"));
+    }
+    run(session, stop, RunKind::Delta).await
+}
+
+async fn run(session: &mut Session, stop: &CancellationToken, kind: RunKind) -> Result<RunReport, Failure> {
+    if session.state.approval().is_none() {
+        return Err(Failure::stopped("nobody has approved the plan").hint(
+            "look at the plan with `waybill plan`, then let a person approve it with `waybill approve --by NAME`",
+        ));
+    }
+    // Everything read since the last run of this kind ended is new to it; the reading itself happens below.
+    let since = session
+        .state
+        .runs()
+        .iter()
+        .filter(|run| matches!(run.kind, RunKind::Load | RunKind::Delta))
+        .filter_map(|run| run.ended.map(|_| run.began))
+        .next_back();
+    let prepared = Prepared::new(session).await?;
+    prepared.must_fit()?;
+    let approval = must_be_approved(session, &prepared)?;
+    if !prepared.changes.is_empty() {
+        let lines = prepared.changes.iter().map(crate::schema::words);
+        return Err(Failure::stopped("the destination lacks what the plan needs").details(lines).hint(
+            "make it with `waybill schema apply`, or hand the files of `waybill schema export` to an administrator",
+        ));
+    }
+    prepared.must_be_acyclic(session)?;
+    let plan = prepared.plan.digest();
+    let (recorder, resumed) = session.begin(kind, Some(plan)).await?;
+    let gates = [Gate::Approval, Gate::Schema, Gate::Owners];
+    recorder.append(gates.map(|gate| recorder.draft(Event::GateDecided { gate, open: true })).into()).await?;
+    let span = match (kind, since) {
+        (RunKind::Delta, Some(since)) => Span::Since(since),
+        _ => Span::Everything,
+    };
+    let done = work(session, &prepared, &approval, &recorder, stop, span, resumed).await;
+    let phases = match done {
+        Ok(phases) => phases,
+        Err(failure) => {
+            pause(session, &recorder, &failure).await;
+            return Err(failure);
+        }
+    };
+    let sources = accounts(session, &prepared);
+    let held = session.state.intake().held().count() as u64;
+    let outcome = if held > 0 { RunOutcome::DoneWithHolds } else { RunOutcome::Done };
+    let head = recorder.ledger().head();
+    recorder.append(vec![recorder.draft(Event::HeadSigned { blocks: head.blocks, root: head.root })]).await?;
+    session.end(&recorder, outcome).await?;
+    let unbalanced: Vec<String> = sources
+        .iter()
+        .filter(|source| !source.account.balances() || source.account.waiting > 0)
+        .map(|source| format!("{}: {:?}", source.object, source.account))
+        .collect();
+    if !unbalanced.is_empty() {
+        return Err(Failure::stopped(
+            "the accounts do not balance: some records were read and neither landed nor waited",
+        )
+        .details(unbalanced)
+        .hint("run the same command again; if this stays, keep the ledger and report it"));
+    }
+    Ok(RunReport {
+        run: recorder.run().map_or(0, |run| run.0),
+        resumed,
+        read: prepared.intake,
+        phases,
+        sources,
+        held,
+        head: session.recorder.ledger().signed_head(),
+    })
+}
+
+async fn work(
+    session: &mut Session,
+    prepared: &Prepared,
+    approval: &Approval,
+    recorder: &Recorder,
+    stop: &CancellationToken,
+    span: Span,
+    resumed: bool,
+) -> Result<Vec<Phase>, Failure> {
+    let instance = prepared.reached.name();
+    let progress = std::sync::Arc::clone(&session.progress);
+    let project = session.project.config.project.id.clone();
+    let desk = Desk {
+        destination: &prepared.reached.destination,
+        instance: &instance,
+        user: &prepared.reached.instance.user,
+        key_field: prepared.plan.key_field(),
+        schema: &prepared.schema,
+        job_rows: session.project.config.destination.job_rows.unwrap_or(JOB_ROWS),
+        recorder,
+        progress: &*progress,
+        stop,
+    };
+    let state = &mut session.state;
+    settle(&desk, state, prepared).await?;
+    ours(&desk, state, prepared, &project).await?;
+    let nothing_of_ours = !state.landing().all().any(|landed| landed.is_live());
+    if nothing_of_ours && !resumed && span == Span::Everything {
+        for object in prepared.plan.destination_objects() {
+            baseline::take(&desk, state, &object).await?;
+        }
+    } else {
+        for object in prepared.plan.destination_objects() {
+            let name = recorder.name(NameKind::Object, object.as_str())?;
+            let whole = state.baseline(name).is_some_and(|baseline| baseline.complete);
+            if !whole && nothing_of_ours {
+                baseline::take(&desk, state, &object).await?;
+            }
+        }
+    }
+    // The caps are looked at once more here, before the first write of this run.
+    for object in prepared.plan.destination_objects() {
+        let name = recorder.name(NameKind::Object, object.as_str())?;
+        must_be_capped(state, approval, object.as_str(), name, waybill_ledger::event::Operation::Create, 0)?;
+    }
+    let source = prepared.source.instance();
+    let loader = Loader {
+        desk: &desk,
+        project: &project,
+        plan: &prepared.plan,
+        source: &source,
+        owners: &prepared.owners,
+        approval,
+    };
+    loader.load(state, span).await
+}
+
+/// Settles every write that an earlier process left open.
+pub(crate) async fn settle<D: Destination>(
+    desk: &Desk<'_, D>,
+    state: &mut State,
+    prepared: &Prepared,
+) -> Result<(), Failure> {
+    if state.landing().open().next().is_none() {
+        return Ok(());
+    }
+    for object in prepared.plan.destination_objects() {
+        crate::write::Writer::new(desk, &object)?.settle_open(state).await?;
+    }
+    Ok(())
+}
+
+/// Stops if the destination has rows with this project's key that the ledger does not know: a restored old ledger must
+/// not double a migration.
+async fn ours<D: Destination>(
+    desk: &Desk<'_, D>,
+    state: &mut State,
+    prepared: &Prepared,
+    project: &str,
+) -> Result<(), Failure> {
+    let ledger = desk.recorder.ledger();
+    let (prefix, key) = (key_prefix(project), prepared.plan.key_field());
+    let mut strange = Vec::new();
+    for object in prepared.plan.destination_objects() {
+        let fields = [key.clone()];
+        let mut pages = desk.destination.scan(&object, &fields, Scan::Holding(&key));
+        desk.progress.begin(&format!("looking for our keys in {object}"), 0);
+        while let Some(page) = pages.next().await {
+            for row in page? {
+                desk.progress.advance(1);
+                let ours = row.record.fields.text(key.as_str()).is_some_and(|text| text.starts_with(&prefix));
+                let subject = ledger.find_subject(&SubjectKey::new(desk.instance, object.as_str(), &row.record.id));
+                if ours && subject.and_then(|subject| state.landing().owner(subject)).is_none() {
+                    strange.push(format!("{object} {}", row.record.id));
+                }
+            }
+        }
+        desk.progress.end();
+    }
+    let open = strange.is_empty();
+    let draft = desk.recorder.draft(Event::GateDecided { gate: Gate::Ours, open });
+    desk.recorder.append(vec![draft]).await?;
+    state.catch_up(ledger)?;
+    if open {
+        return Ok(());
+    }
+    let count = strange.len();
+    strange.truncate(20);
+    Err(Failure::stopped(format!(
+        "the destination has {count} rows with this project's key that the ledger does not know"
+    ))
+    .details(strange)
+    .hint("is this an old copy of the ledger? Put the latest one in place; a run from here would double records"))
+}
+
+/// Leaves a word about why the run stopped; the ledger may be what failed, so this is allowed to fail.
+async fn pause(session: &mut Session, recorder: &Recorder, failure: &Failure) {
+    let reason = match failure.kind {
+        FailureKind::Stopped if failure.what.starts_with("stopped as asked") => PauseReason::Asked,
+        FailureKind::Stopped if failure.what.contains("quota") => PauseReason::Quota,
+        FailureKind::Stopped => PauseReason::Finding,
+        _ => PauseReason::Unreachable,
+    };
+    if recorder.append(vec![recorder.draft(Event::RunPaused { reason })]).await.is_ok() {
+        // The failure that is being reported matters more than one of catching up.
+        let _ = session.state.catch_up(recorder.ledger());
+    }
+}
+
+fn accounts(session: &Session, prepared: &Prepared) -> Vec<Accounted> {
+    let ledger = session.recorder.ledger();
+    let mut objects: Vec<String> = prepared.plan.rules().iter().map(|rule| rule.from.clone()).collect();
+    objects.dedup();
+    objects
+        .into_iter()
+        .filter_map(|object| {
+            let name = ledger.find_name(NameKind::Object, &object)?;
+            let account = SourceAccount::of(session.state.intake(), session.state.landing(), name);
+            Some(Accounted { object, account })
+        })
+        .collect()
+}

@@ -1,0 +1,117 @@
+//! The schema step: what the destination lacks for a plan, made or written down for an administrator.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use waybill_connectors::{Destination, SchemaOutcome};
+use waybill_ledger::{
+    Content, Digest, Event, Schema, SchemaChange,
+    event::{NameKind, RunKind, RunOutcome, Side},
+};
+use waybill_projector::schema_step;
+
+use crate::{
+    failure::Failure,
+    prepare::Prepared,
+    session::{Reached, Session},
+};
+
+/// Returns the digest of a schema.
+pub fn digest(schema: &Schema) -> Digest {
+    Digest::of(&waybill_ledger::codec::encode(schema).unwrap_or_default())
+}
+
+/// What came of one change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Change {
+    /// The change, in words.
+    pub what: String,
+    /// What came of it: `made`, `present`, `manual` or `refused`.
+    pub outcome: &'static str,
+    /// What a person must do, or why it was refused.
+    pub note: Option<String>,
+}
+
+/// Says what a change does.
+pub fn words(change: &SchemaChange) -> String {
+    match change {
+        SchemaChange::AddObject { name, .. } => format!("object {name}"),
+        SchemaChange::AddField { object, field } => format!("field {object}.{}", field.name),
+        SchemaChange::AddOptions { object, field, options } => {
+            let values: Vec<&str> = options.iter().map(|option| option.value.as_str()).collect();
+            format!("options of {object}.{field}: {}", values.join(", "))
+        }
+        SchemaChange::AddVariant { object, label, .. } => format!("record type `{label}` of {object}"),
+    }
+}
+
+/// Makes the changes that the plan needs.
+pub async fn apply(session: &mut Session, prepared: &Prepared) -> Result<Vec<Change>, Failure> {
+    if prepared.changes.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (recorder, _) = session.begin(RunKind::Schema, Some(prepared.plan.digest())).await?;
+    session.progress.begin("schema", prepared.changes.len() as u64);
+    let outcomes = prepared.reached.destination.apply_schema(&prepared.changes).await?;
+    let mut done = Vec::new();
+    for (change, outcome) in prepared.changes.iter().zip(outcomes) {
+        let (outcome, note) = match outcome {
+            SchemaOutcome::Made => ("made", None),
+            SchemaOutcome::Present => ("present", None),
+            SchemaOutcome::Manual(text) => ("manual", Some(text)),
+            SchemaOutcome::Refused(text) => ("refused", Some(text)),
+        };
+        done.push(Change { what: words(change), outcome, note });
+        session.progress.advance(1);
+    }
+    session.progress.end();
+    let schema = prepared.reached.schema(&prepared.plan).await?;
+    see_destination(&recorder, &prepared.reached, &schema).await?;
+    let text = serde_json::to_string(&done).map_err(|e| Failure::failed(e.to_string()))?;
+    let digest = Digest::of(text.as_bytes());
+    recorder.append(vec![recorder.document(Event::ReportWritten { digest }, "schema step", text)]).await?;
+    let whole = done.iter().all(|change| matches!(change.outcome, "made" | "present"));
+    session.end(&recorder, if whole { RunOutcome::Done } else { RunOutcome::Stopped }).await?;
+    Ok(done)
+}
+
+/// Writes the changes as files for an administrator, with a setup plan in words.
+pub fn export(prepared: &Prepared, dir: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let all = schema_step::changes(
+        &prepared.plan,
+        prepared.pipelines(),
+        prepared.stages(),
+        &without(&prepared.present, &prepared.plan),
+    )
+    .map_err(|e| Failure::usage(e.to_string()))?;
+    std::fs::create_dir_all(dir).map_err(|e| Failure::io("make the directory", dir, &e))?;
+    prepared
+        .reached
+        .destination
+        .export_schema(&all, &prepared.present, dir)
+        .map_err(|e| Failure::io("write the schema files to", dir, &e))
+}
+
+/// Returns a schema as it would be if the plan's own elements had never been made: the export is whole at any time.
+fn without(present: &Schema, plan: &waybill_projector::mapping::Plan) -> Schema {
+    let mut schema = present.clone();
+    for object in &mut schema.objects {
+        object.fields.retain(|field| {
+            let new = plan.new_fields.iter().any(|new| new.object == object.name && new.name == field.name);
+            !new && field.name != plan.key_field()
+        });
+    }
+    schema
+}
+
+/// Writes down how the destination describes itself.
+pub(crate) async fn see_destination(
+    recorder: &crate::recorder::Recorder,
+    reached: &Reached,
+    schema: &Schema,
+) -> Result<(), Failure> {
+    let system = recorder.name(NameKind::System, &reached.name())?;
+    let event = Event::SchemaSeen { side: Side::Destination, system, digest: digest(schema) };
+    recorder.append(vec![recorder.draft(event).content(Content::Schema(schema.clone()))]).await?;
+    Ok(())
+}

@@ -1,0 +1,133 @@
+//! An open project: its ledger, what the ledger says, and who listens.
+
+use std::sync::Arc;
+
+use waybill_connectors::{Destination, Instance, salesforce::Salesforce};
+use waybill_ledger::{
+    Event, Schema, User,
+    event::{RunKind, RunOutcome},
+    ledger::{Ledger, OpenError, Ports},
+};
+use waybill_projector::mapping::Plan;
+
+use crate::{
+    extract::Source, failure::Failure, progress::Progress, project::Project, recorder::Recorder, state::State,
+};
+
+/// An open project.
+pub struct Session {
+    /// The project.
+    pub project: Project,
+    /// What the ledger says.
+    pub state: State,
+    /// Appends to it.
+    pub recorder: Recorder,
+    /// Who listens to long work.
+    pub progress: Arc<dyn Progress>,
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").field("project", &self.project.dir).finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    /// Opens the project's ledger for writing, making it if there is none yet.
+    pub async fn open(project: Project, progress: Arc<dyn Progress>) -> Result<Self, Failure> {
+        let home = project.home();
+        let ledger = tokio::task::spawn_blocking(move || match Ledger::open(&home, Ports::system()) {
+            Err(OpenError::Missing { .. }) => Ledger::create(&home, Ports::system()),
+            opened => opened,
+        })
+        .await
+        .map_err(|e| Failure::failed(format!("the ledger could not be opened: {e}")))??;
+        let ledger = Arc::new(ledger);
+        let recorder = Recorder::new(Arc::clone(&ledger))?;
+        let mut state = State::new(&project.config.project.id);
+        if recorder.ledger().reader().end().0 <= 1 {
+            recorder.append(vec![recorder.draft(Event::ProjectOpened)]).await?;
+        }
+        state.catch_up(&ledger)?;
+        Ok(Self { project, state, recorder, progress })
+    }
+
+    /// Opens the source that the project reads.
+    pub async fn source(&self) -> Result<Source, Failure> {
+        Source::open(self.project.bundle()?, self.project.profile()?, &self.project.config.source.system).await
+    }
+
+    /// Connects to the destination that the project writes.
+    pub async fn destination(&self) -> Result<Reached, Failure> {
+        match self.project.config.destination.system.as_str() {
+            "salesforce" => {
+                let destination = Salesforce::connect(self.project.connection()?).await?;
+                let instance = destination.identify().await?;
+                Ok(Reached { destination, instance })
+            }
+            other => Err(Failure::usage(format!("there is no connector to `{other}`"))
+                .hint("the destinations that ship: salesforce")),
+        }
+    }
+
+    /// Reads the plan and refuses it if it contradicts itself.
+    pub fn plan(&self) -> Result<(Plan, String), Failure> {
+        self.project.plan()
+    }
+
+    /// Ends the session: everything is durable and the lock is free when it returns.
+    pub async fn close(self) -> Result<(), Failure> {
+        let ledger = Arc::clone(self.recorder.ledger());
+        drop(self);
+        let Some(ledger) = Arc::into_inner(ledger) else { return Ok(()) };
+        tokio::task::spawn_blocking(move || ledger.close())
+            .await
+            .map_err(|e| Failure::failed(format!("the ledger could not be closed: {e}")))??;
+        Ok(())
+    }
+
+    /// Begins a run, or goes on with the last one of this kind if it was broken off under the same plan.
+    pub async fn begin(
+        &mut self,
+        kind: RunKind,
+        plan: Option<waybill_ledger::Digest>,
+    ) -> Result<(Recorder, bool), Failure> {
+        if let Some(run) = self.state.unfinished(kind, plan) {
+            let recorder = self.recorder.resume(&mut self.state, run).await?;
+            return Ok((recorder, true));
+        }
+        let recorder = self.recorder.begin(&mut self.state, kind, plan).await?;
+        Ok((recorder, false))
+    }
+
+    /// Ends a run.
+    pub async fn end(&mut self, recorder: &Recorder, outcome: RunOutcome) -> Result<(), Failure> {
+        recorder.end(&mut self.state, outcome).await
+    }
+}
+
+/// A destination that answered.
+#[derive(Debug)]
+pub struct Reached {
+    /// The connection.
+    pub destination: Salesforce,
+    /// Which instance it is and who we are there.
+    pub instance: Instance,
+}
+
+impl Reached {
+    /// Returns the system with its instance, the first part of every destination subject.
+    pub fn name(&self) -> String {
+        format!("{}:{}", self.destination.system(), self.instance.id)
+    }
+
+    /// Describes the objects that the plan touches.
+    pub async fn schema(&self, plan: &Plan) -> Result<Schema, Failure> {
+        Ok(self.destination.describe(&plan.destination_objects()).await?)
+    }
+
+    /// Lists everyone who can own records.
+    pub async fn users(&self) -> Result<Vec<User>, Failure> {
+        Ok(self.destination.users().await?)
+    }
+}

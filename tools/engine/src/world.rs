@@ -1,0 +1,172 @@
+//! What the mapping may ask while it maps: where other records landed, what reference rows say, who owns what.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use waybill_ledger::{
+    Content, ObjectSchema, Position, Record, RuleId, Schema, SubjectKey,
+    event::NameKind,
+    ledger::{Ledger, Opened},
+};
+use waybill_projector::{
+    mapping::{Landing as Answer, OwnerAnswer, Plan, World},
+    owners::OwnerResolution,
+};
+
+use crate::{failure::Failure, state::State};
+
+/// The rows of reference objects (users, pipelines, stages), whole in memory.
+#[derive(Debug, Clone, Default)]
+pub struct References(BTreeMap<String, BTreeMap<String, Record>>);
+
+/// The most rows of one reference object: these are lists that people keep, not data.
+const REFERENCE_ROWS: u64 = 100_000;
+
+impl References {
+    /// Reads the reference objects of the plan out of the ledger.
+    pub fn load(plan: &Plan, ledger: &Arc<Ledger>, state: &State) -> Result<Self, Failure> {
+        let mut all = BTreeMap::new();
+        for object in plan.reference_objects() {
+            let Some(name) = ledger.find_name(NameKind::Object, &object) else { continue };
+            let rows = state.intake().object(name).live;
+            if rows > REFERENCE_ROWS {
+                return Err(Failure::usage(format!(
+                    "the plan takes `{object}` as a reference, but it has {rows} rows"
+                ))
+                .hint(format!(
+                    "references are read whole; at most {REFERENCE_ROWS} rows fit: make it a rule instead"
+                )));
+            }
+            let mut records = BTreeMap::new();
+            for record in records_at(ledger, &state.intake().positions(name))? {
+                let (_, record) = record?;
+                records.insert(record.id.clone(), record);
+            }
+            all.insert(object, records);
+        }
+        Ok(Self(all))
+    }
+
+    /// Returns the rows of one reference object, by id.
+    pub fn of(&self, object: &str) -> impl Iterator<Item = &Record> {
+        self.0.get(object).into_iter().flat_map(BTreeMap::values)
+    }
+
+    /// Returns one row.
+    pub fn get(&self, object: &str, id: &str) -> Option<&Record> {
+        self.0.get(object)?.get(id)
+    }
+}
+
+/// Reads source records at these positions, which must ascend. Forgotten and locked ones are left out.
+pub fn records_at(
+    ledger: &Arc<Ledger>,
+    positions: &[Position],
+) -> Result<impl Iterator<Item = Result<(Position, Record), Failure>> + use<>, Failure> {
+    let wanted: Vec<Position> = positions.to_vec();
+    let (first, last) = (wanted.first().copied().unwrap_or(Position(0)), wanted.last().copied());
+    let end = last.map_or(Position(0), Position::next);
+    let reader = ledger.reader();
+    let mut next = 0;
+    let events = reader.read(first..end, move |envelope| {
+        while wanted.get(next).is_some_and(|at| *at < envelope.position) {
+            next += 1;
+        }
+        wanted.get(next) == Some(&envelope.position)
+    });
+    Ok(events.filter_map(|event| match event {
+        Ok((envelope, Opened::Content(Content::Record { record, .. }))) => Some(Ok((envelope.position, record))),
+        Ok(_) => None,
+        Err(e) => Some(Err(e.into())),
+    }))
+}
+
+/// The world of one phase.
+#[derive(Debug)]
+pub struct PhaseWorld<'a> {
+    /// The plan.
+    pub plan: &'a Plan,
+    /// The ledger, for subjects and names.
+    pub ledger: &'a Arc<Ledger>,
+    /// What the ledger says.
+    pub state: &'a State,
+    /// The source's instance.
+    pub source: &'a str,
+    /// Reference rows.
+    pub references: &'a References,
+    /// How owners were resolved, by their id in the source.
+    pub owners: &'a BTreeMap<String, OwnerResolution>,
+    /// The destination's schema.
+    pub schema: &'a Schema,
+    /// Source objects that this phase lands: a record among them that is not there yet still may come.
+    pub coming: &'a BTreeSet<String>,
+    /// Ids by other fields than the key, for lookups that need them: (object, field, value) to ids.
+    pub others: &'a Alternates,
+}
+
+/// Ids of source records by the values of other fields.
+pub type Alternates = BTreeMap<(String, String, String), Vec<String>>;
+
+impl World for PhaseWorld<'_> {
+    fn landed(&self, object: &str, by: Option<&str>, value: &str, rule: Option<&RuleId>) -> Answer {
+        let id = match by {
+            None => value,
+            Some(field) => {
+                match self.others.get(&(object.to_owned(), field.to_owned(), value.to_owned())).map(Vec::as_slice) {
+                    None | Some([]) => return Answer::Missing,
+                    Some([id]) => id.as_str(),
+                    Some(_) => return Answer::Ambiguous,
+                }
+            }
+        };
+        let key = SubjectKey::new(self.source, object, id);
+        let Some(subject) = self.ledger.find_subject(&key) else { return Answer::Missing };
+        let Some(seen) = self.state.intake().seen(subject) else { return Answer::Missing };
+        let landed = match rule {
+            Some(rule) => self
+                .ledger
+                .find_name(NameKind::Rule, rule.as_str())
+                .and_then(|rule| self.state.landing().of_rule(subject, rule)),
+            None => self.state.landing().of(subject).find(|landed| landed.is_live()),
+        };
+        if let Some(id) = landed.and_then(|l| l.destination).and_then(|d| self.state.destination_id(d)) {
+            return Answer::Id(id);
+        }
+        if !seen.live {
+            return Answer::Missing;
+        }
+        if self.coming.contains(object) { Answer::NotYet } else { Answer::Held }
+    }
+
+    fn reference(&self, object: &str, id: &str) -> Option<&Record> {
+        self.references.get(object, id)
+    }
+
+    fn owner(&self, source_owner_id: &str) -> OwnerAnswer {
+        match self.owners.get(source_owner_id) {
+            None => OwnerAnswer::Unknown,
+            Some(resolution) => match &resolution.user {
+                Some(user) => OwnerAnswer::User(user.clone()),
+                None => OwnerAnswer::Held,
+            },
+        }
+    }
+
+    fn seed(&self, id: &str) -> Option<String> {
+        let subject = self.ledger.find_subject(&self.state.seed_key(id))?;
+        let landed = self.state.landing().of(subject).find(|landed| landed.is_live())?;
+        self.state.destination_id(landed.destination?)
+    }
+
+    fn variant(&self, object: &str, name: &str) -> Option<String> {
+        let object = self.schema.object(object)?;
+        let variant = object.variants.iter().find(|v| v.name == name || v.label == name)?;
+        Some(variant.id.clone())
+    }
+
+    fn schema(&self, object: &str) -> Option<&ObjectSchema> {
+        self.schema.object(object)
+    }
+}

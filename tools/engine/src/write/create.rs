@@ -1,0 +1,195 @@
+//! Creates rows: a plain insert that carries our unique key, never an upsert.
+
+use std::time::Duration;
+
+use waybill_connectors::{Batch, Destination, Outcome, Refusal, Retry, WriteRow};
+use waybill_ledger::{
+    Content, Event, Field, Position, Value,
+    event::{HoldReason, NameKind, Operation, UnknownCause},
+};
+
+use super::{BatchJournal, Change, TRIES, Tally, Writer, Written};
+use crate::{failure::Failure, state::State};
+
+impl<D: Destination> Writer<'_, D> {
+    /// Creates these rows, in batches of the destination's size.
+    pub async fn create(&self, state: &mut State, changes: Vec<Change>) -> Result<Tally, Failure> {
+        let mut tally = Tally::default();
+        let size = self.size(Operation::Create, changes.len());
+        let mut rest = changes.into_iter().peekable();
+        while rest.peek().is_some() {
+            let mut batch: Vec<Change> = rest.by_ref().take(size).collect();
+            for attempt in 1.. {
+                let (done, again) = self.create_batch(state, batch, attempt == TRIES).await?;
+                tally += done;
+                if again.is_empty() {
+                    break;
+                }
+                batch = again;
+                tokio::time::sleep(Duration::from_millis(100 << attempt)).await;
+            }
+        }
+        Ok(tally)
+    }
+
+    /// Sends one batch. Returns what it came to and the rows that may be sent again.
+    async fn create_batch(
+        &self,
+        state: &mut State,
+        changes: Vec<Change>,
+        last: bool,
+    ) -> Result<(Tally, Vec<Change>), Failure> {
+        let number = state.next_batch();
+        let batch = Batch {
+            object: self.object.clone(),
+            operation: Operation::Create,
+            key_field: Some(self.desk.key_field.clone()),
+            rows: changes
+                .iter()
+                .map(|change| {
+                    // A new row holds nothing anyway, and a field with a default must not be told to hold nothing.
+                    let given =
+                        change.mapped.fields.iter().filter_map(|(name, value)| Some((name.clone(), value?.clone())));
+                    let mut fields: waybill_ledger::Fields = given.collect();
+                    fields.set(self.desk.key_field.clone(), Value::Text(change.mapped.key.clone()));
+                    WriteRow { key: change.mapped.key.clone(), id: None, fields }
+                })
+                .collect(),
+        };
+        let mut drafts = vec![self.batch_formed(number, &batch)];
+        for change in &changes {
+            let mapped = self
+                .rec()
+                .draft(Event::RecordMapped { object: self.name, digest: change.digest })
+                .subject(change.target.subject)
+                .target(change.target.part)
+                .batch(number)
+                .content(Content::Mapped(change.mapped.clone()));
+            drafts.push(match change.cause {
+                Some(cause) => mapped.cause(cause),
+                None => mapped,
+            });
+            let mapped = drafts.len() - 1;
+            drafts.push(
+                self.rec()
+                    .draft(Event::WriteIntended {
+                        object: self.name,
+                        operation: Operation::Create,
+                        inverts: change.inverts,
+                    })
+                    .subject(change.target.subject)
+                    .target(change.target.part)
+                    .batch(number)
+                    .earlier(mapped),
+            );
+        }
+        let first = self.rec().append(drafts).await?.first;
+        let intended = |n: usize| Position(first.0 + 2 + 2 * n as u64);
+
+        let journal = BatchJournal { recorder: self.rec(), batch: number };
+        let outcomes = match self.desk.destination.write(&batch, &journal).await {
+            Ok(outcomes) => outcomes,
+            Err(e) => {
+                // Nothing was sent, or the batch was refused unseen: every intent ends here, and so does the command.
+                let targets: Vec<_> = changes.iter().enumerate().map(|(n, c)| (c.target, intended(n))).collect();
+                self.not_sent(&targets, number, &e).await?;
+                state.catch_up(self.rec().ledger())?;
+                return Err(e.into());
+            }
+        };
+
+        let (mut tally, mut again) = (Tally::default(), Vec::new());
+        let (mut drafts, mut landed, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
+        for (n, (change, outcome)) in changes.iter().zip(outcomes).enumerate() {
+            let about = |event: Event| {
+                self.rec()
+                    .draft(event)
+                    .subject(change.target.subject)
+                    .target(change.target.part)
+                    .batch(number)
+                    .cause(intended(n))
+            };
+            match outcome {
+                Outcome::Done { id } => {
+                    let destination = self.destination_subject(&id)?;
+                    landed.push((n, drafts.len(), id.clone(), destination));
+                    drafts.push(
+                        about(Event::WriteConfirmed { destination, operation: Operation::Create })
+                            .content(self.destination_id(&id)),
+                    );
+                }
+                Outcome::Unknown(cause) => {
+                    unknown.push(n);
+                    drafts.push(about(Event::WriteUnknown { cause }));
+                }
+                Outcome::Rejected(refusal) if refusal.duplicate => {
+                    // Our key is taken: by whom, only the destination knows.
+                    unknown.push(n);
+                    drafts.push(about(Event::WriteUnknown { cause: UnknownCause::NoResult }));
+                }
+                Outcome::Rejected(refusal) => {
+                    let retry = refusal.retry == Retry::Soon && !last;
+                    drafts.push(
+                        about(Event::WriteRejected { code: self.rec().name(NameKind::Code, &refusal.code)? }).content(
+                            Content::Refusal { message: refusal.message.clone(), fields: refusal.fields.clone() },
+                        ),
+                    );
+                    if retry {
+                        again.push(change.clone());
+                    } else {
+                        tally.rejected += 1;
+                        drafts.push(
+                            about(Event::RecordHeld { reason: HoldReason::Rejected })
+                                .content(Content::Text(refused(&refusal))),
+                        );
+                    }
+                }
+            }
+        }
+        let first = self.rec().append(drafts).await?.first;
+        tally.done += landed.len() as u64;
+        let written: Vec<Written<'_>> = landed
+            .into_iter()
+            .map(|(n, at, id, destination)| Written {
+                target: changes[n].target,
+                record: &changes[n].record,
+                id,
+                destination,
+                confirmed: Position(first.0 + at as u64),
+                fields: &changes[n].mapped.fields,
+            })
+            .collect();
+        self.look(&written).await?;
+        let open: Vec<(&Change, Position)> = unknown.iter().map(|n| (&changes[*n], intended(*n))).collect();
+        let (settled, resend) = self.settle_creates(&open).await?;
+        tally += settled;
+        if last {
+            tally.rejected += resend.len() as u64;
+        } else {
+            again.extend(resend);
+        }
+        state.catch_up(self.rec().ledger())?;
+        Ok((tally, again))
+    }
+}
+
+/// Words a refusal for the person who must decide; it may quote values, so it goes to the vault only.
+pub(super) fn refused(refusal: &Refusal) -> String {
+    format!("the destination refused it ({}): {}", refusal.code, refusal.message)
+}
+
+/// Returns whether every field that we meant to write is there as we meant it.
+pub(super) fn holds(
+    fields: &waybill_ledger::Fields,
+    now: &waybill_ledger::Fields,
+    same: impl Fn(&waybill_ledger::FieldName, &Field, &Field) -> bool,
+) -> bool {
+    fields.iter().all(|(name, value)| {
+        let meant = value.map_or(Field::Null, |value| Field::Present(value.clone()));
+        let is = match now.get(name.as_str()) {
+            Field::Absent => Field::Null,
+            is => is,
+        };
+        same(name, &meant, &is)
+    })
+}

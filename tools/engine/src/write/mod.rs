@@ -1,0 +1,272 @@
+//! Sends writes so that each happens once: intent first, then the wire, then the outcome, then a look at what is there.
+
+mod create;
+mod remove;
+mod settle;
+mod update;
+
+use std::collections::BTreeMap;
+
+use tokio_util::sync::CancellationToken;
+use waybill_connectors::{Batch, Destination, Journal, JournalClosed, RemoteRecord, Selection};
+use waybill_ledger::{
+    BatchId, Content, Digest, Event, Field, FieldName, Fields, Mapped, NameId, ObjectName, ObjectSchema, Position,
+    Record, RuleId, Schema, SubjectId, SubjectKey, Target, Value,
+    event::{NameKind, Operation, Transport},
+    ledger::{Draft, Opened},
+};
+use waybill_projector::{landing::Landed, reconcile};
+
+use crate::{failure::Failure, progress::Progress, recorder::Recorder};
+
+pub use remove::{Removal, Restore};
+
+/// The pseudo-field of an after-image that holds the destination's version mark.
+pub const VERSION: &str = "@version";
+
+/// How often a row is sent again that the destination refused for a lock or for being busy.
+const TRIES: usize = 5;
+
+/// What every write needs.
+pub struct Desk<'a, D> {
+    /// The destination.
+    pub destination: &'a D,
+    /// Its instance, the first part of destination subjects.
+    pub instance: &'a str,
+    /// The id of the user we act as: what anyone else changed is not ours.
+    pub user: &'a str,
+    /// The field that carries our key.
+    pub key_field: FieldName,
+    /// The destination's schema.
+    pub schema: &'a Schema,
+    /// The most rows in one job.
+    pub job_rows: usize,
+    /// Appends.
+    pub recorder: &'a Recorder,
+    /// Listens.
+    pub progress: &'a dyn Progress,
+    /// Ends the work between two batches.
+    pub stop: &'a CancellationToken,
+}
+
+impl<D> std::fmt::Debug for Desk<'_, D> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Desk").field("instance", &self.instance).finish_non_exhaustive()
+    }
+}
+
+/// A record that the plan wants at the destination, and what is known of its target.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// The target.
+    pub target: Target,
+    /// The readable source record.
+    pub record: String,
+    /// The event that led to it.
+    pub cause: Option<Position>,
+    /// What the plan wants.
+    pub mapped: Mapped,
+    /// The digest of its fields.
+    pub digest: Digest,
+    /// What is known of the target.
+    pub landed: Option<Landed>,
+    /// The rule.
+    pub rule: RuleId,
+    /// The write that this one undoes.
+    pub inverts: Option<Position>,
+}
+
+/// What a batch came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Rows created, changed or deleted.
+    pub done: u64,
+    /// Rows that already were as they should be.
+    pub unchanged: u64,
+    /// Rows refused.
+    pub rejected: u64,
+    /// Rows that wait for a person.
+    pub held: u64,
+}
+
+impl std::ops::AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.done += other.done;
+        self.unchanged += other.unchanged;
+        self.rejected += other.rejected;
+        self.held += other.held;
+    }
+}
+
+/// Writes rows of one object.
+#[derive(Debug)]
+pub struct Writer<'a, D> {
+    desk: &'a Desk<'a, D>,
+    object: ObjectName,
+    name: NameId,
+    schema: &'a ObjectSchema,
+}
+
+impl<'a, D: Destination> Writer<'a, D> {
+    /// Returns a writer for an object that the destination has.
+    pub fn new(desk: &'a Desk<'a, D>, object: &ObjectName) -> Result<Self, Failure> {
+        let schema = desk.schema.object(object.as_str()).ok_or_else(|| {
+            Failure::stopped(format!("the destination has no object {object}, or our user may not see it"))
+                .hint("check the plan and the user's permissions; `waybill plan` lists what is missing")
+        })?;
+        let name = desk.recorder.name(NameKind::Object, object.as_str())?;
+        Ok(Self { desk, object: object.clone(), name, schema })
+    }
+
+    fn rec(&self) -> &Recorder {
+        self.desk.recorder
+    }
+
+    fn destination_subject(&self, id: &str) -> Result<SubjectId, Failure> {
+        self.rec().subject(&SubjectKey::new(self.desk.instance, self.object.as_str(), id))
+    }
+
+    fn destination_id(&self, id: &str) -> Content {
+        Content::DestinationId { object: self.object.to_string(), id: id.to_owned() }
+    }
+
+    fn batch_formed(&self, number: BatchId, batch: &Batch) -> Draft {
+        let rows = u32::try_from(batch.rows.len()).unwrap_or(u32::MAX);
+        let mut hasher = blake3::Hasher::new();
+        for row in &batch.rows {
+            hasher.update(row.key.as_bytes());
+        }
+        self.rec()
+            .draft(Event::BatchFormed {
+                object: self.name,
+                operation: batch.operation,
+                transport: self.desk.destination.transport(&self.object, batch.operation, batch.rows.len()),
+                rows,
+                digest: Digest(*hasher.finalize().as_bytes()),
+            })
+            .batch(number)
+    }
+
+    fn size(&self, operation: Operation, rows: usize) -> usize {
+        match self.desk.destination.transport(&self.object, operation, rows) {
+            Transport::Job => self.desk.job_rows,
+            Transport::Request => self.desk.destination.abilities().request_rows,
+        }
+        .max(1)
+    }
+
+    /// Reads rows by id, as a map.
+    async fn read_ids(
+        &self,
+        fields: &[FieldName],
+        ids: Vec<String>,
+    ) -> Result<BTreeMap<String, RemoteRecord>, Failure> {
+        if ids.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let rows = self.desk.destination.read(&self.object, fields, &Selection::Ids(ids)).await?;
+        Ok(rows.into_iter().map(|row| (row.record.id.clone(), row)).collect())
+    }
+
+    /// Returns whether two values of a field are the same to the destination.
+    fn same(&self, name: &FieldName, one: &Field, other: &Field) -> bool {
+        reconcile::same(self.schema.field(name.as_str()).map(|field| &field.kind), one, other)
+    }
+
+    /// Looks at rows that we just wrote, and keeps what the destination made of them.
+    async fn look(&self, written: &[Written<'_>]) -> Result<(), Failure> {
+        let fields: std::collections::BTreeSet<FieldName> =
+            written.iter().flat_map(|row| row.fields.iter().map(|(name, _)| name.clone())).collect();
+        let fields: Vec<FieldName> = fields.into_iter().collect();
+        let found = self.read_ids(&fields, written.iter().map(|row| row.id.clone()).collect()).await?;
+        let mut drafts = Vec::with_capacity(written.len());
+        for row in written {
+            let Some(now) = found.get(&row.id) else { continue };
+            let mut image = Fields::new();
+            for (name, value) in row.fields.iter() {
+                let meant = value.map_or(Field::Null, |value| Field::Present(value.clone()));
+                let is = now.record.fields.get(name.as_str());
+                if !self.same(name, &meant, &is) {
+                    let is = if is == Field::Absent { Field::Null } else { is };
+                    drafts.push(
+                        self.rec()
+                            .draft(Event::SideEffectSeen {
+                                destination: row.destination,
+                                object: self.name,
+                                field: Some(self.rec().name(NameKind::Field, name.as_str())?),
+                            })
+                            .subject(row.target.subject)
+                            .target(row.target.part)
+                            .cause(row.confirmed)
+                            .content(Content::Difference {
+                                record: row.record.to_owned(),
+                                field: Some(name.clone()),
+                                expected: meant.value().cloned(),
+                                found: is.value().cloned(),
+                            }),
+                    );
+                    image.set(name.clone(), is);
+                }
+            }
+            if let Some(version) = &now.version {
+                image.set(VERSION, Value::Text(version.clone()));
+            }
+            drafts.push(
+                self.rec()
+                    .draft(Event::AfterImageTaken { destination: row.destination })
+                    .subject(row.target.subject)
+                    .target(row.target.part)
+                    .cause(row.confirmed)
+                    .content(Content::Record {
+                        object: self.object.to_string(),
+                        record: Record { id: row.id.clone(), fields: image },
+                    }),
+            );
+        }
+        self.rec().append(drafts).await?;
+        Ok(())
+    }
+
+    /// Reads the mapping at a position.
+    fn mapping_at(&self, at: Position) -> Result<Option<Mapped>, Failure> {
+        Ok(match self.rec().ledger().reader().at(at)? {
+            Some((_, Opened::Content(Content::Mapped(mapped)))) => Some(mapped),
+            _ => None,
+        })
+    }
+
+    /// Reads the after-image at a position.
+    fn image_at(&self, at: Option<Position>) -> Result<Fields, Failure> {
+        let Some(at) = at else { return Ok(Fields::new()) };
+        Ok(match self.rec().ledger().reader().at(at)? {
+            Some((_, Opened::Content(Content::Record { record, .. }))) => record.fields,
+            _ => Fields::new(),
+        })
+    }
+}
+
+/// A row that a confirmed write left.
+#[derive(Debug)]
+struct Written<'c> {
+    target: Target,
+    record: &'c str,
+    id: String,
+    destination: SubjectId,
+    confirmed: Position,
+    fields: &'c Fields,
+}
+
+/// Writes down the remote job of one batch before the job gets any rows.
+#[derive(Debug)]
+struct BatchJournal<'a> {
+    recorder: &'a Recorder,
+    batch: BatchId,
+}
+
+impl Journal for BatchJournal<'_> {
+    async fn job_opened(&self, job: &str) -> Result<(), JournalClosed> {
+        let draft =
+            self.recorder.draft(Event::RemoteJobOpened).batch(self.batch).content(Content::Text(job.to_owned()));
+        self.recorder.append(vec![draft]).await.map(|_| ()).map_err(|_| JournalClosed)
+    }
+}

@@ -1,0 +1,475 @@
+//! Takes rows out again and puts fields back: only where nobody else has built on them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use waybill_connectors::{Batch, Destination, Outcome, RemoteRecord, Retry, Selection, WriteRow};
+use waybill_ledger::{
+    Content, Event, Field, FieldKind, FieldName, Fields, ObjectName, Position, Record, SubjectId, SubjectKey, Value,
+    event::{DriftKind, HoldReason, NameKind, Operation},
+    ledger::{Draft, Opened},
+};
+use waybill_projector::{
+    landing::Landed,
+    rollback::{self, oldest},
+};
+
+use super::{BatchJournal, TRIES, Tally, VERSION, Writer, create::refused, settle::without_version};
+use crate::{failure::Failure, state::State};
+
+/// A row that is to go.
+#[derive(Debug, Clone, Copy)]
+pub struct Removal {
+    /// Its target.
+    pub landed: Landed,
+    /// The write that this undoes.
+    pub inverts: Option<Position>,
+}
+
+/// A row whose fields are to go back.
+#[derive(Debug, Clone)]
+pub struct Restore {
+    /// Its target.
+    pub landed: Landed,
+    /// Where its before-images stand, the oldest first.
+    pub before: Vec<Position>,
+    /// The write that this undoes.
+    pub inverts: Position,
+}
+
+/// A row that may go.
+#[derive(Debug, Clone)]
+struct Going {
+    removal: Removal,
+    id: String,
+    destination: SubjectId,
+}
+
+impl<D: Destination> Writer<'_, D> {
+    /// Deletes rows, unless someone changed them since or other people's records hang on them.
+    pub async fn delete(&self, state: &mut State, removals: Vec<Removal>) -> Result<Tally, Failure> {
+        let mut tally = Tally::default();
+        let size = self.size(Operation::Delete, removals.len()).min(2_000);
+        // Every row is looked at before the first one goes: taking out a parent changes its children.
+        let mut going = Vec::with_capacity(removals.len());
+        let leaving: BTreeSet<SubjectId> = removals.iter().filter_map(|removal| removal.landed.destination).collect();
+        for chunk in removals.chunks(200) {
+            going.extend(self.may_go(state, chunk, &leaving, &mut tally).await?);
+        }
+        let mut rest = going.into_iter().peekable();
+        while rest.peek().is_some() {
+            let mut batch: Vec<Going> = rest.by_ref().take(size).collect();
+            for attempt in 1.. {
+                let (done, again) = self.delete_batch(state, batch, attempt == TRIES).await?;
+                tally += done;
+                if again.is_empty() {
+                    break;
+                }
+                batch = again;
+                tokio::time::sleep(Duration::from_millis(100 << attempt)).await;
+            }
+        }
+        Ok(tally)
+    }
+
+    /// Sorts out the rows that nobody has built on.
+    async fn may_go(
+        &self,
+        state: &mut State,
+        removals: &[Removal],
+        leaving: &BTreeSet<SubjectId>,
+        tally: &mut Tally,
+    ) -> Result<Vec<Going>, Failure> {
+        let mut known = Vec::new();
+        for removal in removals {
+            let destination = removal.landed.destination;
+            if let Some((destination, id)) = destination.and_then(|d| Some((d, state.destination_id(d)?))) {
+                known.push(Going { removal: *removal, id, destination });
+            }
+        }
+        let ids: Vec<String> = known.iter().map(|row| row.id.clone()).collect();
+        let found = self.read_ids(&[self.desk.key_field.clone()], ids.clone()).await?;
+        let children = self.children(state, &ids, leaving).await?;
+        let (mut going, mut drafts) = (Vec::new(), Vec::new());
+        for row in known {
+            let about = |event: Event| {
+                let target = row.removal.landed.target;
+                let draft = self.rec().draft(event).subject(target.subject).target(target.part);
+                match row.removal.inverts {
+                    Some(at) => draft.cause(at),
+                    None => draft,
+                }
+            };
+            let drift = |kind| Event::DriftFound { destination: row.destination, object: self.name, field: None, kind };
+            let Some(now) = found.get(&row.id) else {
+                // Someone removed it already: there is nothing to take back, and that is told.
+                drafts.push(about(drift(DriftKind::Deleted)).content(self.destination_id(&row.id)));
+                drafts.push(about(Event::IdentityUnlinked { destination: row.destination }));
+                tally.unchanged += 1;
+                continue;
+            };
+            let stands = children.get(&row.id);
+            let edited = now.modified_by.as_ref().is_some_and(|by| by != self.desk.user);
+            let (kind, text) = match (stands, edited) {
+                (Some(children), _) => (
+                    DriftKind::HasChildren,
+                    format!(
+                        "{} {} stays: records that are not ours hang on it: {}",
+                        self.object,
+                        row.id,
+                        children.join(", ")
+                    ),
+                ),
+                (None, true) => {
+                    (DriftKind::Changed, format!("{} {} stays: someone changed it since", self.object, row.id))
+                }
+                (None, false) => {
+                    going.push(row);
+                    continue;
+                }
+            };
+            tally.held += 1;
+            drafts.push(about(drift(kind)).content(Content::Text(text.clone())));
+            drafts.push(about(Event::RecordHeld { reason: HoldReason::Conflict }).content(Content::Text(text)));
+        }
+        self.rec().append(drafts).await?;
+        state.catch_up(self.rec().ledger())?;
+        Ok(going)
+    }
+
+    /// Finds records that point to these rows and that would go or change with them, though they are not leaving.
+    async fn children(
+        &self,
+        state: &State,
+        ids: &[String],
+        leaving: &BTreeSet<SubjectId>,
+    ) -> Result<BTreeMap<String, Vec<String>>, Failure> {
+        let mut children: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        if ids.is_empty() {
+            return Ok(children);
+        }
+        for object in &self.desk.schema.objects {
+            for field in &object.fields {
+                let points = matches!(&field.kind, FieldKind::Reference { to } if to.contains(&self.object));
+                if !points || !field.createable {
+                    continue;
+                }
+                let selection = Selection::Keys { field: field.name.clone(), values: ids.to_vec() };
+                let names = [field.name.clone()];
+                for row in self.desk.destination.read(&object.name, &names, &selection).await? {
+                    let Some(parent) = row.record.fields.text(field.name.as_str()) else { continue };
+                    if !self.is_leaving(state, &object.name, &row.record.id, leaving) {
+                        let name = format!("{}/{}", object.name, row.record.id);
+                        children.entry(parent.to_owned()).or_default().push(name);
+                    }
+                }
+            }
+        }
+        Ok(children)
+    }
+
+    fn is_leaving(&self, state: &State, object: &ObjectName, id: &str, leaving: &BTreeSet<SubjectId>) -> bool {
+        let key = SubjectKey::new(self.desk.instance, object.as_str(), id);
+        let subject = self.rec().ledger().find_subject(&key);
+        subject.is_some_and(|subject| leaving.contains(&subject) && state.landing().owner(subject).is_some())
+    }
+
+    async fn delete_batch(
+        &self,
+        state: &mut State,
+        going: Vec<Going>,
+        last: bool,
+    ) -> Result<(Tally, Vec<Going>), Failure> {
+        let number = state.next_batch();
+        let batch = Batch {
+            object: self.object.clone(),
+            operation: Operation::Delete,
+            key_field: Some(self.desk.key_field.clone()),
+            rows: going
+                .iter()
+                .map(|row| WriteRow { key: row.id.clone(), id: Some(row.id.clone()), fields: Fields::new() })
+                .collect(),
+        };
+        let mut drafts = vec![self.batch_formed(number, &batch)];
+        for row in &going {
+            let inverts = row.removal.inverts;
+            let target = row.removal.landed.target;
+            let draft = self
+                .rec()
+                .draft(Event::WriteIntended { object: self.name, operation: Operation::Delete, inverts })
+                .subject(target.subject)
+                .target(target.part)
+                .batch(number)
+                .content(self.destination_id(&row.id));
+            drafts.push(match inverts {
+                Some(at) => draft.cause(at),
+                None => draft,
+            });
+        }
+        let first = self.rec().append(drafts).await?.first;
+        let intended = |n: usize| Position(first.0 + 1 + n as u64);
+        let journal = BatchJournal { recorder: self.rec(), batch: number };
+        let outcomes = match self.desk.destination.write(&batch, &journal).await {
+            Ok(outcomes) => outcomes,
+            Err(e) => {
+                let targets: Vec<_> =
+                    going.iter().enumerate().map(|(n, row)| (row.removal.landed.target, intended(n))).collect();
+                self.not_sent(&targets, number, &e).await?;
+                state.catch_up(self.rec().ledger())?;
+                return Err(e.into());
+            }
+        };
+        let (mut tally, mut again, mut drafts) = (Tally::default(), Vec::new(), Vec::new());
+        for (n, (row, outcome)) in going.iter().zip(outcomes).enumerate() {
+            let about = |event: Event| self.about(event, row.removal.landed.target, intended(n)).batch(number);
+            match outcome {
+                Outcome::Done { .. } => {
+                    tally.done += 1;
+                    let event = Event::WriteConfirmed { destination: row.destination, operation: Operation::Delete };
+                    drafts.push(about(event).content(self.destination_id(&row.id)));
+                }
+                Outcome::Unknown(cause) => drafts.push(about(Event::WriteUnknown { cause })),
+                Outcome::Rejected(refusal) => {
+                    let code = self.rec().name(NameKind::Code, &refusal.code)?;
+                    drafts.push(about(Event::WriteRejected { code }).content(Content::Refusal {
+                        message: refusal.message.clone(),
+                        fields: refusal.fields.clone(),
+                    }));
+                    if refusal.retry == Retry::Soon && !last {
+                        again.push(row.clone());
+                    } else {
+                        tally.rejected += 1;
+                        let event = Event::RecordHeld { reason: HoldReason::Rejected };
+                        drafts.push(about(event).content(Content::Text(refused(&refusal))));
+                    }
+                }
+            }
+        }
+        self.rec().append(drafts).await?;
+        state.catch_up(self.rec().ledger())?;
+        for row in &going {
+            let open = state.landing().get(row.removal.landed.target).filter(|landed| landed.is_open()).copied();
+            if let Some(open) = open {
+                tally += self.settle_delete(state, &open).await?;
+            }
+        }
+        state.catch_up(self.rec().ledger())?;
+        Ok((tally, again))
+    }
+
+    /// Puts fields back to what they were before us, except those that someone changed since.
+    pub async fn restore(&self, state: &mut State, restores: Vec<Restore>) -> Result<Tally, Failure> {
+        let mut tally = Tally::default();
+        let size = self.size(Operation::Update, restores.len()).min(2_000);
+        for chunk in restores.chunks(size) {
+            let mut batch = chunk.to_vec();
+            for attempt in 1.. {
+                let (done, again) = self.restore_batch(state, batch, attempt == TRIES).await?;
+                tally += done;
+                if again.is_empty() {
+                    break;
+                }
+                batch = again;
+                tokio::time::sleep(Duration::from_millis(100 << attempt)).await;
+            }
+        }
+        Ok(tally)
+    }
+
+    async fn restore_batch(
+        &self,
+        state: &mut State,
+        restores: Vec<Restore>,
+        last: bool,
+    ) -> Result<(Tally, Vec<Restore>), Failure> {
+        let mut tally = Tally::default();
+        let mut rows = Vec::new();
+        let mut names: BTreeSet<FieldName> = BTreeSet::new();
+        for restore in restores {
+            let destination = restore.landed.destination;
+            let Some((destination, id)) = destination.and_then(|d| Some((d, state.destination_id(d)?))) else {
+                continue;
+            };
+            let images = restore.before.iter().map(|at| self.image_at(Some(*at))).collect::<Result<Vec<_>, _>>()?;
+            let before = without_version(oldest(images)).0;
+            names.extend(before.iter().map(|(name, _)| name.clone()));
+            rows.push((restore, destination, id, before));
+        }
+        let names: Vec<FieldName> = names.into_iter().collect();
+        let found = self.read_ids(&names, rows.iter().map(|(_, _, id, _)| id.clone()).collect()).await?;
+        let (mut drafts, mut ready) = (Vec::new(), Vec::new());
+        for (restore, destination, id, before) in rows {
+            let Some(now) = found.get(&id) else {
+                let event = Event::DriftFound { destination, object: self.name, field: None, kind: DriftKind::Deleted };
+                drafts
+                    .push(self.about(event, restore.landed.target, restore.inverts).content(self.destination_id(&id)));
+                tally.held += 1;
+                continue;
+            };
+            let mapped = match restore.landed.mapped {
+                Some(at) => self.mapping_at(at)?,
+                None => None,
+            };
+            let mut ours = mapped.as_ref().map(|mapped| mapped.fields.clone()).unwrap_or_default();
+            for (name, value) in without_version(self.image_at(restore.landed.after)?).0.iter() {
+                ours.set(name.clone(), value.map_or(Field::Null, |value| Field::Present(value.clone())));
+            }
+            if let Some(mapped) = &mapped {
+                ours.set(self.desk.key_field.clone(), Value::Text(mapped.key.clone()));
+            }
+            let merged = rollback::restore(&before, &ours, &now.record.fields, &|name, a, b| self.same(name, a, b));
+            for field in &merged.drift {
+                let name = self.rec().name(NameKind::Field, field.as_str())?;
+                let event =
+                    Event::DriftFound { destination, object: self.name, field: Some(name), kind: DriftKind::Changed };
+                drafts.push(self.about(event, restore.landed.target, restore.inverts).content(Content::Difference {
+                    record: format!("{}/{id}", self.object),
+                    field: Some(field.clone()),
+                    expected: ours.value(field.as_str()).cloned(),
+                    found: now.record.fields.value(field.as_str()).cloned(),
+                }));
+            }
+            tally.held += u64::from(!merged.drift.is_empty());
+            ready.push(Putting { restore, destination, id, set: merged.set, now: now.clone(), mapped });
+        }
+        self.rec().append(drafts).await?;
+        self.put_back(state, ready, tally, last).await
+    }
+
+    async fn put_back(
+        &self,
+        state: &mut State,
+        ready: Vec<Putting>,
+        mut tally: Tally,
+        last: bool,
+    ) -> Result<(Tally, Vec<Restore>), Failure> {
+        let (nothing, ready): (Vec<Putting>, Vec<Putting>) = ready.into_iter().partition(|row| row.set.is_empty());
+        tally.unchanged += nothing.len() as u64;
+        let mut again = Vec::new();
+        if ready.is_empty() {
+            state.catch_up(self.rec().ledger())?;
+            return Ok((tally, again));
+        }
+        let number = state.next_batch();
+        let batch = Batch {
+            object: self.object.clone(),
+            operation: Operation::Update,
+            key_field: Some(self.desk.key_field.clone()),
+            rows: ready
+                .iter()
+                .map(|row| WriteRow { key: row.id.clone(), id: Some(row.id.clone()), fields: row.set.clone() })
+                .collect(),
+        };
+        let mut drafts = vec![self.batch_formed(number, &batch)];
+        for row in &ready {
+            drafts.extend(self.putting(row, drafts.len())?.into_iter().map(|draft| draft.batch(number)));
+        }
+        let first = self.rec().append(drafts).await?.first;
+        let intended = |n: usize| Position(first.0 + 1 + 3 * n as u64 + 2);
+        let journal = BatchJournal { recorder: self.rec(), batch: number };
+        let outcomes = match self.desk.destination.write(&batch, &journal).await {
+            Ok(outcomes) => outcomes,
+            Err(e) => {
+                let targets: Vec<_> =
+                    ready.iter().enumerate().map(|(n, row)| (row.restore.landed.target, intended(n))).collect();
+                self.not_sent(&targets, number, &e).await?;
+                state.catch_up(self.rec().ledger())?;
+                return Err(e.into());
+            }
+        };
+        let mut drafts = Vec::new();
+        for (n, (row, outcome)) in ready.iter().zip(outcomes).enumerate() {
+            let about = |event: Event| self.about(event, row.restore.landed.target, intended(n)).batch(number);
+            match outcome {
+                Outcome::Done { .. } => {
+                    tally.done += 1;
+                    let event = Event::WriteConfirmed { destination: row.destination, operation: Operation::Update };
+                    drafts.push(about(event).content(self.destination_id(&row.id)));
+                }
+                Outcome::Unknown(cause) => drafts.push(about(Event::WriteUnknown { cause })),
+                Outcome::Rejected(refusal) => {
+                    let code = self.rec().name(NameKind::Code, &refusal.code)?;
+                    drafts.push(about(Event::WriteRejected { code }).content(Content::Refusal {
+                        message: refusal.message.clone(),
+                        fields: refusal.fields.clone(),
+                    }));
+                    if refusal.retry == Retry::Soon && !last {
+                        again.push(row.restore.clone());
+                    } else {
+                        tally.rejected += 1;
+                        let event = Event::RecordHeld { reason: HoldReason::Rejected };
+                        drafts.push(about(event).content(Content::Text(refused(&refusal))));
+                    }
+                }
+            }
+        }
+        self.rec().append(drafts).await?;
+        state.catch_up(self.rec().ledger())?;
+        for row in &ready {
+            let open = state.landing().get(row.restore.landed.target).filter(|landed| landed.is_open()).copied();
+            if let Some(open) = open {
+                tally += self.settle_update(state, &open).await?;
+            }
+        }
+        state.catch_up(self.rec().ledger())?;
+        Ok((tally, again))
+    }
+
+    /// Returns the three events that precede a restore: what the row will stand for, what it is now, and the intent.
+    fn putting(&self, row: &Putting, start: usize) -> Result<[Draft; 3], Failure> {
+        let target = row.restore.landed.target;
+        let image = |fields: Fields| Content::Record {
+            object: self.object.to_string(),
+            record: Record { id: row.id.clone(), fields },
+        };
+        let mut mapped = row.mapped.clone().unwrap_or_else(|| waybill_ledger::Mapped {
+            object: self.object.to_string(),
+            key: String::new(),
+            fields: Fields::new(),
+            later: Fields::new(),
+            decisions: Vec::new(),
+        });
+        let mut before = Fields::new();
+        for (name, value) in row.set.iter() {
+            if *name != self.desk.key_field {
+                mapped.fields.set(name.clone(), value.map_or(Field::Null, |value| Field::Present(value.clone())));
+            }
+            let now = row.now.record.fields.get(name.as_str());
+            before.set(name.clone(), if now == Field::Absent { Field::Null } else { now });
+        }
+        if let Some(version) = &row.now.version {
+            before.set(VERSION, Value::Text(version.clone()));
+        }
+        let bytes = crate::load::fields_bytes(&mapped.fields)?;
+        let digest = self.rec().ledger().digest(target.subject, &bytes)?;
+        let about = |event: Event| self.about(event, target, row.restore.inverts);
+        let inverts = Some(row.restore.inverts);
+        Ok([
+            about(Event::RecordMapped { object: self.name, digest }).content(Content::Mapped(mapped)),
+            about(Event::BeforeImageTaken { destination: row.destination }).content(image(before)),
+            about(Event::WriteIntended { object: self.name, operation: Operation::Update, inverts })
+                .earlier(start)
+                .earlier(start + 1)
+                .content(image(row.set.clone())),
+        ])
+    }
+
+    /// Reads the mapping that a deleted row held, to make it again.
+    pub fn last_mapping(&self, at: Position) -> Result<Option<waybill_ledger::Mapped>, Failure> {
+        Ok(match self.rec().ledger().reader().at(at)? {
+            Some((_, Opened::Content(Content::Mapped(mapped)))) => Some(mapped),
+            _ => None,
+        })
+    }
+}
+
+/// A restore whose row was read and merged.
+#[derive(Debug)]
+struct Putting {
+    restore: Restore,
+    destination: SubjectId,
+    id: String,
+    set: Fields,
+    now: RemoteRecord,
+    mapped: Option<waybill_ledger::Mapped>,
+}

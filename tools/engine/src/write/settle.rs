@@ -1,0 +1,294 @@
+//! Finds out what became of writes whose answer was lost: by asking the destination, never by guessing.
+
+use std::collections::BTreeMap;
+
+use waybill_connectors::{Batch, Destination, Outcome, RemoteError, RemoteRecord, Selection, WriteRow};
+use waybill_ledger::{
+    BatchId, Content, Event, FieldName, Fields, Mapped, Position, Target, Value,
+    event::{HoldReason, NameKind, Operation, UnknownCause},
+    ledger::{Draft, Opened},
+};
+use waybill_projector::landing::Landed;
+
+use super::{Change, Tally, VERSION, Writer, Written, create::holds};
+use crate::{failure::Failure, state::State};
+
+/// The code of a write that never reached the destination.
+const NOT_SENT: &str = "WAYBILL_NOT_SENT";
+/// The code of a write that the destination does not show, although it can be asked.
+const NOT_THERE: &str = "WAYBILL_NOT_THERE";
+
+impl<D: Destination> Writer<'_, D> {
+    /// Closes intents that never left, so that none stays open.
+    pub(super) async fn not_sent(
+        &self,
+        targets: &[(Target, Position)],
+        batch: BatchId,
+        error: &RemoteError,
+    ) -> Result<(), Failure> {
+        let code = self.rec().name(NameKind::Code, NOT_SENT)?;
+        let drafts = targets.iter().map(|(target, intended)| {
+            self.rec()
+                .draft(Event::WriteRejected { code })
+                .subject(target.subject)
+                .target(target.part)
+                .batch(batch)
+                .cause(*intended)
+                .content(Content::Refusal { message: error.to_string(), fields: Vec::new() })
+        });
+        self.rec().append(drafts.collect()).await?;
+        Ok(())
+    }
+
+    /// Asks which of these creates were done. Returns what they came to, and those that were not done and may be sent
+    /// again: our key is unique, so a create that is still under way makes the second one fail and not double.
+    pub(super) async fn settle_creates(&self, open: &[(&Change, Position)]) -> Result<(Tally, Vec<Change>), Failure> {
+        let mut tally = Tally::default();
+        let mut resend = Vec::new();
+        if open.is_empty() {
+            return Ok((tally, resend));
+        }
+        let found = self.by_key(open.iter().map(|(change, _)| &change.mapped)).await?;
+        let (mut drafts, mut landed) = (Vec::new(), Vec::new());
+        for (n, (change, intended)) in open.iter().enumerate() {
+            let about = |event: Event| self.about(event, change.target, *intended);
+            match found.get(&change.mapped.key).map(Vec::as_slice) {
+                None | Some([]) => {
+                    drafts.push(
+                        about(Event::WriteRejected { code: self.rec().name(NameKind::Code, NOT_THERE)? }).content(
+                            Content::Refusal {
+                                message: "the destination has no row with our key".to_owned(),
+                                fields: Vec::new(),
+                            },
+                        ),
+                    );
+                    resend.push((*change).clone());
+                }
+                Some([row]) if holds(&change.mapped.fields, &row.record.fields, |f, a, b| self.same(f, a, b)) => {
+                    let id = &row.record.id;
+                    let destination = self.destination_subject(id)?;
+                    landed.push((n, drafts.len(), id.clone(), destination));
+                    drafts.push(
+                        about(Event::WriteConfirmed { destination, operation: Operation::Create })
+                            .content(self.destination_id(id)),
+                    );
+                    tally.done += 1;
+                }
+                Some(rows) => {
+                    tally.held += 1;
+                    let ids: Vec<&str> = rows.iter().map(|row| row.record.id.as_str()).collect();
+                    drafts.push(about(Event::RecordHeld { reason: HoldReason::Undetermined }).content(Content::Text(
+                        format!(
+                            "the answer was lost, and {} with our key is not as we meant to write it",
+                            ids.join(", ")
+                        ),
+                    )));
+                }
+            }
+        }
+        let first = self.rec().append(drafts).await?.first;
+        let written: Vec<Written<'_>> = landed
+            .into_iter()
+            .map(|(n, at, id, destination)| Written {
+                target: open[n].0.target,
+                record: &open[n].0.record,
+                id,
+                destination,
+                confirmed: Position(first.0 + at as u64),
+                fields: &open[n].0.mapped.fields,
+            })
+            .collect();
+        self.look(&written).await?;
+        Ok((tally, resend))
+    }
+
+    /// Reads the rows that carry these keys.
+    async fn by_key(
+        &self,
+        mapped: impl Iterator<Item = &Mapped>,
+    ) -> Result<BTreeMap<String, Vec<RemoteRecord>>, Failure> {
+        let mut fields: Vec<FieldName> = vec![self.desk.key_field.clone()];
+        let mut values = Vec::new();
+        for mapped in mapped {
+            values.push(mapped.key.clone());
+            for (name, _) in mapped.fields.iter() {
+                if !fields.contains(name) {
+                    fields.push(name.clone());
+                }
+            }
+        }
+        let selection = Selection::Keys { field: self.desk.key_field.clone(), values };
+        let mut found: BTreeMap<String, Vec<RemoteRecord>> = BTreeMap::new();
+        for row in self.desk.destination.read(&self.object, &fields, &selection).await? {
+            if let Some(key) = row.record.fields.text(self.desk.key_field.as_str()) {
+                found.entry(key.to_owned()).or_default().push(row);
+            }
+        }
+        Ok(found)
+    }
+
+    pub(super) fn about(&self, event: Event, target: Target, cause: Position) -> Draft {
+        self.rec().draft(event).subject(target.subject).target(target.part).cause(cause)
+    }
+
+    /// Settles every write to this object that an earlier process left open. A job that was opened is taken up again; a
+    /// request is settled by asking.
+    pub async fn settle_open(&self, state: &mut State) -> Result<Tally, Failure> {
+        let open: Vec<Landed> = state.landing().open().filter(|landed| landed.object == self.name).copied().collect();
+        let mut batches: BTreeMap<Option<BatchId>, Vec<Landed>> = BTreeMap::new();
+        for landed in open {
+            batches.entry(landed.batch).or_default().push(landed);
+        }
+        let mut tally = Tally::default();
+        for (batch, open) in batches {
+            let job = batch.and_then(|batch| state.job(batch)).map(str::to_owned);
+            if let Some(job) = job {
+                self.resume_job(&open, &job).await?;
+                state.catch_up(self.rec().ledger())?;
+            }
+            let mut creates = Vec::new();
+            for landed in &open {
+                let Some(landed) = state.landing().get(landed.target).filter(|l| l.is_open()).copied() else {
+                    continue;
+                };
+                match landed.operation {
+                    Operation::Create => creates.push(landed),
+                    Operation::Update | Operation::Nothing => tally += self.settle_update(state, &landed).await?,
+                    Operation::Delete => tally += self.settle_delete(state, &landed).await?,
+                }
+            }
+            let changes = self.changes(&creates)?;
+            let open: Vec<(&Change, Position)> = changes
+                .iter()
+                .map(|change| (change, change.landed.and_then(|l| l.intended).unwrap_or(Position(0))))
+                .collect();
+            // What was not done is simply mapped again by the run that goes on.
+            tally += self.settle_creates(&open).await?.0;
+            state.catch_up(self.rec().ledger())?;
+        }
+        Ok(tally)
+    }
+
+    /// Rebuilds the changes behind open creates from the ledger.
+    fn changes(&self, creates: &[Landed]) -> Result<Vec<Change>, Failure> {
+        let mut changes = Vec::new();
+        for landed in creates {
+            let Some(at) = landed.latest_mapping() else { continue };
+            let Some(mapped) = self.mapping_at(at)? else { continue };
+            changes.push(Change {
+                target: landed.target,
+                record: String::new(),
+                cause: None,
+                digest: waybill_ledger::Digest([0; 32]),
+                rule: waybill_ledger::RuleId::from(""),
+                mapped,
+                landed: Some(*landed),
+                inverts: None,
+            });
+        }
+        Ok(changes)
+    }
+
+    /// Takes up a job that an earlier process opened, and records what it says.
+    async fn resume_job(&self, open: &[Landed], job: &str) -> Result<(), Failure> {
+        let Some(operation) = open.first().map(|landed| landed.operation) else { return Ok(()) };
+        let changes = self.changes(open)?;
+        let rows = changes
+            .iter()
+            .map(|change| {
+                let mut fields = change.mapped.fields.clone();
+                if operation == Operation::Create {
+                    fields.set(self.desk.key_field.clone(), Value::Text(change.mapped.key.clone()));
+                }
+                WriteRow { key: change.mapped.key.clone(), id: None, fields }
+            })
+            .collect();
+        let batch =
+            Batch { object: self.object.clone(), operation, key_field: Some(self.desk.key_field.clone()), rows };
+        if operation != Operation::Create {
+            // Updates and deletes are settled one by one by reading the rows: that is exact, and needs no job.
+            return Ok(());
+        }
+        let outcomes = self.desk.destination.resume(&batch, job).await?;
+        let mut drafts = Vec::new();
+        for (change, outcome) in changes.iter().zip(outcomes) {
+            let intended = change.landed.and_then(|landed| landed.intended).unwrap_or(Position(0));
+            let about = |event: Event| self.about(event, change.target, intended);
+            match outcome {
+                Outcome::Done { id } => {
+                    let destination = self.destination_subject(&id)?;
+                    drafts.push(
+                        about(Event::WriteConfirmed { destination, operation }).content(self.destination_id(&id)),
+                    );
+                }
+                Outcome::Rejected(refusal) if !refusal.duplicate => {
+                    drafts.push(
+                        about(Event::WriteRejected { code: self.rec().name(NameKind::Code, &refusal.code)? })
+                            .content(Content::Refusal { message: refusal.message, fields: refusal.fields }),
+                    );
+                }
+                Outcome::Rejected(_) | Outcome::Unknown(_) => {
+                    drafts.push(about(Event::WriteUnknown { cause: UnknownCause::Restart }));
+                }
+            }
+        }
+        self.rec().append(drafts).await?;
+        Ok(())
+    }
+
+    /// Settles an update: the row is as we meant it, as it was before, or something else that a person must look at.
+    pub(super) async fn settle_update(&self, state: &State, landed: &Landed) -> Result<Tally, Failure> {
+        let Some(intended) = landed.intended else { return Ok(Tally::default()) };
+        let meant = match self.rec().ledger().reader().at(intended)? {
+            Some((_, Opened::Content(Content::Record { record, .. }))) => record,
+            _ => return Ok(Tally::default()),
+        };
+        let names: Vec<FieldName> = meant.fields.iter().map(|(name, _)| name.clone()).collect();
+        let now = self.read_ids(&names, vec![meant.id.clone()]).await?;
+        let (event, content, tally) = match (now.get(&meant.id), landed.destination) {
+            (Some(now), Some(destination))
+                if holds(&meant.fields, &now.record.fields, |f, a, b| self.same(f, a, b)) =>
+            {
+                let tally = Tally { done: 1, ..Tally::default() };
+                let event = Event::WriteConfirmed { destination, operation: landed.operation };
+                (event, self.destination_id(&meant.id), tally)
+            }
+            _ => {
+                let code = self.rec().name(NameKind::Code, NOT_THERE)?;
+                let message = "the destination does not show the change".to_owned();
+                let content = Content::Refusal { message, fields: names };
+                (Event::WriteRejected { code }, content, Tally::default())
+            }
+        };
+        let _ = state;
+        self.rec().append(vec![self.about(event, landed.target, intended).content(content)]).await?;
+        Ok(tally)
+    }
+
+    /// Settles a delete: the row is gone, or it is not.
+    pub(super) async fn settle_delete(&self, state: &State, landed: &Landed) -> Result<Tally, Failure> {
+        let (Some(intended), Some(destination)) = (landed.intended, landed.destination) else {
+            return Ok(Tally::default());
+        };
+        let Some(id) = state.destination_id(destination) else { return Ok(Tally::default()) };
+        let now = self.read_ids(&[self.desk.key_field.clone()], vec![id.clone()]).await?;
+        let draft = if now.contains_key(&id) {
+            let code = self.rec().name(NameKind::Code, NOT_THERE)?;
+            let message = "the row is still there".to_owned();
+            self.about(Event::WriteRejected { code }, landed.target, intended)
+                .content(Content::Refusal { message, fields: Vec::new() })
+        } else {
+            self.about(Event::WriteConfirmed { destination, operation: Operation::Delete }, landed.target, intended)
+                .content(self.destination_id(&id))
+        };
+        self.rec().append(vec![draft]).await?;
+        Ok(Tally { done: u64::from(!now.contains_key(&id)), ..Tally::default() })
+    }
+}
+
+/// Takes our version mark out of an after-image.
+pub(super) fn without_version(mut image: Fields) -> (Fields, Option<String>) {
+    let version = image.text(VERSION).map(str::to_owned);
+    image.set(VERSION, waybill_ledger::Field::Absent);
+    (image, version)
+}

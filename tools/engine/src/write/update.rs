@@ -1,0 +1,323 @@
+//! Changes rows that are there: what the source moved, unless someone else moved it too.
+
+use std::time::Duration;
+
+use waybill_connectors::{Batch, Destination, Outcome, Retry, WriteRow};
+use waybill_ledger::{
+    Content, Event, FieldName, Fields, Position, Record, Value,
+    event::{HoldReason, NameKind, Operation},
+};
+use waybill_projector::converge::{Converged, Touch, Views, Winner, converge};
+
+use super::{BatchJournal, Change, TRIES, Tally, VERSION, Writer, Written, create::refused, settle::without_version};
+use crate::{failure::Failure, state::State};
+
+/// An update whose before-image is known.
+struct Ready {
+    change: Change,
+    id: String,
+    destination: waybill_ledger::SubjectId,
+    converged: Converged,
+    version: Option<String>,
+}
+
+impl<D: Destination> Writer<'_, D> {
+    /// Brings these rows to what the plan wants now.
+    pub async fn update(
+        &self,
+        state: &mut State,
+        changes: Vec<Change>,
+        touch: Touch,
+        winner: Winner,
+    ) -> Result<Tally, Failure> {
+        let mut tally = Tally::default();
+        let size = self.size(Operation::Update, changes.len()).min(2_000);
+        let mut rest = changes.into_iter().peekable();
+        while rest.peek().is_some() {
+            let batch: Vec<Change> = rest.by_ref().take(size).collect();
+            let mut ready = self.prepare(state, batch, touch, winner, &mut tally).await?;
+            for attempt in 1.. {
+                let (done, again) = self.update_batch(state, ready, attempt == TRIES).await?;
+                tally += done;
+                if again.is_empty() {
+                    break;
+                }
+                ready = again;
+                tokio::time::sleep(Duration::from_millis(100 << attempt)).await;
+            }
+        }
+        Ok(tally)
+    }
+
+    /// Reads the rows as they are, and decides field by field.
+    async fn prepare(
+        &self,
+        state: &mut State,
+        changes: Vec<Change>,
+        touch: Touch,
+        winner: Winner,
+        tally: &mut Tally,
+    ) -> Result<Vec<Ready>, Failure> {
+        let mut names: Vec<FieldName> = vec![self.desk.key_field.clone()];
+        let mut ids = Vec::new();
+        for change in &changes {
+            ids.extend(change.landed.and_then(|l| l.destination).and_then(|d| state.destination_id(d)));
+            for (name, _) in change.mapped.fields.iter() {
+                if !names.contains(name) {
+                    names.push(name.clone());
+                }
+            }
+        }
+        let found = self.read_ids(&names, ids).await?;
+        let (mut ready, mut drafts) = (Vec::new(), Vec::new());
+        for mut change in changes {
+            let Some((destination, id)) = change
+                .landed
+                .and_then(|landed| landed.destination)
+                .and_then(|destination| Some((destination, state.destination_id(destination)?)))
+            else {
+                continue;
+            };
+            let hold = |reason: HoldReason, text: String| {
+                let draft = self
+                    .rec()
+                    .draft(Event::RecordHeld { reason })
+                    .subject(change.target.subject)
+                    .target(change.target.part)
+                    .content(Content::Text(text));
+                match change.cause {
+                    Some(cause) => draft.cause(cause),
+                    None => draft,
+                }
+            };
+            let Some(now) = found.get(&id) else {
+                tally.held += 1;
+                drafts.push(hold(
+                    HoldReason::TargetGone,
+                    format!(
+                        "{} {id} is no longer there; it is never created again without a person's word",
+                        self.object
+                    ),
+                ));
+                continue;
+            };
+            let landed = change.landed.as_ref();
+            let last = match landed.and_then(|landed| landed.mapped) {
+                Some(at) => self.mapping_at(at)?.map(|mapped| mapped.fields),
+                None => None,
+            };
+            let (after, _) = without_version(self.image_at(landed.and_then(|landed| landed.after))?);
+            let same = |name: &FieldName, one: &_, other: &_| self.same(name, one, other);
+            let mut converged = converge(
+                &Views {
+                    last: last.as_ref(),
+                    after: &after,
+                    desired: &change.mapped.fields,
+                    now: &now.record.fields,
+                    same: &same,
+                },
+                touch,
+                winner,
+            );
+            if !converged.conflicts.is_empty() {
+                tally.held += 1;
+                let fields: Vec<&str> = converged.conflicts.iter().map(FieldName::as_str).collect();
+                drafts.push(hold(
+                    HoldReason::Conflict,
+                    format!("the source and someone at the destination both changed {}", fields.join(", ")),
+                ));
+                continue;
+            }
+            if last.is_none() && now.record.fields.get(self.desk.key_field.as_str()).is_blank() {
+                // A row that was there before us and is now a record of ours: it gets our key, and loses it on rollback.
+                let key = self.desk.key_field.clone();
+                converged.before.set(key.clone(), waybill_ledger::Field::Null);
+                converged.set.set(key, Value::Text(change.mapped.key.clone()));
+            }
+            // The mapping that is recorded holds only what we stand for: fields left to others are not ours.
+            let mut ours = Fields::new();
+            for (name, value) in change.mapped.fields.iter() {
+                let written = converged.set.contains(name.as_str());
+                let kept = last.as_ref().is_some_and(|last| last.contains(name.as_str()));
+                if written || kept {
+                    let value =
+                        value.map_or(waybill_ledger::Field::Null, |v| waybill_ledger::Field::Present(v.clone()));
+                    ours.set(name.clone(), value);
+                }
+            }
+            change.mapped.fields = ours;
+            ready.push(Ready { change, id, destination, converged, version: now.version.clone() });
+        }
+        self.rec().append(drafts).await?;
+        state.catch_up(self.rec().ledger())?;
+        Ok(ready)
+    }
+
+    /// Sends one batch of prepared updates. Returns what it came to and the rows that may be sent again.
+    async fn update_batch(
+        &self,
+        state: &mut State,
+        ready: Vec<Ready>,
+        last: bool,
+    ) -> Result<(Tally, Vec<Ready>), Failure> {
+        let (mut tally, mut again) = (Tally::default(), Vec::new());
+        if ready.is_empty() {
+            return Ok((tally, again));
+        }
+        let number = state.next_batch();
+        let (nothing, something): (Vec<Ready>, Vec<Ready>) =
+            ready.into_iter().partition(|row| row.converged.set.is_empty());
+        tally.unchanged += nothing.len() as u64;
+        let batch = Batch {
+            object: self.object.clone(),
+            operation: Operation::Update,
+            key_field: Some(self.desk.key_field.clone()),
+            rows: something
+                .iter()
+                .map(|row| WriteRow {
+                    key: row.change.mapped.key.clone(),
+                    id: Some(row.id.clone()),
+                    fields: row.converged.set.clone(),
+                })
+                .collect(),
+        };
+        let mut drafts = Vec::new();
+        for row in &nothing {
+            drafts.push(self.mapped(row));
+            let mapped = drafts.len() - 1;
+            let target = row.change.target;
+            let event = Event::WriteIntended { object: self.name, operation: Operation::Nothing, inverts: None };
+            drafts.push(self.rec().draft(event).subject(target.subject).target(target.part).earlier(mapped));
+            let intended = drafts.len() - 1;
+            let event = Event::WriteConfirmed { destination: row.destination, operation: Operation::Nothing };
+            drafts.push(
+                self.rec()
+                    .draft(event)
+                    .subject(target.subject)
+                    .target(target.part)
+                    .earlier(intended)
+                    .content(self.destination_id(&row.id)),
+            );
+        }
+        if !something.is_empty() {
+            drafts.push(self.batch_formed(number, &batch));
+        }
+        let start = drafts.len();
+        for row in &something {
+            let target = row.change.target;
+            let mut before = row.converged.before.clone();
+            if let Some(version) = &row.version {
+                before.set(VERSION, Value::Text(version.clone()));
+            }
+            let image = |fields: Fields| Content::Record {
+                object: self.object.to_string(),
+                record: Record { id: row.id.clone(), fields },
+            };
+            drafts.push(self.mapped(row).batch(number));
+            let mapped = drafts.len() - 1;
+            drafts.push(
+                self.rec()
+                    .draft(Event::BeforeImageTaken { destination: row.destination })
+                    .subject(target.subject)
+                    .target(target.part)
+                    .batch(number)
+                    .content(image(before)),
+            );
+            drafts.push(
+                self.rec()
+                    .draft(Event::WriteIntended { object: self.name, operation: Operation::Update, inverts: None })
+                    .subject(target.subject)
+                    .target(target.part)
+                    .batch(number)
+                    .earlier(mapped)
+                    .earlier(mapped + 1)
+                    .content(image(row.converged.set.clone())),
+            );
+        }
+        let first = self.rec().append(drafts).await?.first;
+        let intended = |n: usize| Position(first.0 + (start + 3 * n + 2) as u64);
+        if something.is_empty() {
+            state.catch_up(self.rec().ledger())?;
+            return Ok((tally, again));
+        }
+
+        let journal = BatchJournal { recorder: self.rec(), batch: number };
+        let outcomes = match self.desk.destination.write(&batch, &journal).await {
+            Ok(outcomes) => outcomes,
+            Err(e) => {
+                let targets: Vec<_> =
+                    something.iter().enumerate().map(|(n, row)| (row.change.target, intended(n))).collect();
+                self.not_sent(&targets, number, &e).await?;
+                state.catch_up(self.rec().ledger())?;
+                return Err(e.into());
+            }
+        };
+        let (mut drafts, mut landed, mut retry) = (Vec::new(), Vec::new(), Vec::new());
+        for (n, (row, outcome)) in something.iter().zip(outcomes).enumerate() {
+            let about = |event: Event| self.about(event, row.change.target, intended(n)).batch(number);
+            match outcome {
+                Outcome::Done { .. } => {
+                    landed.push((n, drafts.len()));
+                    let event = Event::WriteConfirmed { destination: row.destination, operation: Operation::Update };
+                    drafts.push(about(event).content(self.destination_id(&row.id)));
+                }
+                Outcome::Unknown(cause) => drafts.push(about(Event::WriteUnknown { cause })),
+                Outcome::Rejected(refusal) => {
+                    drafts.push(
+                        about(Event::WriteRejected { code: self.rec().name(NameKind::Code, &refusal.code)? }).content(
+                            Content::Refusal { message: refusal.message.clone(), fields: refusal.fields.clone() },
+                        ),
+                    );
+                    if refusal.retry == Retry::Soon && !last {
+                        retry.push(n);
+                    } else {
+                        tally.rejected += 1;
+                        drafts.push(
+                            about(Event::RecordHeld { reason: HoldReason::Rejected })
+                                .content(Content::Text(refused(&refusal))),
+                        );
+                    }
+                }
+            }
+        }
+        let first = self.rec().append(drafts).await?.first;
+        tally.done += landed.len() as u64;
+        let written: Vec<Written<'_>> = landed
+            .iter()
+            .map(|(n, at)| Written {
+                target: something[*n].change.target,
+                record: &something[*n].change.record,
+                id: something[*n].id.clone(),
+                destination: something[*n].destination,
+                confirmed: Position(first.0 + *at as u64),
+                fields: &something[*n].change.mapped.fields,
+            })
+            .collect();
+        self.look(&written).await?;
+        drop(written);
+        state.catch_up(self.rec().ledger())?;
+        let open: Vec<_> = something
+            .iter()
+            .filter_map(|row| state.landing().get(row.change.target).filter(|landed| landed.is_open()).copied())
+            .collect();
+        for landed in open {
+            tally += self.settle_update(state, &landed).await?;
+        }
+        state.catch_up(self.rec().ledger())?;
+        again.extend(something.into_iter().enumerate().filter(|(n, _)| retry.contains(n)).map(|(_, row)| row));
+        Ok((tally, again))
+    }
+
+    fn mapped(&self, row: &Ready) -> waybill_ledger::ledger::Draft {
+        let draft = self
+            .rec()
+            .draft(Event::RecordMapped { object: self.name, digest: row.change.digest })
+            .subject(row.change.target.subject)
+            .target(row.change.target.part)
+            .content(Content::Mapped(row.change.mapped.clone()));
+        match row.change.cause {
+            Some(cause) => draft.cause(cause),
+            None => draft,
+        }
+    }
+}
