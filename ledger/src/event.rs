@@ -379,7 +379,7 @@ pub enum PauseReason {
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum RunOutcome {
     /// All done.
     Done,

@@ -1,1 +1,359 @@
-//! Placeholder.
+//! What the end-to-end tests share: the real binary, a sandbox of its own for every test, and the public wire.
+
+#![allow(clippy::unwrap_used, clippy::missing_panics_doc)]
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    sync::OnceLock,
+    time::Duration,
+};
+
+use serde_json::{Value as Json, json};
+use tempfile::TempDir;
+
+/// Returns the real binary, built once.
+pub fn binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        let own = std::env::current_exe().unwrap();
+        // target/PROFILE/deps/test-hash
+        let profile = own.parent().and_then(Path::parent).unwrap().to_owned();
+        let mut build = Command::new(env!("CARGO"));
+        build.args(["build", "--package", "waybill", "--quiet"]).current_dir(root());
+        if profile.ends_with("release") {
+            build.arg("--release");
+        }
+        build.env("CARGO_TARGET_DIR", profile.parent().unwrap());
+        assert!(build.status().unwrap().success(), "the binary does not build");
+        profile.join("waybill")
+    })
+}
+
+/// Returns the root of the workspace.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// Returns real data that is not part of this repository, or says that the test is skipped.
+pub fn shared(name: &str) -> Option<PathBuf> {
+    let path = root().parent()?.join("shared/data").join(name);
+    if path.exists() {
+        return Some(path);
+    }
+    #[expect(clippy::print_stderr, reason = "a skipped test says so")]
+    {
+        eprintln!("skipped: {name} is real data that is not part of this repository, and it is not here");
+    }
+    None
+}
+
+/// A sandbox in a process of its own.
+#[derive(Debug)]
+pub struct Org {
+    child: Child,
+    /// Its address.
+    pub url: String,
+    /// A token.
+    pub token: String,
+    /// The certificate authority, with https.
+    pub ca: Option<PathBuf>,
+    client: reqwest::blocking::Client,
+}
+
+impl Drop for Org {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Org {
+    /// Starts an org.
+    pub fn start(args: &[&str]) -> Self {
+        let mut command = Command::new(binary());
+        command.args(["sandbox", "salesforce", "--limits", "off"]).args(args).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let about: Json = serde_json::from_str(&line).unwrap();
+        let text = |name: &str| about[name].as_str().map(str::to_owned);
+        let ca = text("ca_certificate").map(PathBuf::from);
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut builder = reqwest::blocking::Client::builder().timeout(Duration::from_secs(60));
+        if let Some(ca) = &ca {
+            builder = builder.tls_certs_merge(reqwest::Certificate::from_pem_bundle(&fs::read(ca).unwrap()).unwrap());
+        }
+        let client = builder.build().unwrap();
+        Self { child, url: text("url").unwrap(), token: text("token").unwrap(), ca, client }
+    }
+
+    /// Sends a request to the public wire and returns status and answer.
+    pub fn call(&self, method: &str, path: &str, body: Option<&Json>) -> (u16, Json) {
+        let url = if path.starts_with("/__") || path.starts_with("/services") {
+            format!("{}{path}", self.url)
+        } else {
+            format!("{}/services/data/v62.0/{path}", self.url)
+        };
+        let mut request = self.client.request(method.parse().unwrap(), url).bearer_auth(&self.token);
+        if let Some(body) = body {
+            request = request.header("content-type", "application/json").body(body.to_string());
+        }
+        let answer = request.send().unwrap();
+        let status = answer.status().as_u16();
+        let text = answer.text().unwrap();
+        (status, serde_json::from_str(&text).unwrap_or(Json::Null))
+    }
+
+    /// Asks a query and returns every row.
+    pub fn query(&self, soql: &str) -> Vec<Json> {
+        let query = reqwest::Url::parse_with_params("q:", [("q", soql)]).unwrap();
+        let mut path = format!("query?{}", query.query().unwrap());
+        let mut rows = Vec::new();
+        loop {
+            let (status, page) = self.call("GET", &path, None);
+            assert_eq!(status, 200, "{soql}: {page}");
+            rows.extend(page["records"].as_array().unwrap().iter().cloned());
+            match page["nextRecordsUrl"].as_str() {
+                Some(next) => path = next.to_owned(),
+                None => return rows,
+            }
+        }
+    }
+
+    /// Counts rows.
+    pub fn count(&self, from: &str) -> u64 {
+        let query = reqwest::Url::parse_with_params("q:", [("q", format!("SELECT COUNT() FROM {from}"))]).unwrap();
+        let (_, answer) = self.call("GET", &format!("query?{}", query.query().unwrap()), None);
+        answer["totalSize"].as_u64().unwrap()
+    }
+
+    /// Returns the digest of all live data rows.
+    pub fn digest(&self) -> String {
+        self.call("GET", "/__sandbox/digest", None).1["live"].as_str().unwrap().to_owned()
+    }
+
+    /// Arms faults.
+    pub fn faults(&self, faults: &Json) {
+        assert_eq!(self.call("POST", "/__sandbox/faults", Some(faults)).0, 200);
+    }
+
+    /// Lets another person act from now on.
+    pub fn act_as(&self, email: &str) {
+        assert_eq!(self.call("POST", "/__sandbox/act-as", Some(&json!({ "email": email }))).0, 200);
+    }
+}
+
+/// A project in a folder of its own.
+#[derive(Debug)]
+pub struct Project {
+    /// Everything of the test lies here.
+    pub dir: TempDir,
+}
+
+/// How a command ended.
+#[derive(Debug)]
+pub struct Done {
+    /// The exit code.
+    pub code: i32,
+    /// What it printed.
+    pub out: String,
+    /// What it said.
+    pub err: String,
+}
+
+impl Done {
+    /// Returns the document that it printed.
+    pub fn json(&self) -> Json {
+        serde_json::from_str(&self.out).unwrap_or_else(|e| panic!("{e}: {}\n{}", self.out, self.err))
+    }
+
+    /// Insists on an exit code.
+    #[track_caller]
+    pub fn exits(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "stdout:\n{}\nstderr:\n{}", self.out, self.err);
+        self
+    }
+
+    /// Insists that what it said holds these words.
+    #[track_caller]
+    pub fn says(self, words: &[&str]) -> Self {
+        for word in words {
+            assert!(self.err.contains(word), "`{word}` is not in:\n{}\n{}", self.err, self.out);
+        }
+        self
+    }
+}
+
+impl From<Output> for Done {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
+/// A deterministic Spark export.
+pub fn generate(dir: &Path, args: &[&str]) {
+    let done: Done = Command::new(binary()).arg("generate").arg(dir).args(args).output().unwrap().into();
+    done.exits(0);
+}
+
+impl Project {
+    /// Makes a project over an export, with the shipped plan and these owner decisions.
+    pub fn new(org: &Org, bundle: &Path) -> Self {
+        let project = Self::bare(org, bundle);
+        project.edit_plan(
+            "[owners]\nobject = \"users\"\nemail = \"email\"\n",
+            "[owners]\nobject = \"users\"\nemail = \"email\"\nfallback = \"grace.hopper@example.com\"\nunowned = \"ada.lovelace@example.com\"\n",
+        );
+        project
+    }
+
+    /// Makes a project with the shipped plan as it is.
+    pub fn bare(org: &Org, bundle: &Path) -> Self {
+        let project = Self { dir: tempfile::tempdir().unwrap() };
+        let done: Done = Command::new(binary())
+            .args(["init", "--from", "spark", "--to", "salesforce", "--url", &org.url, "--bundle"])
+            .arg(bundle)
+            .arg(project.path())
+            .output()
+            .unwrap()
+            .into();
+        done.exits(0);
+        let mut config = project.config();
+        config.push_str("\n[destination.auth]\ntype = \"token\"\ntoken = { file = \"token\" }\n");
+        if let Some(ca) = &org.ca {
+            config = config.replace(
+                "[destination]\n",
+                &format!("[destination]\nca_certificate = {:?}\n", ca.display().to_string()),
+            );
+        }
+        project.set_config(&config);
+        fs::write(project.path().join("token"), &org.token).unwrap();
+        project
+    }
+
+    /// Returns the project's folder.
+    pub fn path(&self) -> PathBuf {
+        self.dir.path().join("project")
+    }
+
+    /// Returns the configuration.
+    pub fn config(&self) -> String {
+        fs::read_to_string(self.path().join("waybill.toml")).unwrap()
+    }
+
+    /// Writes the configuration.
+    pub fn set_config(&self, text: &str) {
+        fs::write(self.path().join("waybill.toml"), text).unwrap();
+    }
+
+    /// Lets the project read another export from now on.
+    pub fn set_bundle(&self, bundle: &Path) {
+        let lines: Vec<String> = self
+            .config()
+            .lines()
+            .map(|line| {
+                if line.starts_with("bundle = ") {
+                    format!("bundle = {:?}", bundle.display().to_string())
+                } else {
+                    line.to_owned()
+                }
+            })
+            .collect();
+        self.set_config(&lines.join("\n"));
+    }
+
+    /// Returns the plan.
+    pub fn plan(&self) -> String {
+        fs::read_to_string(self.path().join("plan.toml")).unwrap()
+    }
+
+    /// Writes the plan.
+    pub fn set_plan(&self, text: &str) {
+        fs::write(self.path().join("plan.toml"), text).unwrap();
+    }
+
+    /// Replaces a passage of the plan, which must be there.
+    #[track_caller]
+    pub fn edit_plan(&self, old: &str, new: &str) {
+        let plan = self.plan();
+        assert!(plan.contains(old), "the plan has no `{old}`");
+        self.set_plan(&plan.replacen(old, new, 1));
+    }
+
+    /// Prepares a command of the binary on this project.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(binary());
+        command.arg("-C").arg(self.path()).args(args);
+        command
+    }
+
+    /// Runs a command.
+    pub fn run(&self, args: &[&str]) -> Done {
+        self.command(args).output().unwrap().into()
+    }
+
+    /// Runs a command that must succeed, and returns its document.
+    #[track_caller]
+    pub fn json(&self, args: &[&str]) -> Json {
+        let mut all = vec!["--json"];
+        all.extend(args);
+        self.run(&all).exits(0).json()
+    }
+
+    /// Makes the org ready and approves the plan.
+    #[track_caller]
+    pub fn ready(&self) {
+        self.run(&["schema", "apply"]).exits(0);
+        self.run(&["approve", "--by", "Test Person"]).exits(0);
+    }
+
+    /// Insists that the ledger verifies.
+    #[track_caller]
+    pub fn verifies(&self) {
+        self.run(&["audit", "verify"]).exits(0);
+    }
+
+    /// Returns the events of one kind.
+    pub fn events(&self, kind: &str) -> Vec<Json> {
+        let done = self.run(&["--json", "audit", "log", "--event", kind]).exits(0);
+        done.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// Returns what waits, by record.
+    pub fn holds(&self) -> BTreeMap<String, String> {
+        let done = self.run(&["--json", "holds", "list"]).exits(0);
+        done.out
+            .lines()
+            .map(|line| serde_json::from_str::<Json>(line).unwrap())
+            .map(|hold| (hold["record"].as_str().unwrap().to_owned(), hold["reason"].as_str().unwrap().to_owned()))
+            .collect()
+    }
+}
+
+/// Reads a CSV file as rows by column name.
+pub fn rows(path: &Path) -> Vec<BTreeMap<String, String>> {
+    let text = fs::read_to_string(path).unwrap();
+    let mut reader = csv::Reader::from_reader(text.trim_start_matches('\u{feff}').as_bytes());
+    let header = reader.headers().unwrap().clone();
+    reader
+        .records()
+        .map(|record| header.iter().map(str::to_owned).zip(record.unwrap().iter().map(str::to_owned)).collect())
+        .collect()
+}
+
+/// Returns a text field of a row; null is the empty text.
+pub fn text(row: &Json, name: &str) -> String {
+    match &row[name] {
+        Json::Null => String::new(),
+        Json::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}

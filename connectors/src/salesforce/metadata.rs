@@ -86,15 +86,13 @@ impl Salesforce {
         let mut outcomes = Vec::with_capacity(changes.len());
         let mut wanted = Vec::new();
         for change in changes {
-            outcomes.push(match self.present(change).await? {
-                true => Some(SchemaOutcome::Present),
-                false => match by_hand(change) {
-                    Some(text) => Some(SchemaOutcome::Manual(text)),
-                    None => {
-                        wanted.push(change.clone());
-                        None
-                    }
-                },
+            outcomes.push(if self.present(change).await? {
+                Some(SchemaOutcome::Present)
+            } else if let Some(text) = by_hand(change) {
+                Some(SchemaOutcome::Manual(text))
+            } else {
+                wanted.push(change.clone());
+                None
             });
         }
         if !wanted.is_empty() {

@@ -191,7 +191,11 @@ impl Salesforce {
         self.described.lock().await.clear();
     }
 
-    fn remote(schema: Option<&ObjectSchema>, row: serde_json::Map<String, Json>, fields: &[FieldName]) -> RemoteRecord {
+    fn remote(
+        schema: Option<&ObjectSchema>,
+        row: &serde_json::Map<String, Json>,
+        fields: &[FieldName],
+    ) -> RemoteRecord {
         let text = |name: &str| row.get(name).and_then(Json::as_str).map(str::to_owned);
         let (id, version, modified_by) = (text("Id"), text("SystemModstamp"), text("LastModifiedById"));
         let mut known = Fields::new();
@@ -218,7 +222,7 @@ impl Salesforce {
             // A retrieve changes nothing, whatever its verb.
             let response = answer::check("rows by id", self.session.read(request).await?)?;
             let found: Vec<Option<serde_json::Map<String, Json>>> = answer::json("rows by id", &response)?;
-            rows.extend(found.into_iter().flatten().map(|row| Self::remote(schema, row, fields)));
+            rows.extend(found.into_iter().flatten().map(|row| Self::remote(schema, &row, fields)));
         }
         Ok(rows)
     }
@@ -305,7 +309,7 @@ impl Destination for Salesforce {
         let mut found = Vec::new();
         for values in soql::lists(values, soql::encoded(&select) + 200) {
             let rows = self.query(&format!("{select} WHERE {field} IN {}", soql::list(values))).await?;
-            found.extend(rows.into_iter().map(|row| Self::remote(schema, row, if wide { &[] } else { fields })));
+            found.extend(rows.into_iter().map(|row| Self::remote(schema, &row, if wide { &[] } else { fields })));
         }
         if wide {
             let ids: Vec<String> = found.into_iter().map(|row| row.record.id).collect();
@@ -364,11 +368,8 @@ impl Destination for Salesforce {
         }
         let rows = batch.rows.iter().zip(&refused).filter(|(_, refused)| refused.is_none());
         let rest = Batch { rows: rows.map(|(row, _)| row.clone()).collect(), ..batch.clone() };
-        let mut outcomes = match rest.rows.is_empty() {
-            true => Vec::new(),
-            false => self.send(&rest, journal).await?,
-        }
-        .into_iter();
+        let sent = if rest.rows.is_empty() { Vec::new() } else { self.send(&rest, journal).await? };
+        let mut outcomes = sent.into_iter();
         Ok(refused
             .into_iter()
             .map(|refused| {
@@ -427,6 +428,6 @@ impl Salesforce {
         let filter = if conditions.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) };
         let select = soql::select(object, fields);
         let rows = self.query(&format!("{select}{filter} ORDER BY Id LIMIT {PAGE}")).await?;
-        Ok(rows.into_iter().map(|row| Self::remote(schema.as_deref(), row, fields)).collect())
+        Ok(rows.into_iter().map(|row| Self::remote(schema.as_deref(), &row, fields)).collect())
     }
 }

@@ -43,7 +43,7 @@ pub(super) fn columns(fields: &[FieldName]) -> Vec<String> {
 }
 
 /// Cuts values into lists that fit an address beside a query of this length.
-pub(super) fn lists<'v>(values: &'v [String], query: usize) -> Vec<&'v [String]> {
+pub(super) fn lists(values: &[String], query: usize) -> Vec<&[String]> {
     let budget = BUDGET.saturating_sub(query).max(1_000);
     let (mut lists, mut start, mut used) = (Vec::new(), 0, 0);
     for (n, value) in values.iter().enumerate() {

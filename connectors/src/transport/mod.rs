@@ -6,7 +6,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use backon::{ExponentialBuilder, Retryable};
 use bytes::Bytes;
-use reqwest::{Method, StatusCode, header::HeaderMap};
+use reqwest::{Method, StatusCode};
 use waybill_ledger::event::UnknownCause;
 
 use crate::error::RemoteError;
@@ -62,7 +62,6 @@ impl Request {
 #[derive(Debug, Clone)]
 pub(crate) struct Response {
     pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
 }
 
@@ -130,12 +129,12 @@ impl Client {
         }
         let sent = builder.send().await;
         let response = sent.map_err(|error| self.lost(&request.url, &error))?;
-        let (status, headers) = (response.status(), response.headers().clone());
+        let status = response.status();
         let body = response.bytes().await.map_err(|error| match self.lost(&request.url, &error) {
             Lost::NotSent(error) => Lost::Unknown(UnknownCause::ConnectionLost, error),
             lost @ Lost::Unknown(..) => lost,
         })?;
-        Ok(Response { status, headers, body })
+        Ok(Response { status, body })
     }
 
     /// Sends a request that changes nothing, again and again while the server is busy or out of reach.

@@ -35,6 +35,7 @@ impl Output {
     }
 
     /// Prints a line of data.
+    #[expect(clippy::unused_self, reason = "printing is the output's, whoever it belongs to")]
     pub(crate) fn line(self, text: &str) -> Result<(), Failure> {
         let mut out = io::stdout().lock();
         match writeln!(out, "{text}") {
@@ -46,6 +47,7 @@ impl Output {
     }
 
     /// Says something to the person at the terminal.
+    #[expect(clippy::unused_self, reason = "printing is the output's, whoever it belongs to")]
     pub(crate) fn say(self, text: &str) {
         // A closed stderr must not stop a migration.
         let _ = writeln!(io::stderr(), "{text}");

@@ -112,7 +112,8 @@ pub fn predict(session: &Session, prepared: &Prepared) -> Result<Prediction, Fai
     let mut owned: BTreeMap<String, u64> = BTreeMap::new();
     for seed in prepared.plan.seeds() {
         let subject = ledger.find_subject(&session.state.seed_key(&seed.id));
-        let live = subject.is_some_and(|s| session.state.landing().of(s).any(|landed| landed.is_live()));
+        let live =
+            subject.is_some_and(|s| session.state.landing().of(s).any(waybill_projector::landing::Landed::is_live));
         let counts = objects.entry(seed.to.to_string()).or_default();
         *if live { &mut counts.update } else { &mut counts.create } += 1;
     }
@@ -121,7 +122,7 @@ pub fn predict(session: &Session, prepared: &Prepared) -> Result<Prediction, Fai
         let Some(object) = ledger.find_name(NameKind::Object, &rule.from) else { continue };
         let part = ledger.find_name(NameKind::Rule, rule.id.as_str()).map(|rule| TargetPart { rule, part: 0 });
         let owner_fields: Vec<&String> =
-            rule.fields.values().filter(|field| field.owner).flat_map(|field| field.from.first()).collect();
+            rule.fields.values().filter(|field| field.owner).filter_map(|field| field.from.first()).collect();
         session.progress.begin(&format!("mapping {}", rule.from), session.state.intake().object(object).live);
         for record in records_at(ledger, &session.state.intake().positions(object))? {
             let (_, record) = record?;

@@ -105,7 +105,7 @@ impl Source {
     ) -> Result<Vec<Intaken>, Failure> {
         let mut taken = Vec::new();
         for object in self.bundle.objects() {
-            if objects.iter().any(|wanted| *wanted == object.name) {
+            if objects.contains(&object.name) {
                 progress.begin(&format!("reading {}", object.name), object.rows.unwrap_or(0));
                 taken.push(self.extract_object(recorder, state, &object.name, progress).await?);
                 progress.end();

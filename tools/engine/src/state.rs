@@ -155,7 +155,7 @@ impl State {
                 self.schemas.insert(*side, envelope.position);
             }
             (Event::BatchFormed { .. }, _) => {
-                self.batches = self.batches.max(envelope.batch.map_or(0, |batch| batch.0))
+                self.batches = self.batches.max(envelope.batch.map_or(0, |batch| batch.0));
             }
             _ => {}
         }

@@ -88,7 +88,7 @@ impl<D: Destination> Writer<'_, D> {
             }
         }
         let ids: Vec<String> = known.iter().map(|row| row.id.clone()).collect();
-        let found = self.read_ids(&[self.desk.key_field.clone()], ids.clone()).await?;
+        let found = self.read_ids(std::slice::from_ref(&self.desk.key_field), ids.clone()).await?;
         let children = self.children(state, &ids, leaving).await?;
         let (mut going, mut drafts) = (Vec::new(), Vec::new());
         for row in known {

@@ -239,9 +239,10 @@ impl<D: Destination> Writer<'_, D> {
     /// Settles an update: the row is as we meant it, as it was before, or something else that a person must look at.
     pub(super) async fn settle_update(&self, state: &State, landed: &Landed) -> Result<Tally, Failure> {
         let Some(intended) = landed.intended else { return Ok(Tally::default()) };
-        let meant = match self.rec().ledger().reader().at(intended)? {
-            Some((_, Opened::Content(Content::Record { record, .. }))) => record,
-            _ => return Ok(Tally::default()),
+        let Some((_, Opened::Content(Content::Record { record: meant, .. }))) =
+            self.rec().ledger().reader().at(intended)?
+        else {
+            return Ok(Tally::default());
         };
         let names: Vec<FieldName> = meant.fields.iter().map(|(name, _)| name.clone()).collect();
         let now = self.read_ids(&names, vec![meant.id.clone()]).await?;
@@ -271,7 +272,7 @@ impl<D: Destination> Writer<'_, D> {
             return Ok(Tally::default());
         };
         let Some(id) = state.destination_id(destination) else { return Ok(Tally::default()) };
-        let now = self.read_ids(&[self.desk.key_field.clone()], vec![id.clone()]).await?;
+        let now = self.read_ids(std::slice::from_ref(&self.desk.key_field), vec![id.clone()]).await?;
         let draft = if now.contains_key(&id) {
             let code = self.rec().name(NameKind::Code, NOT_THERE)?;
             let message = "the row is still there".to_owned();

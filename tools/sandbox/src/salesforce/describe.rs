@@ -153,10 +153,8 @@ fn describe_field(field: &Field) -> Json {
         _ => "xsd:string",
     };
     let area = matches!(field.kind, Kind::Area { .. });
-    let nillable = !field.required
-        && !field.system
-        && !matches!(field.kind, Kind::Bool)
-        && !(field.defaulted && field.name.ends_with("OwnerId"));
+    let owner = field.defaulted && field.name.ends_with("OwnerId");
+    let nillable = !(field.required || field.system || owner || matches!(field.kind, Kind::Bool));
     json!({
         "aggregatable": !area, "aiPredictionField": false, "autoNumber": false, "byteLength": length * 3, "calculated": false,
         "calculatedFormula": null, "cascadeDelete": false, "caseSensitive": field.case_sensitive, "compoundFieldName": null,

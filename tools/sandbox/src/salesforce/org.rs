@@ -188,9 +188,9 @@ impl Org {
             if let Val::Ref(id) = value {
                 let list = self.tables[object].children.entry((field, id)).or_default();
                 if add {
-                    list.push(number)
+                    list.push(number);
                 } else {
-                    list.retain(|known| *known != number)
+                    list.retain(|known| *known != number);
                 }
                 if list.is_empty() {
                     self.tables[object].children.remove(&(field, id));
@@ -201,9 +201,9 @@ impl Org {
                 let keys = self.tables[object].keys.entry(field).or_default();
                 let list = keys.entry(key.clone()).or_default();
                 if add {
-                    list.push(number)
+                    list.push(number);
                 } else {
-                    list.retain(|known| *known != number)
+                    list.retain(|known| *known != number);
                 }
                 if list.is_empty() {
                     keys.remove(&key);

@@ -184,7 +184,7 @@ impl Service {
             ["__sandbox", rest @ ..] => self.admin(call, rest),
             ["services", "oauth2", "token"] => self.token(call),
             ["services", "oauth2", "revoke"] => Reply::empty(200),
-            ["services", "data"] => self.versions(),
+            ["services", "data"] => Self::versions(),
             ["services", "oauth2", "userinfo"] => self.guarded(call, |_| self.user_info(call)),
             ["services", "data", version, rest @ ..] => self.guarded(call, |_| {
                 let known = version.strip_prefix('v').and_then(|text| text.strip_suffix(".0")?.parse::<u32>().ok());
@@ -230,7 +230,7 @@ impl Service {
         reply
     }
 
-    fn versions(&self) -> Reply {
+    fn versions() -> Reply {
         let all: Vec<Json> = VERSIONS
             .iter()
             .map(|(version, label)| json!({ "label": label, "url": format!("/services/data/v{version}.0"), "version": format!("{version}.0") }))
@@ -274,19 +274,19 @@ impl Service {
 
     fn user_info(&self, call: &Call) -> Reply {
         let org = self.org();
-        let email = self.user_field(&org, "Email");
+        let email = Self::user_field(&org, "Email");
         Reply::json(
             200,
             &json!({
                 "sub": format!("{}/id/{}/{}", call.base, org.id, org.user), "user_id": org.user.to_string(),
-                "organization_id": org.id.to_string(), "preferred_username": self.user_field(&org, "Username"),
-                "username": self.user_field(&org, "Username"), "name": self.user_field(&org, "Name"), "email": email,
+                "organization_id": org.id.to_string(), "preferred_username": Self::user_field(&org, "Username"),
+                "username": Self::user_field(&org, "Username"), "name": Self::user_field(&org, "Name"), "email": email,
                 "urls": { "rest": format!("{}/services/data/v{{version}}/", call.base) },
             }),
         )
     }
 
-    fn user_field(&self, org: &Org, name: &str) -> Json {
+    fn user_field(org: &Org, name: &str) -> Json {
         let Some(users) = org.find("User") else { return Json::Null };
         let field = org.objects[users].field(name);
         let value = field.and_then(|field| org.field_value(users, org.user.number, field));
@@ -310,10 +310,9 @@ impl Service {
                 Reply::json(200, &Json::Object(all))
             }
             ("GET", ["limits"]) => self.limits(),
-            ("GET", ["query"]) => self.query(call, root, false),
+            ("GET", ["query"] | ["tooling", "query"]) => self.query(call, root, false),
             ("GET", ["queryall"]) => self.query(call, root, true),
             ("GET", ["query" | "queryall", _]) => self.more(path[1]),
-            ("GET", ["tooling", "query"]) => self.query(call, root, false),
             ("GET", ["sobjects"]) => {
                 let org = self.org();
                 let all: Vec<Json> = (0..org.objects.len()).map(|object| org.brief(object, root)).collect();

@@ -97,7 +97,7 @@ impl Org {
         let candidates = self.candidates(object, query.filter.as_ref());
         let keeps = |number: u64, row: &Row| {
             (all || query.all_rows || !row.deleted)
-                && query.filter.as_ref().is_none_or(|filter| self.keeps(object, number, row, filter, &subqueries))
+                && query.filter.as_ref().is_none_or(|filter| self.keeps(object, number, filter, &subqueries))
         };
         let table = &self.tables[object];
         let by_id = query.order.first().is_some_and(|order| {
@@ -115,7 +115,7 @@ impl Org {
                 found.filter(|(number, row)| keeps(*number, row)).map(|(number, _)| number).take(stop).collect()
             }
             None => {
-                let start = self.after(object, query.filter.as_ref());
+                let start = Self::after(query.filter.as_ref());
                 let found = table.rows.range(start..);
                 found.filter(|(number, row)| keeps(**number, row)).map(|(number, _)| *number).take(stop).collect()
             }
@@ -381,9 +381,9 @@ impl Org {
     }
 
     /// Returns the first row that a filter of the form `Id > 'x'` allows.
-    fn after(&self, object: usize, filter: Option<&Expr>) -> u64 {
+    fn after(filter: Option<&Expr>) -> u64 {
         match filter {
-            Some(Expr::And(parts)) => parts.iter().map(|part| self.after(object, Some(part))).max().unwrap_or(0),
+            Some(Expr::And(parts)) => parts.iter().map(|part| Self::after(Some(part))).max().unwrap_or(0),
             Some(Expr::Compare { path, op: Op::Greater | Op::AtLeast, value: Literal::Text(text) })
                 if path.len() == 1 && path[0].eq_ignore_ascii_case("Id") =>
             {
@@ -393,11 +393,11 @@ impl Org {
         }
     }
 
-    fn keeps(&self, object: usize, number: u64, row: &Row, filter: &Expr, subs: &[(Query, HashSet<String>)]) -> bool {
+    fn keeps(&self, object: usize, number: u64, filter: &Expr, subs: &[(Query, HashSet<String>)]) -> bool {
         match filter {
-            Expr::And(parts) => parts.iter().all(|part| self.keeps(object, number, row, part, subs)),
-            Expr::Or(parts) => parts.iter().any(|part| self.keeps(object, number, row, part, subs)),
-            Expr::Not(part) => !self.keeps(object, number, row, part, subs),
+            Expr::And(parts) => parts.iter().all(|part| self.keeps(object, number, part, subs)),
+            Expr::Or(parts) => parts.iter().any(|part| self.keeps(object, number, part, subs)),
+            Expr::Not(part) => !self.keeps(object, number, part, subs),
             Expr::Compare { path, op, value } => holds(self.at(object, number, path).as_ref(), *op, value),
             Expr::In { path, values, negated } => {
                 let found = self.at(object, number, path);
@@ -624,10 +624,9 @@ fn text_of(value: &Val) -> String {
 fn holds(value: Option<&Val>, op: Op, literal: &Literal) -> bool {
     let Some(value) = value else {
         return match (op, literal) {
-            (Op::Equal, Literal::Null) => true,
-            (Op::Equal, Literal::Text(text)) => text.is_empty(),
             (Op::Unequal, Literal::Null) => false,
-            (Op::Unequal, _) => true,
+            (Op::Equal, Literal::Null) | (Op::Unequal, _) => true,
+            (Op::Equal, Literal::Text(text)) => text.is_empty(),
             _ => false,
         };
     };

@@ -1,0 +1,307 @@
+//! Steps that every migration has, and traps on the way, through the real binary and real HTTP.
+
+#![allow(clippy::unwrap_used)]
+
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+use waybill_tests::{Org, Project, generate, text};
+
+fn export(dir: &Path, args: &[&str]) -> PathBuf {
+    let export = dir.join("export");
+    generate(&export, args);
+    export
+}
+
+/// A project that has moved a small company.
+fn moved(size: &str, extra: &str) -> (tempfile::TempDir, Org, Project) {
+    let dir = tempfile::tempdir().unwrap();
+    let export = export(dir.path(), &["--size", size]);
+    let org = Org::start(&[]);
+    let project = Project::new(&org, &export);
+    if !extra.is_empty() {
+        let config = project.config().replace("[destination]\n", &format!("[destination]\n{extra}\n"));
+        project.set_config(&config);
+    }
+    project.ready();
+    (dir, org, project)
+}
+
+#[test]
+fn step_s04_nothing_is_written_under_an_unapproved_or_edited_plan() {
+    let dir = tempfile::tempdir().unwrap();
+    let export = export(dir.path(), &["--size", "300"]);
+    let org = Org::start(&[]);
+    let project = Project::new(&org, &export);
+    project.run(&["schema", "apply"]).exits(0);
+    let before = org.digest();
+    project.run(&["run"]).exits(3).says(&["nobody has approved the plan", "hint:"]);
+    project.run(&["approve", "--by", "Test Person"]).exits(0);
+    project.edit_plan("Phone = { from = \"phone\", long = \"cut\" }\n", "");
+    project.run(&["run"]).exits(3).says(&["Test Person", "edited since", "hint:"]);
+    assert_eq!(org.digest(), before);
+    project.run(&["approve", "--by", "Second Person"]).exits(0);
+    project.run(&["run"]).exits(0);
+    assert_ne!(org.digest(), before);
+    project.verifies();
+    let approvals = project.events("PlanApproved");
+    let actors: Vec<&str> = approvals.iter().map(|event| event["actor"].as_str().unwrap()).collect();
+    assert_eq!(actors, ["Test Person", "Second Person"]);
+}
+
+#[test]
+fn step_s05_a_destination_that_lacks_a_field_is_refused_with_the_list() {
+    let dir = tempfile::tempdir().unwrap();
+    let export = export(dir.path(), &["--size", "300"]);
+    let org = Org::start(&[]);
+    let project = Project::new(&org, &export);
+    project.run(&["approve", "--by", "Test Person"]).exits(0);
+    project.run(&["run"]).exits(3).says(&["Account.Source_System_ID__c", "Stage_Entered_Date__c", "schema apply"]);
+    project.run(&["schema", "apply"]).exits(0);
+    // The approval binds the schema as it is after the plan's own step.
+    project.run(&["run"]).exits(0);
+}
+
+#[test]
+fn step_s09_to_s12_a_company_moves_and_is_taken_back_to_the_byte() {
+    let (_dir, org, project) = moved("600", "");
+    let before = org.digest();
+    let dry = project.json(&["rollback", "--dry-run"]);
+    assert!(dry["objects"].as_array().unwrap().iter().all(|object| object["deletes"] == 0));
+    let run = project.json(&["run"]);
+    for phase in run["phases"].as_array().unwrap() {
+        assert_eq!(phase["rejected"], 0, "{phase}");
+        let object = phase["object"].as_str().unwrap();
+        assert_eq!(
+            phase["counted"],
+            json!(org.count(&format!("{object} WHERE Source_System_ID__c != null"))),
+            "{phase}"
+        );
+    }
+    let report = project.json(&["reconcile"]);
+    for object in report["objects"].as_array().unwrap() {
+        assert_eq!(object["matched"], object["expected_rows"], "{object}");
+    }
+    // The same command again changes nothing.
+    let moved = org.digest();
+    let again = project.json(&["run"]);
+    assert!(
+        again["phases"].as_array().unwrap().iter().all(|phase| phase["created"] == 0 && phase["updated"] == 0),
+        "{again}"
+    );
+    assert_eq!(org.digest(), moved);
+    let report = project.json(&["rollback"]);
+    assert!(report["differences"].as_array().unwrap().iter().all(|d| d["equal"] == d["before"]), "{report}");
+    assert_eq!(org.digest(), before);
+    project.verifies();
+    // Step s15: after a rollback the same migration runs again cleanly.
+    project.run(&["run"]).exits(0);
+    project.run(&["reconcile"]).exits(0);
+    project.run(&["rollback"]).exits(0);
+    assert_eq!(org.digest(), before);
+    project.verifies();
+}
+
+#[test]
+fn step_s09_volume_goes_by_bulk_jobs() {
+    let (_dir, org, project) = moved("900", "bulk_threshold = 50\njob_rows = 120");
+    let before = org.digest();
+    let run = project.json(&["run"]);
+    assert!(run["phases"].as_array().unwrap().iter().all(|phase| phase["rejected"] == 0), "{run}");
+    assert!(project.events("RemoteJobOpened").len() > 5);
+    project.run(&["reconcile"]).exits(0);
+    project.run(&["rollback"]).exits(0);
+    assert_eq!(org.digest(), before);
+    project.verifies();
+}
+
+#[test]
+fn step_s10_a_delta_carries_new_and_changed_records_and_keeps_what_people_changed() {
+    let (dir, org, project) = moved("600", "");
+    let before = org.digest();
+    project.run(&["run"]).exits(0);
+    let contact = org.query("SELECT Id FROM Contact WHERE Source_System_ID__c != null ORDER BY Id LIMIT 1");
+    let id = text(&contact[0], "Id");
+    // Someone at the destination changes a field that the source does not touch any more.
+    org.act_as("alan.turing@example.com");
+    assert_eq!(org.call("PATCH", &format!("sobjects/Contact/{id}"), Some(&json!({ "Department": "By hand" }))).0, 204);
+    org.act_as("integration@sandbox.example.com");
+    let companies = dir.path().join("export/companies.csv");
+    let text_ = std::fs::read_to_string(&companies).unwrap();
+    let mut lines: Vec<String> = text_.lines().map(str::to_owned).collect();
+    let header: Vec<&str> = lines[0].trim_start_matches('\u{feff}').split(',').collect();
+    let new: Vec<String> = header
+        .iter()
+        .map(|name| match *name {
+            "id" => "9999999".to_owned(),
+            "name" => "Newcomer Ltd".to_owned(),
+            "owner_id" => "101".to_owned(),
+            "created_at" | "updated_at" => "2026-01-01T00:00:00Z".to_owned(),
+            "is_deleted" => "false".to_owned(),
+            _ => String::new(),
+        })
+        .collect();
+    lines.push(new.join(","));
+    std::fs::write(&companies, format!("{}\n", lines.join("\n"))).unwrap();
+    let manifest = dir.path().join("export/manifest.json");
+    std::fs::remove_file(&manifest).unwrap();
+    let delta = project.json(&["delta"]);
+    let accounts = &delta["phases"][0];
+    assert_eq!((&accounts["object"], &accounts["created"]), (&json!("Account"), &json!(1)), "{delta}");
+    assert_eq!(org.count("Account WHERE Name = 'Newcomer Ltd'"), 1);
+    let kept = org.query(&format!("SELECT Department FROM Contact WHERE Id = '{id}'"));
+    assert_eq!(text(&kept[0], "Department"), "By hand");
+    // What a person changed is drift: the rollback leaves it and says so, and takes back everything else.
+    let done = project.run(&["--json", "rollback"]).exits(3);
+    assert!(done.out.contains("\"held\": 1"), "{}", done.out);
+    assert_eq!(org.count("Contact WHERE Source_System_ID__c != null"), 1);
+    assert_eq!(org.count("Opportunity WHERE Source_System_ID__c != null"), 0);
+    assert_ne!(org.digest(), before);
+    project.verifies();
+}
+
+#[test]
+fn step_s11_what_is_wrong_missing_or_extra_is_named() {
+    let (_dir, org, project) = moved("400", "");
+    project.run(&["run"]).exits(0);
+    let ids: Vec<String> = org
+        .query("SELECT Id FROM Contact WHERE Source_System_ID__c != null ORDER BY Id LIMIT 3")
+        .iter()
+        .map(|row| text(row, "Id"))
+        .collect();
+    org.act_as("alan.turing@example.com");
+    assert_eq!(
+        org.call("PATCH", &format!("sobjects/Contact/{}", ids[0]), Some(&json!({ "LastName": "Edited" }))).0,
+        204
+    );
+    org.act_as("integration@sandbox.example.com");
+    assert_eq!(
+        org.call("PATCH", &format!("sobjects/Contact/{}", ids[1]), Some(&json!({ "LastName": "Wrong" }))).0,
+        204
+    );
+    assert_eq!(org.call("DELETE", &format!("sobjects/Contact/{}", ids[2]), None).0, 204);
+    let key = org.query(&format!("SELECT Source_System_ID__c FROM Contact WHERE Id = '{}'", ids[0]));
+    let prefix = &text(&key[0], "Source_System_ID__c")[..12];
+    let extra = json!({ "LastName": "Extra", "Source_System_ID__c": format!("{prefix}{}", "0".repeat(32)) });
+    assert_eq!(org.call("POST", "sobjects/Contact", Some(&extra)).0, 201);
+    let done = project.run(&["--json", "reconcile", "--threshold", "0.1%"]).exits(3);
+    let report = done.json();
+    let class = |id: &str| {
+        let lines = report["findings"].as_array().unwrap().iter();
+        lines.filter(|line| line["id"] == id).map(|line| line["class"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(class(&ids[0]), ["drift"]);
+    assert_eq!(class(&ids[1]), ["wrong"]);
+    assert_eq!(class(&ids[2]), ["missing"]);
+    assert!(report["findings"].as_array().unwrap().iter().any(|line| line["class"] == "extra"));
+    // A row with our key that the ledger does not know stops the next run.
+    project.run(&["run"]).exits(3).says(&["that the ledger does not know", "hint:"]);
+    project.verifies();
+}
+
+#[test]
+fn step_s12_children_that_people_hung_on_our_rows_are_never_taken_with_them() {
+    let (_dir, org, project) = moved("300", "");
+    project.run(&["run"]).exits(0);
+    let account = org
+        .query("SELECT Id FROM Account WHERE Source_System_ID__c != null AND Name != 'Unassigned' ORDER BY Id LIMIT 1");
+    let id = text(&account[0], "Id");
+    org.act_as("grace.hopper@example.com");
+    assert_eq!(org.call("POST", "sobjects/Contact", Some(&json!({ "LastName": "Later", "AccountId": id }))).0, 201);
+    org.act_as("integration@sandbox.example.com");
+    project.run(&["rollback"]).exits(3);
+    assert_eq!(org.count("Contact WHERE LastName = 'Later'"), 1);
+    assert_eq!(org.count(&format!("Account WHERE Id = '{id}'")), 1);
+    assert_eq!(org.count("Account WHERE Source_System_ID__c != null"), 1, "everything else is gone");
+    let drift = project.events("DriftFound");
+    assert!(drift.iter().any(|event| event["what"].as_str().unwrap().contains("has children")), "{drift:?}");
+}
+
+#[test]
+fn step_s13_the_life_of_a_record_is_told_in_order_with_its_causes() {
+    let (_dir, org, project) = moved("300", "");
+    project.run(&["run"]).exits(0);
+    project.run(&["rollback"]).exits(0);
+    let contact = project
+        .events("RecordExtracted")
+        .into_iter()
+        .find(|event| event["what"].as_str().unwrap().contains("contacts"));
+    assert!(contact.is_some());
+    let rows = waybill_tests::rows(&project_export(&project).join("contacts.csv"));
+    let done = project.run(&["--json", "audit", "record", &format!("contacts/{}", rows[0]["id"])]).exits(0);
+    let life: Vec<serde_json::Value> = done.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let kinds: Vec<&str> = life.iter().map(|line| line["event"].as_str().unwrap()).collect();
+    let expected = [
+        "RecordExtracted",
+        "RecordMapped",
+        "WriteIntended",
+        "WriteConfirmed",
+        "AfterImageTaken",
+        "WriteIntended",
+        "WriteConfirmed",
+    ];
+    assert_eq!(kinds, expected);
+    let position = |n: usize| life[n]["position"].clone();
+    assert_eq!(life[1]["causes"], json!([position(0)]));
+    assert_eq!(life[2]["causes"], json!([position(1)]));
+    assert_eq!(life[5]["causes"], json!([position(3)]), "the inverse names the write that it undoes");
+    let _ = org;
+}
+
+fn project_export(project: &Project) -> PathBuf {
+    let config = project.config();
+    let line = config.lines().find(|line| line.starts_with("bundle")).unwrap().to_owned();
+    PathBuf::from(line.split('"').nth(1).unwrap())
+}
+
+#[test]
+fn trap_t17_the_source_is_only_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let export = export(dir.path(), &["--size", "300"]);
+    let digest = |dir: &Path| {
+        let mut all: Vec<(PathBuf, Vec<u8>)> = Vec::new();
+        let mut open = vec![dir.to_owned()];
+        while let Some(dir) = open.pop() {
+            for entry in std::fs::read_dir(dir).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() { open.push(path) } else { all.push((path.clone(), std::fs::read(path).unwrap())) }
+            }
+        }
+        all.sort();
+        all
+    };
+    let before = digest(&export);
+    let org = Org::start(&[]);
+    let project = Project::new(&org, &export);
+    project.ready();
+    project.run(&["run"]).exits(0);
+    project.run(&["rollback"]).exits(0);
+    assert_eq!(digest(&export), before);
+}
+
+#[test]
+fn a_server_with_its_own_certificate_authority_is_trusted_when_the_project_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let export = export(dir.path(), &["--size", "200"]);
+    let org = Org::start(&["--tls", dir.path().join("tls").to_str().unwrap()]);
+    let project = Project::new(&org, &export);
+    assert!(org.url.starts_with("https://"));
+    project.ready();
+    project.run(&["run"]).exits(0);
+    let without =
+        project.config().lines().filter(|line| !line.starts_with("ca_certificate")).collect::<Vec<_>>().join("\n");
+    project.set_config(&without);
+    project.run(&["reconcile"]).exits(1).says(&["cannot be reached"]);
+}
+
+#[test]
+fn the_demo_tells_the_whole_story() {
+    let dir = tempfile::tempdir().unwrap();
+    let to = dir.path().join("demo");
+    let output = std::process::Command::new(waybill_tests::binary())
+        .args(["demo", "--size", "600", "--dir", to.to_str().unwrap()])
+        .output()
+        .unwrap();
+    let done = waybill_tests::Done::from(output).exits(0);
+    done.says(&["to the byte", "The whole story took"]);
+}
