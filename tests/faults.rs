@@ -47,7 +47,7 @@ fn trap_t11_a_lost_answer_is_found_out_and_never_doubled() {
 fn trap_t05_locked_rows_are_sent_again() {
     let (_dir, org, project) = ready("400", "");
     let before = org.digest();
-    org.faults(&json!({ "lock_rows": 25 }));
+    org.faults(&json!({ "lock_rows": 25, "lock_after": 10 }));
     let run = project.json(&["run"]);
     assert!(run["phases"].as_array().unwrap().iter().all(|phase| phase["rejected"] == 0), "{run}");
     let refused = project.events("WriteRejected");
@@ -82,7 +82,7 @@ fn a_session_that_expires_midway_is_renewed_and_a_busy_server_is_asked_again() {
 fn trap_t01_a_used_up_quota_stops_the_run_and_the_next_one_goes_on() {
     let (_dir, org, project) = ready("500", "");
     let before = org.digest();
-    org.faults(&json!({ "quota_after": 25 }));
+    org.faults(&json!({ "quota_after": 26 }));
     project.run(&["run"]).exits(3).says(&["quota", "REQUEST_LIMIT_EXCEEDED", "hint:"]);
     project.verifies();
     org.faults(&json!({}));

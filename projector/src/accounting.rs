@@ -144,7 +144,16 @@ impl Accounts {
                 let takes_back = run.and_then(|run| self.kinds.get(&run)) == Some(&RunKind::Rollback);
                 if !takes_back {
                     *self.used.entry((object, *operation)).or_default() += 1;
+                    return;
                 }
+                // What was taken back can be written again under the same approval.
+                let undone = match operation {
+                    Operation::Create => Operation::Delete,
+                    Operation::Delete => Operation::Create,
+                    same => *same,
+                };
+                let used = self.used.entry((object, undone)).or_default();
+                *used = used.saturating_sub(1);
             }
             Event::WriteRejected { .. } => {
                 if let Some((Some(run), object)) = self.open.remove(&target) {

@@ -8,7 +8,7 @@ use std::{
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
-    sync::OnceLock,
+    sync::{Mutex, OnceLock},
     time::Duration,
 };
 
@@ -75,7 +75,8 @@ impl Org {
     /// Starts an org.
     pub fn start(args: &[&str]) -> Self {
         let mut command = Command::new(binary());
-        command.args(["sandbox", "salesforce", "--limits", "off"]).args(args).stdout(Stdio::piped());
+        command.args(["sandbox", "salesforce", "--limits", "off", "--until-eof"]).args(args);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
@@ -152,6 +153,8 @@ impl Org {
 pub struct Project {
     /// Everything of the test lies here.
     pub dir: TempDir,
+    /// One command at a time: tests share a project, and a ledger has one writer.
+    turn: Mutex<()>,
 }
 
 /// How a command ended.
@@ -217,7 +220,7 @@ impl Project {
 
     /// Makes a project with the shipped plan as it is.
     pub fn bare(org: &Org, bundle: &Path) -> Self {
-        let project = Self { dir: tempfile::tempdir().unwrap() };
+        let project = Self { dir: tempfile::tempdir().unwrap(), turn: Mutex::default() };
         let done: Done = Command::new(binary())
             .args(["init", "--from", "spark", "--to", "salesforce", "--url", &org.url, "--bundle"])
             .arg(bundle)
@@ -297,6 +300,7 @@ impl Project {
 
     /// Runs a command.
     pub fn run(&self, args: &[&str]) -> Done {
+        let _turn = self.turn.lock();
         self.command(args).output().unwrap().into()
     }
 

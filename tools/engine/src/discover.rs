@@ -32,6 +32,7 @@ pub struct Found {
 pub async fn discover(session: &mut Session) -> Result<Inventory, Failure> {
     let source = session.source().await?;
     let known = last_schema(session, Side::Source)?;
+    source.must_be_known(&session.recorder)?;
     let (recorder, _) = session.begin(RunKind::Discover, None).await?;
     let schema = source.see_schema(&recorder, &known).await?;
     let names: Vec<String> = source.bundle().objects().iter().map(|object| object.name.clone()).collect();

@@ -70,6 +70,24 @@ impl Source {
         SubjectKey::new(self.instance(), object, id)
     }
 
+    /// Stops if this export is of another account than the one that the project has read: the same ids would be other
+    /// records.
+    pub fn must_be_known(&self, recorder: &Recorder) -> Result<(), Failure> {
+        let own = self.instance();
+        let known: Vec<String> = recorder
+            .ledger()
+            .names_of(NameKind::System)
+            .into_iter()
+            .filter(|name| *name == self.system || name.starts_with(&format!("{}:", self.system)))
+            .collect();
+        if known.is_empty() || known.contains(&own) {
+            return Ok(());
+        }
+        Err(Failure::stopped(format!("this export is of {own}, but the project has read {}", known.join(", "))).hint(
+            "check the export (its manifest names the account), or make a project of its own for the other account",
+        ))
+    }
+
     /// Writes down how the source describes itself. What a delta does not speak of stays as it was known before.
     pub async fn see_schema(
         &self,
@@ -138,7 +156,7 @@ impl Source {
 
         let mut counts = Intaken { object: object.to_owned(), ..Intaken::default() };
         let mut unchanged_keys = blake3::Hasher::new();
-        let mut met = Met::default();
+        let (mut met, mut whole) = (Met::default(), true);
         while let Some(rows) = receive.recv().await {
             let read = rows.len() as u64;
             let mut drafts = Vec::with_capacity(rows.len());
@@ -181,6 +199,8 @@ impl Source {
                     }
                     Item::Unreadable { origin, reason } => {
                         counts.unreadable += 1;
+                        // Line 0 is the file as a whole: it could not be read to its end.
+                        whole &= origin.line > 0;
                         drafts.push(
                             recorder
                                 .draft(Event::RecordUnreadable { object: name, line: origin.line })
@@ -204,7 +224,7 @@ impl Source {
                 read: counts.read,
                 unchanged: counts.unchanged,
                 unchanged_keys: Digest(*unchanged_keys.finalize().as_bytes()),
-                complete: true,
+                complete: whole,
             })])
             .await?;
         state.catch_up(recorder.ledger())?;

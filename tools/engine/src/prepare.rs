@@ -83,6 +83,7 @@ impl Prepared {
     ) -> Result<Self, Failure> {
         let present = reached.schema(&plan).await?;
         let users = reached.users().await?;
+        source.must_be_known(&session.recorder)?;
         let (recorder, _) = session.begin(RunKind::Discover, None).await?;
         let source_schema = source.see_schema(&recorder, &last_schema(session, Side::Source)?).await?;
         crate::schema::see_destination(&recorder, &reached, &present).await?;

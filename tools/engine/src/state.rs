@@ -208,9 +208,12 @@ impl State {
         RunId(self.runs.last().map_or(1, |run| run.id.0 + 1))
     }
 
-    /// Returns the last run if it is of this kind and plan and has not ended.
+    /// Returns the last run that writes records, if it is of this kind and plan and has not ended.
     pub fn unfinished(&self, kind: RunKind, plan: Option<Digest>) -> Option<RunId> {
-        self.runs.last().filter(|run| run.kind == kind && run.plan == plan && run.ended.is_none()).map(|run| run.id)
+        let writes =
+            |run: &&Run| matches!(run.kind, RunKind::Sample | RunKind::Load | RunKind::Delta | RunKind::Rollback);
+        let last = self.runs.iter().rev().find(writes)?;
+        (last.kind == kind && last.plan == plan && last.ended.is_none()).then_some(last.id)
     }
 
     /// Returns the id by which the destination knows a record of ours.

@@ -30,6 +30,9 @@ pub(crate) struct SandboxArgs {
     /// How many milliseconds every answer takes
     #[arg(long, default_value_t = 0, value_name = "MS")]
     latency: u64,
+    /// Stop when standard input ends, so that no server outlives the script that started it
+    #[arg(long)]
+    until_eof: bool,
     /// The seed of everything that looks random
     #[arg(long, default_value_t = 1, value_name = "N")]
     seed: u64,
@@ -65,9 +68,20 @@ impl SandboxArgs {
             "client_secret": running.client_secret, "ca_certificate": running.ca_certificate,
         });
         context.output.line(&line.to_string())?;
-        if tokio::signal::ctrl_c().await.is_ok() {
-            running.shutdown().await;
+        let ended = async {
+            if self.until_eof {
+                let mut input = tokio::io::stdin();
+                // Whatever comes is not for us; an error is an end as well.
+                let _ = tokio::io::copy(&mut input, &mut tokio::io::sink()).await;
+            } else {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            () = ended => {}
         }
+        running.shutdown().await;
         Ok(Exit::Done)
     }
 }

@@ -14,8 +14,10 @@ pub(crate) struct Faults {
     pub(crate) lose_answers: u32,
     /// The daily allowance is used up after this many further calls.
     pub(crate) quota_after: Option<u32>,
-    /// This many rows cannot be locked.
+    /// This many rows cannot be locked,
     pub(crate) lock_rows: u32,
+    /// after this many could.
+    pub(crate) lock_after: u32,
     /// The next job fails after this many rows.
     pub(crate) fail_job_after: Option<usize>,
     /// Jobs begin this many milliseconds late.
@@ -40,6 +42,9 @@ impl Faults {
     }
 
     pub(crate) fn lock_row(&mut self) -> bool {
+        if take(&mut self.lock_after) {
+            return false;
+        }
         take(&mut self.lock_rows)
     }
 
