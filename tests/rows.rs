@@ -1,6 +1,6 @@
 //! Rows a01 to a05, a13 and a14: Spark CRM to Salesforce, read back through Salesforce's own wire.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::float_cmp)]
 
 use std::{
     collections::BTreeMap,

@@ -311,4 +311,7 @@ fn the_demo_tells_the_whole_story() {
         .unwrap();
     let done = waybill_tests::Done::from(output).exits(0);
     done.says(&["to the byte", "The whole story took"]);
+    assert!(to.join("project/plan.toml").exists(), "with --dir everything stays");
+    let output = std::process::Command::new(waybill_tests::binary()).args(["demo", "--size", "200"]).output().unwrap();
+    waybill_tests::Done::from(output).exits(0).says(&["to the byte"]);
 }

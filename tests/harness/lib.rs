@@ -1,6 +1,6 @@
 //! What the end-to-end tests share: the real binary, a sandbox of its own for every test, and the public wire.
 
-#![allow(clippy::unwrap_used, clippy::missing_panics_doc)]
+#![allow(clippy::unwrap_used, clippy::missing_panics_doc, clippy::return_self_not_must_use)]
 
 use std::{
     collections::BTreeMap,
@@ -119,7 +119,7 @@ impl Org {
             assert_eq!(status, 200, "{soql}: {page}");
             rows.extend(page["records"].as_array().unwrap().iter().cloned());
             match page["nextRecordsUrl"].as_str() {
-                Some(next) => path = next.to_owned(),
+                Some(next) => next.clone_into(&mut path),
                 None => return rows,
             }
         }

@@ -19,8 +19,8 @@ use crate::{exit::Exit, output::Output};
 #[command(name = "waybill", version, propagate_version = true, disable_help_subcommand = true)]
 struct Cli {
     /// The project directory
-    #[arg(short = 'C', value_name = "DIR", default_value = ".", global = true)]
-    dir: PathBuf,
+    #[arg(short = 'C', id = "project-dir", value_name = "DIR", default_value = ".", global = true)]
+    at: PathBuf,
 
     /// Print data as JSON: one document, or one line per item for streams
     #[arg(long, global = true)]
@@ -67,7 +67,7 @@ fn main() -> ExitCode {
                 .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("off")),
         )
         .init();
-    let context = Context { dir: cli.dir, output: Output { json: cli.json } };
+    let context = Context { dir: cli.at, output: Output { json: cli.json } };
     let done = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
