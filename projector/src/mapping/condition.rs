@@ -10,7 +10,7 @@ use cel::{Context, Env, Program, Value as Cel};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use waybill_ledger::{Field, Record, Value};
 
-/// A compiled expression. A field that a record does not have is `null`.
+/// A compiled expression. A field that a record does not have is `null`; every number is a double (write `2.0`, not `2`).
 #[derive(Clone)]
 pub struct Condition {
     text: String,
@@ -74,10 +74,8 @@ fn to_cel(value: Option<&Value>) -> Cel {
         None => Cel::Null,
         Some(Value::Text(text)) => Cel::from(text.as_str()),
         Some(Value::Bool(flag)) => Cel::Bool(*flag),
-        Some(Value::Number(number)) => match i64::try_from(*number) {
-            Ok(whole) if number.fract().is_zero() => Cel::Int(whole),
-            _ => Cel::Float(number.to_string().parse().unwrap_or(f64::NAN)),
-        },
+        // Always a double: an expression must not depend on whether an amount happens to be whole.
+        Some(Value::Number(number)) => Cel::Float(number.to_string().parse().unwrap_or(f64::NAN)),
         Some(Value::Date(date)) => Cel::from(date.to_string()),
         Some(Value::Time(time)) => Cel::Timestamp(time.fixed_offset()),
         Some(Value::List(items)) => Cel::from(items.iter().map(|item| to_cel(Some(item))).collect::<Vec<_>>()),
@@ -135,7 +133,7 @@ mod tests {
     fn computed_values_become_fields() {
         let value = |text: &str| Condition::new(text).unwrap().value(&record()).unwrap();
         assert_eq!(value("status + '!'"), Field::from("Lead!"));
-        assert_eq!(value("amount * 2"), Field::from(24));
+        assert_eq!(value("amount * 2.0"), Field::from(24));
         assert_eq!(value("null"), Field::Null);
     }
 }

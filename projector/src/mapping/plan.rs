@@ -649,7 +649,10 @@ impl Rule {
 
     /// Returns the fields by which records of this rule point to records of the same source object.
     pub fn self_references(&self) -> impl Iterator<Item = (&FieldName, &FieldRule)> {
-        self.fields.iter().filter(|(_, field)| field.lookup.as_deref() == Some(&self.from))
+        self.fields.iter().filter(|(_, field)| {
+            let own = field.rule.as_ref().is_none_or(|rule| *rule == self.id);
+            own && field.lookup.as_deref() == Some(&self.from)
+        })
     }
 }
 
