@@ -11,10 +11,7 @@ use waybill_ledger::{
     event::{Operation, RunKind},
 };
 
-use crate::{
-    delta::Intake,
-    landing::{Landed, Landing},
-};
+use crate::{delta::Intake, landing::Landing};
 
 /// What became of the writes of one run to one destination object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
@@ -83,7 +80,7 @@ impl SourceAccount {
             if seen.object != object || !seen.live {
                 continue;
             }
-            let lives = landing.of(subject).any(Landed::is_live);
+            let lives = landing.of(subject).any(|landed| landed.is_live());
             let held = intake.hold(subject).is_some();
             let part = match (lives, held, seen.skipped, seen.merged) {
                 (true, true, ..) => &mut account.partly,

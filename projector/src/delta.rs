@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::place::Place;
 use waybill_ledger::{Envelope, Event, Micros, NameId, Position, SubjectId, event::HoldReason};
 
 /// What is known of one source record.
@@ -22,6 +23,45 @@ pub struct Seen {
     pub skipped: bool,
     /// Whether it went into a target that another record leads.
     pub merged: bool,
+}
+
+/// One record in 20 bytes: there are as many as the source has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Entry {
+    subject: u32,
+    position: Place,
+    flags: u8,
+    object: u16,
+    digest: [u8; 8],
+}
+
+const LIVE: u8 = 1;
+const SKIPPED: u8 = 2;
+const MERGED: u8 = 4;
+
+impl Entry {
+    fn flag(&mut self, flag: u8, set: bool) {
+        if set {
+            self.flags |= flag;
+        } else {
+            self.flags &= !flag;
+        }
+    }
+
+    fn position(&self) -> Position {
+        self.position.get().unwrap_or(Position(0))
+    }
+
+    fn unpack(&self) -> Seen {
+        Seen {
+            position: self.position(),
+            object: NameId(self.object.into()),
+            digest: self.digest,
+            live: self.flags & LIVE != 0,
+            skipped: self.flags & SKIPPED != 0,
+            merged: self.flags & MERGED != 0,
+        }
+    }
 }
 
 /// What is known of one source object.
@@ -48,9 +88,7 @@ pub struct ObjectIntake {
 pub struct Intake {
     /// Subject to the index of its entry plus one. Subjects of the destination lie between, so entries are kept apart.
     index: Vec<u32>,
-    seen: Vec<Seen>,
-    /// Whose entry each is.
-    subjects: Vec<SubjectId>,
+    seen: Vec<Entry>,
     objects: BTreeMap<NameId, ObjectIntake>,
     held: BTreeMap<SubjectId, HoldReason>,
     erased: BTreeSet<SubjectId>,
@@ -69,9 +107,9 @@ impl Intake {
             }
             (Event::RecordGone { object, .. }, Some(subject)) => {
                 if let Some(seen) = self.entry(subject)
-                    && seen.live
+                    && seen.flags & LIVE != 0
                 {
-                    seen.live = false;
+                    seen.flag(LIVE, false);
                     let entry = self.objects.entry(*object).or_default();
                     entry.live -= 1;
                     entry.gone += 1;
@@ -96,8 +134,8 @@ impl Intake {
             ) => {
                 self.held.remove(&subject);
                 if let Some(seen) = self.entry(subject) {
-                    seen.skipped = matches!(envelope.event, Event::RecordSkipped { .. });
-                    seen.merged = matches!(envelope.event, Event::RecordMerged { .. });
+                    seen.flag(SKIPPED, matches!(envelope.event, Event::RecordSkipped { .. }));
+                    seen.flag(MERGED, matches!(envelope.event, Event::RecordMerged { .. }));
                 }
             }
             (Event::SubjectErased { erased }, _) => {
@@ -119,17 +157,17 @@ impl Intake {
         if self.index.len() <= slot {
             self.index.resize(slot + 1, 0);
         }
-        let now = Seen { position, object, digest, live: true, skipped: false, merged: false };
+        let object = u16::try_from(object.0).unwrap_or(u16::MAX);
+        let now = Entry { subject: subject.0, position: Place::new(position), flags: LIVE, object, digest };
         match self.index[slot] {
             0 => {
                 self.seen.push(now);
-                self.subjects.push(subject);
                 self.index[slot] = u32::try_from(self.seen.len()).unwrap_or(u32::MAX);
                 entry.live += 1;
             }
             known => {
                 let seen = &mut self.seen[known as usize - 1];
-                if !seen.live {
+                if seen.flags & LIVE == 0 {
                     entry.live += 1;
                     entry.gone -= 1;
                 }
@@ -138,7 +176,7 @@ impl Intake {
         }
     }
 
-    fn entry(&mut self, subject: SubjectId) -> Option<&mut Seen> {
+    fn entry(&mut self, subject: SubjectId) -> Option<&mut Entry> {
         match self.index.get(subject.0 as usize) {
             None | Some(0) => None,
             Some(known) => self.seen.get_mut(*known as usize - 1),
@@ -146,16 +184,16 @@ impl Intake {
     }
 
     /// Returns what is known of a source record.
-    pub fn seen(&self, subject: SubjectId) -> Option<&Seen> {
+    pub fn seen(&self, subject: SubjectId) -> Option<Seen> {
         match self.index.get(subject.0 as usize) {
             None | Some(0) => None,
-            Some(known) => self.seen.get(*known as usize - 1),
+            Some(known) => self.seen.get(*known as usize - 1).map(Entry::unpack),
         }
     }
 
     /// Returns every record, in the order in which they were first read.
-    pub fn records(&self) -> impl Iterator<Item = (SubjectId, &Seen)> {
-        self.subjects.iter().copied().zip(&self.seen)
+    pub fn records(&self) -> impl Iterator<Item = (SubjectId, Seen)> {
+        self.seen.iter().map(|entry| (SubjectId(entry.subject), entry.unpack()))
     }
 
     /// Returns whether this event holds the latest version of a record that the source still has.
@@ -193,8 +231,8 @@ impl Intake {
 
     /// Returns where the latest versions of an object's live records stand, ascending.
     pub fn positions(&self, object: NameId) -> Vec<Position> {
-        let live = self.seen.iter().filter(|seen| seen.live && seen.object == object);
-        let mut positions: Vec<Position> = live.map(|seen| seen.position).collect();
+        let live = self.seen.iter().filter(|seen| seen.flags & LIVE != 0 && u32::from(seen.object) == object.0);
+        let mut positions: Vec<Position> = live.map(Entry::position).collect();
         positions.sort_unstable();
         positions
     }

@@ -3,11 +3,11 @@
 //! A dense fold: one entry per target (subject, rule, part), in the order in which targets first appear. It keeps no
 //! content: destination ids and field values are read from the ledger at the positions that stand here.
 
-use waybill_ledger::{
-    BatchId, Envelope, Event, NameId, Position, RunId, SubjectId, Target, TargetPart,
-    event::{HoldReason, Operation},
-};
+use std::collections::BTreeMap;
 
+use waybill_ledger::{BatchId, Envelope, Event, NameId, Position, SubjectId, Target, TargetPart, event::Operation};
+
+use crate::place::Place;
 use crate::writes::{IllegalTransition, WriteEvent, WriteState};
 
 /// What is known of one target.
@@ -29,22 +29,16 @@ pub struct Landed {
     pub mapped: Option<Position>,
     /// The first bytes of the digest of that mapping.
     pub digest: [u8; 8],
-    /// The latest confirmed create of the destination record, or the link to it.
-    pub since: Option<Position>,
     /// The latest after-image.
     pub after: Option<Position>,
-    /// The latest intent, confirmed or not.
+    /// The latest intent, while it has no outcome.
     pub intended: Option<Position>,
-    /// The batch of the latest intent.
+    /// The batch of that intent.
     pub batch: Option<BatchId>,
-    /// The run of the latest confirmed write.
-    pub run: Option<RunId>,
-    /// The latest mapping, confirmed or not.
-    pending: Option<(Position, [u8; 8])>,
     /// How many destination records this target has had.
     pub generation: u16,
-    /// The next target of the same subject, as its index plus one.
-    next: u32,
+    /// The latest mapping whose write is not confirmed.
+    pending: Option<Position>,
 }
 
 impl Landed {
@@ -60,19 +54,48 @@ impl Landed {
 
     /// Returns the latest mapping, whether or not its write is confirmed.
     pub fn latest_mapping(&self) -> Option<Position> {
-        self.pending.map(|(position, _)| position)
+        self.pending.or(self.mapped)
     }
+}
+
+/// No record.
+const NOBODY: u32 = u32::MAX;
+
+/// One target in 40 bytes: there are as many as there are records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Entry {
+    subject: u32,
+    destination: u32,
+    /// The next target of the same subject, as its index plus one.
+    next: u32,
+    mapped: Place,
+    after: Place,
+    digest: [u8; 8],
+    rule: u16,
+    part: u16,
+    object: u16,
+    generation: u16,
+    write: WriteState,
+    operation: Operation,
+    created: bool,
+}
+
+/// What is known only while a write is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct UnderWay {
+    /// The latest mapping, and the first bytes of its digest.
+    pending: Option<(Position, [u8; 8])>,
+    intended: Option<Position>,
+    batch: Option<BatchId>,
 }
 
 /// The fold.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Landing {
-    /// Subject to the index of its first target plus one.
-    first: Vec<u32>,
-    entries: Vec<Landed>,
-    /// Destination subject to the index of its target plus one.
-    ours: Vec<u32>,
-    open: std::collections::BTreeSet<u32>,
+    /// By subject, an index plus one: of a source record its first target, of a destination record the target in it.
+    slots: Vec<u32>,
+    entries: Vec<Entry>,
+    under_way: BTreeMap<u32, UnderWay>,
 }
 
 impl Landing {
@@ -81,109 +104,123 @@ impl Landing {
         let (Some(subject), Some(part)) = (envelope.subject, envelope.target) else { return Ok(()) };
         let at = envelope.position;
         let target = Target { subject, part };
-        let moved = match &envelope.event {
+        match &envelope.event {
             Event::RecordMapped { object, digest } => {
-                let entry = self.entry(target);
+                let index = self.index(target);
                 let mut short = [0; 8];
                 short.copy_from_slice(&digest.0[..8]);
-                entry.object = *object;
-                entry.pending = Some((at, short));
-                return Ok(());
+                self.entries[index].object = narrow(object.0);
+                self.under_way(index).pending = Some((at, short));
             }
             Event::IdentityLinked { destination, .. } => {
                 let index = self.index(target);
-                let entry = &mut self.entries[index];
-                entry.destination = Some(*destination);
-                entry.created = false;
-                entry.since = Some(at);
-                entry.generation += 1;
                 self.own(*destination, index);
-                return Ok(());
+                self.entries[index].created = false;
             }
             Event::IdentityUnlinked { destination } => {
                 let index = self.index(target);
-                self.entries[index].destination = None;
-                self.entries[index].mapped = None;
-                self.disown(*destination);
-                return Ok(());
+                self.entries[index].mapped = Place::NOWHERE;
+                self.disown(*destination, index);
             }
             Event::AfterImageTaken { .. } => {
-                self.entry(target).after = Some(at);
-                return Ok(());
+                let index = self.index(target);
+                self.entries[index].after = Place::new(at);
             }
             Event::WriteIntended { object, operation, .. } => {
-                let entry = self.entry(target);
-                entry.object = *object;
+                let index = self.moved(target, at, WriteEvent::Intended)?;
+                let entry = &mut self.entries[index];
+                entry.object = narrow(object.0);
                 entry.operation = *operation;
-                entry.intended = Some(at);
-                entry.batch = envelope.batch;
-                WriteEvent::Intended
+                let under_way = self.under_way(index);
+                under_way.intended = Some(at);
+                under_way.batch = envelope.batch;
             }
-            Event::WriteUnknown { .. } => WriteEvent::AnswerLost,
-            Event::WriteRejected { .. } => WriteEvent::Rejected,
-            Event::WriteConfirmed { .. } => WriteEvent::Confirmed,
-            _ => return Ok(()),
-        };
-        let index = self.index(target);
-        let entry = &mut self.entries[index];
-        entry.write = entry.write.next(at, moved)?;
-        if let Event::WriteConfirmed { destination, operation } = &envelope.event {
-            entry.run = envelope.run;
-            match operation {
-                Operation::Create => {
-                    entry.destination = Some(*destination);
-                    entry.created = true;
-                    entry.since = Some(at);
-                    entry.generation += 1;
-                    entry.after = None;
-                }
-                Operation::Update | Operation::Nothing => {}
-                Operation::Delete => {
-                    entry.destination = None;
-                    entry.mapped = None;
-                    entry.after = None;
-                    entry.pending = None;
-                }
+            Event::WriteUnknown { .. } => {
+                self.moved(target, at, WriteEvent::AnswerLost)?;
             }
-            if let Some((position, digest)) = entry.pending {
-                entry.mapped = Some(position);
-                entry.digest = digest;
+            Event::WriteRejected { .. } => {
+                let index = self.moved(target, at, WriteEvent::Rejected)?;
+                let under_way = self.under_way(index);
+                (under_way.intended, under_way.batch) = (None, None);
             }
-            match operation {
-                Operation::Create => self.own(*destination, index),
-                Operation::Delete => self.disown(*destination),
-                Operation::Update | Operation::Nothing => {}
+            Event::WriteConfirmed { destination, operation } => {
+                let index = self.moved(target, at, WriteEvent::Confirmed)?;
+                self.confirmed(index, *destination, *operation);
             }
-        }
-        let number = u32::try_from(index).unwrap_or(u32::MAX);
-        if self.entries[index].is_open() {
-            self.open.insert(number);
-        } else {
-            self.open.remove(&number);
+            _ => {}
         }
         Ok(())
     }
 
-    fn own(&mut self, destination: SubjectId, index: usize) {
-        let slot = destination.0 as usize;
-        if self.ours.len() <= slot {
-            self.ours.resize(slot + 1, 0);
+    fn confirmed(&mut self, index: usize, destination: SubjectId, operation: Operation) {
+        let pending = self.under_way.remove(&number(index)).and_then(|under_way| under_way.pending);
+        match operation {
+            Operation::Create => {
+                self.own(destination, index);
+                let entry = &mut self.entries[index];
+                entry.created = true;
+                entry.after = Place::NOWHERE;
+            }
+            Operation::Update | Operation::Nothing => {}
+            Operation::Delete => {
+                let entry = &mut self.entries[index];
+                entry.mapped = Place::NOWHERE;
+                entry.after = Place::NOWHERE;
+                self.disown(destination, index);
+                return;
+            }
         }
-        self.ours[slot] = u32::try_from(index + 1).unwrap_or(u32::MAX);
+        if let Some((position, digest)) = pending {
+            let entry = &mut self.entries[index];
+            entry.mapped = Place::new(position);
+            entry.digest = digest;
+        }
     }
 
-    fn disown(&mut self, destination: SubjectId) {
-        if let Some(owner) = self.ours.get_mut(destination.0 as usize) {
-            *owner = 0;
+    fn moved(&mut self, target: Target, at: Position, event: WriteEvent) -> Result<usize, IllegalTransition> {
+        let index = self.index(target);
+        self.entries[index].write = self.entries[index].write.next(at, event)?;
+        Ok(index)
+    }
+
+    fn under_way(&mut self, index: usize) -> &mut UnderWay {
+        self.under_way.entry(number(index)).or_default()
+    }
+
+    fn slot(&mut self, subject: SubjectId) -> &mut u32 {
+        let slot = subject.0 as usize;
+        if self.slots.len() <= slot {
+            self.slots.resize(slot + 1, 0);
+        }
+        &mut self.slots[slot]
+    }
+
+    fn own(&mut self, destination: SubjectId, index: usize) {
+        self.entries[index].destination = destination.0;
+        self.entries[index].generation = self.entries[index].generation.saturating_add(1);
+        *self.slot(destination) = number(index) + 1;
+    }
+
+    fn disown(&mut self, destination: SubjectId, index: usize) {
+        self.entries[index].destination = NOBODY;
+        *self.slot(destination) = 0;
+    }
+
+    fn head(&self, subject: SubjectId) -> u32 {
+        let head = self.slots.get(subject.0 as usize).copied().unwrap_or(0);
+        let own = |entry: &&Entry| entry.subject == subject.0;
+        match (head as usize).checked_sub(1).and_then(|index| self.entries.get(index)).filter(own) {
+            Some(_) => head,
+            None => 0,
         }
     }
 
     fn find(&self, target: Target) -> Option<usize> {
-        let mut at = *self.first.get(target.subject.0 as usize)?;
+        let mut at = self.head(target.subject);
         while at != 0 {
             let index = at as usize - 1;
             let entry = self.entries.get(index)?;
-            if entry.target.part == target.part {
+            if u32::from(entry.rule) == target.part.rule.0 && entry.part == target.part.part {
                 return Some(index);
             }
             at = entry.next;
@@ -195,83 +232,96 @@ impl Landing {
         if let Some(index) = self.find(target) {
             return index;
         }
-        let slot = target.subject.0 as usize;
-        if self.first.len() <= slot {
-            self.first.resize(slot + 1, 0);
-        }
+        let next = self.head(target.subject);
         let index = self.entries.len();
-        self.entries.push(Landed {
-            target,
-            object: NameId(0),
+        self.entries.push(Entry {
+            subject: target.subject.0,
+            destination: NOBODY,
+            next,
+            mapped: Place::NOWHERE,
+            after: Place::NOWHERE,
+            digest: [0; 8],
+            rule: narrow(target.part.rule.0),
+            part: target.part.part,
+            object: 0,
+            generation: 0,
             write: WriteState::Planned,
             operation: Operation::Nothing,
-            destination: None,
             created: false,
-            mapped: None,
-            digest: [0; 8],
-            since: None,
-            after: None,
-            intended: None,
-            batch: None,
-            run: None,
-            pending: None,
-            generation: 0,
-            next: self.first[slot],
         });
-        self.first[slot] = u32::try_from(index + 1).unwrap_or(u32::MAX);
+        *self.slot(target.subject) = number(index) + 1;
         index
     }
 
-    fn entry(&mut self, target: Target) -> &mut Landed {
-        let index = self.index(target);
-        &mut self.entries[index]
-    }
-
-    /// Returns what is known of a target.
-    pub fn get(&self, target: Target) -> Option<&Landed> {
-        self.find(target).map(|index| &self.entries[index])
-    }
-
-    /// Returns every target of a subject, the latest first.
-    pub fn of(&self, subject: SubjectId) -> impl Iterator<Item = &Landed> {
-        let mut at = self.first.get(subject.0 as usize).copied().unwrap_or(0);
-        std::iter::from_fn(move || {
-            let entry = self.entries.get((at as usize).checked_sub(1)?)?;
-            at = entry.next;
-            Some(entry)
+    fn unpack(&self, index: usize) -> Option<Landed> {
+        let entry = self.entries.get(index)?;
+        let under_way = self.under_way.get(&number(index)).copied().unwrap_or_default();
+        let part = TargetPart { rule: NameId(entry.rule.into()), part: entry.part };
+        Some(Landed {
+            target: Target { subject: SubjectId(entry.subject), part },
+            object: NameId(entry.object.into()),
+            write: entry.write,
+            operation: entry.operation,
+            destination: (entry.destination != NOBODY).then_some(SubjectId(entry.destination)),
+            created: entry.created,
+            mapped: entry.mapped.get(),
+            digest: entry.digest,
+            after: entry.after.get(),
+            intended: under_way.intended,
+            batch: under_way.batch,
+            generation: entry.generation,
+            pending: under_way.pending.map(|(position, _)| position),
         })
     }
 
+    /// Returns what is known of a target.
+    pub fn get(&self, target: Target) -> Option<Landed> {
+        self.find(target).and_then(|index| self.unpack(index))
+    }
+
+    /// Returns every target of a subject, the latest first.
+    pub fn of(&self, subject: SubjectId) -> impl Iterator<Item = Landed> {
+        let mut at = self.head(subject);
+        std::iter::from_fn(move || {
+            let index = (at as usize).checked_sub(1)?;
+            at = self.entries.get(index)?.next;
+            self.unpack(index)
+        })
+    }
+
+    /// Returns the number of the target that lives in a destination record, counted from 0 in the order of [`all`](Self::all).
+    pub fn owner_index(&self, destination: SubjectId) -> Option<usize> {
+        let index = (*self.slots.get(destination.0 as usize)? as usize).checked_sub(1)?;
+        self.entries.get(index).filter(|entry| entry.destination == destination.0).map(|_| index)
+    }
+
     /// Returns the target that lives in a destination record, if one of ours does.
-    pub fn owner(&self, destination: SubjectId) -> Option<&Landed> {
-        let index = (*self.ours.get(destination.0 as usize)? as usize).checked_sub(1)?;
-        self.entries.get(index)
+    pub fn owner(&self, destination: SubjectId) -> Option<Landed> {
+        self.owner_index(destination).and_then(|index| self.unpack(index))
     }
 
     /// Returns every target, in the order in which they first appeared.
-    pub fn all(&self) -> impl Iterator<Item = &Landed> {
-        self.entries.iter()
+    pub fn all(&self) -> impl Iterator<Item = Landed> {
+        (0..self.entries.len()).filter_map(|index| self.unpack(index))
     }
 
     /// Returns the targets whose latest write has no outcome.
-    pub fn open(&self) -> impl Iterator<Item = &Landed> {
-        self.open.iter().filter_map(|index| self.entries.get(*index as usize))
+    pub fn open(&self) -> impl Iterator<Item = Landed> {
+        self.under_way.keys().filter_map(|index| self.unpack(*index as usize)).filter(Landed::is_open)
     }
 
     /// Returns the target of a rule's only part.
-    pub fn of_rule(&self, subject: SubjectId, rule: NameId) -> Option<&Landed> {
+    pub fn of_rule(&self, subject: SubjectId, rule: NameId) -> Option<Landed> {
         self.get(Target { subject, part: TargetPart { rule, part: 0 } })
     }
 }
 
-/// Returns whether a hold concerns the destination rather than the record itself.
-pub fn is_destination_hold(reason: HoldReason) -> bool {
-    matches!(
-        reason,
-        HoldReason::Rejected
-            | HoldReason::Undetermined
-            | HoldReason::Conflict
-            | HoldReason::TargetGone
-            | HoldReason::Ambiguous
-    )
+/// Entries are numbered in 32 bits, as subjects are.
+fn number(index: usize) -> u32 {
+    u32::try_from(index).unwrap_or(NOBODY)
+}
+
+/// Names are few: rules and objects of a plan.
+fn narrow(name: u32) -> u16 {
+    u16::try_from(name).unwrap_or(u16::MAX)
 }

@@ -13,6 +13,7 @@ pub mod landing;
 pub mod mapping;
 pub mod order;
 pub mod owners;
+mod place;
 pub mod reconcile;
 pub mod rollback;
 pub mod schema_step;

@@ -1,2 +1,147 @@
-//! Placeholder.
-fn main() {}
+//! What we measure: always as a ratio between two things in one run, on the same data.
+//!
+//! `migrate` moves a generated company through the real binary into a sandbox of its own, and holds it against a loader
+//! without memory that sends the same rows by the same bulk jobs. `memory` holds the peak memory of two sizes against each
+//! other. The sandbox is another process and counts for neither.
+
+mod loader;
+mod process;
+
+use std::{path::PathBuf, process::ExitCode, time::Duration};
+
+use clap::{Parser, Subcommand};
+use serde::Serialize;
+
+use process::{Bench, Trip};
+
+#[derive(Debug, Parser)]
+#[command(name = "waybill-bench", version, about = "Measures Waybill, as ratios within one run")]
+struct Cli {
+    /// The binary to measure; without it, the one beside this one
+    #[arg(long, global = true)]
+    binary: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Records a second, against a loader without memory
+    Migrate {
+        /// Companies
+        #[arg(long, default_value_t = 20_000)]
+        companies: u64,
+        /// Contacts
+        #[arg(long, default_value_t = 100_000)]
+        contacts: u64,
+    },
+    /// Peak memory at one size against that at twice the size
+    Memory {
+        /// Records at the smaller size
+        #[arg(long, default_value_t = 500_000)]
+        records: u64,
+    },
+    /// How long the demo takes
+    Demo,
+}
+
+#[derive(Debug, Serialize)]
+struct MigrateFigures {
+    records: u64,
+    records_per_second: f64,
+    loader_records_per_second: f64,
+    ratio: f64,
+    peak_mb: f64,
+    trip: Trip,
+}
+
+#[derive(Debug, Serialize)]
+struct MemoryFigures {
+    smaller: Trip,
+    larger: Trip,
+    growth_mb: f64,
+}
+
+type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            #[expect(clippy::print_stderr, reason = "a tool of our own, with one thing to say")]
+            {
+                eprintln!("error: {e}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "figures are what this prints")]
+fn run(cli: &Cli) -> Fallible<()> {
+    let bench = Bench::new(cli.binary.clone())?;
+    match cli.what {
+        What::Migrate { companies, contacts } => {
+            let trip = bench.trip(companies, contacts)?;
+            let loader = bench.load_bare(companies, contacts)?;
+            let figures = MigrateFigures {
+                records: trip.records,
+                records_per_second: per_second(trip.records, trip.run),
+                loader_records_per_second: per_second(loader.0, loader.1),
+                ratio: per_second(trip.records, trip.run) / per_second(loader.0, loader.1),
+                peak_mb: trip.peak_mb,
+                trip,
+            };
+            if cli.json {
+                println!("{}", serde_json::to_string_pretty(&figures)?);
+                return Ok(());
+            }
+            println!(
+                "{} records at {:.0} a second (discover {:.1} s, approve {:.1} s, run {:.1} s)",
+                figures.records,
+                figures.records_per_second,
+                figures.trip.discover.as_secs_f64(),
+                figures.trip.approve.as_secs_f64(),
+                figures.trip.run.as_secs_f64()
+            );
+            println!(
+                "a loader without memory, same rows and jobs: {:.0} a second; ratio {:.2}",
+                figures.loader_records_per_second, figures.ratio
+            );
+            println!("peak memory {:.0} MB; ledger {:.0} MB", figures.peak_mb, figures.trip.ledger_mb);
+        }
+        What::Memory { records } => {
+            let smaller = bench.trip(records / 6, records - records / 6)?;
+            let larger = bench.trip(records / 3, 2 * records - records / 3)?;
+            let figures = MemoryFigures { growth_mb: larger.peak_mb - smaller.peak_mb, smaller, larger };
+            if cli.json {
+                println!("{}", serde_json::to_string_pretty(&figures)?);
+                return Ok(());
+            }
+            for trip in [&figures.smaller, &figures.larger] {
+                println!(
+                    "{} records: peak {:.0} MB, run {:.0} s, ledger {:.0} MB",
+                    trip.records,
+                    trip.peak_mb,
+                    trip.run.as_secs_f64(),
+                    trip.ledger_mb
+                );
+            }
+            println!("growth {:.0} MB", figures.growth_mb);
+        }
+        What::Demo => {
+            let took = bench.demo()?;
+            println!("demo {:.1} s", took.as_secs_f64());
+        }
+    }
+    Ok(())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts of records are far below 2^52")]
+fn per_second(records: u64, time: Duration) -> f64 {
+    records as f64 / time.as_secs_f64().max(1e-9)
+}

@@ -112,8 +112,7 @@ pub fn predict(session: &Session, prepared: &Prepared) -> Result<Prediction, Fai
     let mut owned: BTreeMap<String, u64> = BTreeMap::new();
     for seed in prepared.plan.seeds() {
         let subject = ledger.find_subject(&session.state.seed_key(&seed.id));
-        let live =
-            subject.is_some_and(|s| session.state.landing().of(s).any(waybill_projector::landing::Landed::is_live));
+        let live = subject.is_some_and(|s| session.state.landing().of(s).any(|landed| landed.is_live()));
         let counts = objects.entry(seed.to.to_string()).or_default();
         *if live { &mut counts.update } else { &mut counts.create } += 1;
     }
@@ -138,7 +137,7 @@ pub fn predict(session: &Session, prepared: &Prepared) -> Result<Prediction, Fai
                     let landed = subject
                         .zip(part)
                         .and_then(|(subject, part)| session.state.landing().get(Target { subject, part }));
-                    let live = landed.is_some_and(waybill_projector::landing::Landed::is_live);
+                    let live = landed.is_some_and(|landed| landed.is_live());
                     *if live { &mut counts.update } else { &mut counts.create } += 1;
                 }
                 MapOutcome::Held { reason, .. } => *counts.held.entry(reason).or_default() += 1,

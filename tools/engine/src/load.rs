@@ -285,7 +285,7 @@ impl<D: Destination> Loader<'_, D> {
     ) -> Result<(), Failure> {
         let target = Target { subject: coming.subject, part };
         let digest = self.ledger().digest(coming.subject, &fields_bytes(&mapped.fields)?)?;
-        let landed = state.landing().get(target).copied();
+        let landed = state.landing().get(target);
         let held = state.intake().hold(coming.subject).is_some();
         let change = Change {
             target,
@@ -381,7 +381,7 @@ impl<D: Destination> Loader<'_, D> {
             let part = TargetPart { rule: self.rec().name(NameKind::Rule, rule.as_str())?, part: 0 };
             let target = Target { subject, part };
             let digest = self.ledger().digest(subject, &fields_bytes(seed.fields())?)?;
-            let landed = state.landing().get(target).copied();
+            let landed = state.landing().get(target);
             let key = write_key(self.project, "waybill", "seed", &seed.id, rule.as_str(), 0);
             let mapped = Mapped {
                 object: stage.object.to_string(),
@@ -415,7 +415,7 @@ impl<D: Destination> Loader<'_, D> {
             for landed in state.landing().all() {
                 let gone = state.intake().seen(landed.target.subject).is_some_and(|seen| !seen.live);
                 if gone && landed.is_live() && landed.created && landed.target.part == part {
-                    removals.push(Removal { landed: *landed, inverts: None });
+                    removals.push(Removal { landed, inverts: None });
                 }
             }
         }
@@ -529,7 +529,7 @@ pub(crate) fn names(fields: &Fields) -> Vec<FieldName> {
 /// Returns the targets of one destination object that are there, in the order of their latest mapping.
 pub(crate) fn live_of(state: &State, object: NameId) -> Vec<Landed> {
     let mut live: Vec<Landed> =
-        state.landing().all().filter(|landed| landed.object == object && landed.is_live()).copied().collect();
+        state.landing().all().filter(|landed| landed.object == object && landed.is_live()).collect();
     live.sort_by_key(|landed| landed.mapped);
     live
 }

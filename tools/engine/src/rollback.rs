@@ -142,7 +142,7 @@ fn plan_of(session: &Session, scope: Scope) -> Result<BTreeMap<NameId, Planned>,
     }
     let mut planned: BTreeMap<NameId, Planned> = BTreeMap::new();
     for (target, object, inverse) in fold.finish() {
-        let landed = session.state.landing().get(target).copied();
+        let landed = session.state.landing().get(target);
         let planned = planned.entry(object).or_default();
         match (inverse, landed) {
             (Inverse::Delete { created }, Some(landed)) if landed.is_live() => {
@@ -199,7 +199,7 @@ async fn recreate<D: Destination>(
             cause: Some(deleted),
             digest: Digest::of(&crate::load::fields_bytes(&mapped.fields)?),
             mapped,
-            landed: state.landing().get(target).copied(),
+            landed: state.landing().get(target),
             rule: waybill_ledger::RuleId::from("rollback"),
             inverts: Some(deleted),
         });

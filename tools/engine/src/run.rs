@@ -165,7 +165,7 @@ async fn work(
     let state = &mut session.state;
     settle(&desk, state, prepared).await?;
     ours(&desk, state, prepared, &project).await?;
-    let nothing_of_ours = !state.landing().all().any(waybill_projector::landing::Landed::is_live);
+    let nothing_of_ours = !state.landing().all().any(|landed| landed.is_live());
     if nothing_of_ours && !resumed && span == Span::Everything {
         for object in prepared.plan.destination_objects() {
             baseline::take(&desk, state, &object).await?;

@@ -136,7 +136,11 @@ impl State {
             (
                 Event::WriteConfirmed { destination, .. } | Event::IdentityLinked { destination, .. },
                 Some(Content::DestinationId { id, .. }),
-            ) => self.ids.insert(*destination, &id),
+            ) => {
+                if let Some(target) = self.landing.owner_index(*destination) {
+                    self.ids.insert(target, &id);
+                }
+            }
             (Event::BaselineTaken { object, rows, complete, .. }, _) => {
                 let baseline = self.baselines.entry(*object).or_default();
                 if baseline.complete {
@@ -216,9 +220,9 @@ impl State {
         (last.kind == kind && last.plan == plan && last.ended.is_none()).then_some(last.id)
     }
 
-    /// Returns the id by which the destination knows a record of ours.
+    /// Returns the id by which the destination knows a record of ours, while it is there.
     pub fn destination_id(&self, destination: SubjectId) -> Option<String> {
-        self.ids.get(destination)
+        self.ids.get(self.landing.owner_index(destination)?)
     }
 
     /// Returns where one side was described last.
@@ -258,16 +262,16 @@ pub fn canonical(content: &Content) -> Result<Vec<u8>, Failure> {
     waybill_ledger::codec::encode(content).map_err(|e| Failure::failed(format!("a record cannot be encoded: {e}")))
 }
 
-/// Destination ids by subject, in a few bytes each: short ids lie in place, long ones in an arena.
+/// Destination ids by the number of the target that lives there, in a few bytes each: short ids lie in place, long ones
+/// apart.
 #[derive(Debug, Default)]
 struct DestinationIds {
     short: Vec<[u8; 19]>,
-    long: BTreeMap<SubjectId, Box<str>>,
+    long: BTreeMap<usize, Box<str>>,
 }
 
 impl DestinationIds {
-    fn insert(&mut self, subject: SubjectId, id: &str) {
-        let slot = subject.0 as usize;
+    fn insert(&mut self, slot: usize, id: &str) {
         if self.short.len() <= slot {
             self.short.resize(slot + 1, [0; 19]);
         }
@@ -276,15 +280,15 @@ impl DestinationIds {
             packed[0] = u8::try_from(id.len()).unwrap_or(0);
             packed[1..=id.len()].copy_from_slice(id.as_bytes());
         } else {
-            self.long.insert(subject, id.into());
+            self.long.insert(slot, id.into());
         }
         self.short[slot] = packed;
     }
 
-    fn get(&self, subject: SubjectId) -> Option<String> {
-        let packed = self.short.get(subject.0 as usize)?;
+    fn get(&self, slot: usize) -> Option<String> {
+        let packed = self.short.get(slot)?;
         match packed[0] {
-            0 => self.long.get(&subject).map(|id| String::from(&**id)),
+            0 => self.long.get(&slot).map(|id| String::from(&**id)),
             length => std::str::from_utf8(&packed[1..=usize::from(length)]).ok().map(str::to_owned),
         }
     }
@@ -297,11 +301,11 @@ mod tests {
     #[test]
     fn destination_ids_of_any_length_read_back() {
         let mut ids = DestinationIds::default();
-        ids.insert(SubjectId(7), "0015500001QdQWfAAN");
-        ids.insert(SubjectId(3), "20202020-1c25-4d02-bf25-6aeccf7ea419");
-        assert_eq!(ids.get(SubjectId(7)).as_deref(), Some("0015500001QdQWfAAN"));
-        assert_eq!(ids.get(SubjectId(3)).as_deref(), Some("20202020-1c25-4d02-bf25-6aeccf7ea419"));
-        assert_eq!(ids.get(SubjectId(4)), None);
-        assert_eq!(ids.get(SubjectId(400)), None);
+        ids.insert(7, "0015500001QdQWfAAN");
+        ids.insert(3, "20202020-1c25-4d02-bf25-6aeccf7ea419");
+        assert_eq!(ids.get(7).as_deref(), Some("0015500001QdQWfAAN"));
+        assert_eq!(ids.get(3).as_deref(), Some("20202020-1c25-4d02-bf25-6aeccf7ea419"));
+        assert_eq!(ids.get(4), None);
+        assert_eq!(ids.get(400), None);
     }
 }

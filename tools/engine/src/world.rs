@@ -129,7 +129,7 @@ impl World for PhaseWorld<'_> {
                 .ledger
                 .find_name(NameKind::Rule, rule.as_str())
                 .and_then(|rule| self.state.landing().of_rule(subject, rule)),
-            None => self.state.landing().of(subject).find(|landed| landed.is_live()),
+            None => self.state.landing().of(subject).find(waybill_projector::landing::Landed::is_live),
         };
         if let Some(id) = landed.and_then(|l| l.destination).and_then(|d| self.state.destination_id(d)) {
             return Answer::Id(id);
@@ -156,7 +156,7 @@ impl World for PhaseWorld<'_> {
 
     fn seed(&self, id: &str) -> Option<String> {
         let subject = self.ledger.find_subject(&self.state.seed_key(id))?;
-        let landed = self.state.landing().of(subject).find(|landed| landed.is_live())?;
+        let landed = self.state.landing().of(subject).find(waybill_projector::landing::Landed::is_live)?;
         self.state.destination_id(landed.destination?)
     }
 

@@ -23,6 +23,15 @@ pub(crate) struct GenerateArgs {
     /// Break one row in so many, to see how the reader takes it (0: none)
     #[arg(long, default_value_t = 0, value_name = "N")]
     broken: u64,
+    /// Exactly so many companies, instead of a share of the size
+    #[arg(long, value_name = "N")]
+    companies: Option<u64>,
+    /// Exactly so many contacts, instead of a share of the size
+    #[arg(long, value_name = "N")]
+    contacts: Option<u64>,
+    /// Without the mess: a tidy company, to measure with
+    #[arg(long)]
+    plain: bool,
     /// Let the parent companies form a cycle
     #[arg(long)]
     cycle: bool,
@@ -35,7 +44,9 @@ impl GenerateArgs {
             seed: self.seed,
             broken: self.broken,
             cycle: self.cycle,
-            ..spark_bundle::Spec::default()
+            accounts: self.companies,
+            contacts: self.contacts,
+            plain: self.plain,
         };
         let summary =
             spark_bundle::generate(&spec, &self.to).map_err(|e| Failure::io("write the export to", &self.to, &e))?;

@@ -38,7 +38,7 @@ impl StatusArgs {
         let (session, bars) = open(context).await?;
         let ledger = session.recorder.ledger();
         let mut objects = std::collections::BTreeMap::new();
-        for landed in session.state.landing().all().filter(|landed| landed.is_live()) {
+        for landed in session.state.landing().all().filter(waybill_projector::landing::Landed::is_live) {
             *objects.entry(landed.object).or_insert(0usize) += 1;
         }
         let status = Status {

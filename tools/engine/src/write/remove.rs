@@ -248,7 +248,7 @@ impl<D: Destination> Writer<'_, D> {
         self.rec().append(drafts).await?;
         state.catch_up(self.rec().ledger())?;
         for row in &going {
-            let open = state.landing().get(row.removal.landed.target).filter(|landed| landed.is_open()).copied();
+            let open = state.landing().get(row.removal.landed.target).filter(Landed::is_open);
             if let Some(open) = open {
                 tally += self.settle_delete(state, &open).await?;
             }
@@ -406,7 +406,7 @@ impl<D: Destination> Writer<'_, D> {
         self.rec().append(drafts).await?;
         state.catch_up(self.rec().ledger())?;
         for row in &ready {
-            let open = state.landing().get(row.restore.landed.target).filter(|landed| landed.is_open()).copied();
+            let open = state.landing().get(row.restore.landed.target).filter(Landed::is_open);
             if let Some(open) = open {
                 tally += self.settle_update(state, &open).await?;
             }

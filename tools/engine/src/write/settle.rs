@@ -134,7 +134,7 @@ impl<D: Destination> Writer<'_, D> {
     /// Settles every write to this object that an earlier process left open. A job that was opened is taken up again; a
     /// request is settled by asking.
     pub async fn settle_open(&self, state: &mut State) -> Result<Tally, Failure> {
-        let open: Vec<Landed> = state.landing().open().filter(|landed| landed.object == self.name).copied().collect();
+        let open: Vec<Landed> = state.landing().open().filter(|landed| landed.object == self.name).collect();
         let mut batches: BTreeMap<Option<BatchId>, Vec<Landed>> = BTreeMap::new();
         for landed in open {
             batches.entry(landed.batch).or_default().push(landed);
@@ -148,7 +148,7 @@ impl<D: Destination> Writer<'_, D> {
             }
             let mut creates = Vec::new();
             for landed in &open {
-                let Some(landed) = state.landing().get(landed.target).filter(|l| l.is_open()).copied() else {
+                let Some(landed) = state.landing().get(landed.target).filter(Landed::is_open) else {
                     continue;
                 };
                 match landed.operation {

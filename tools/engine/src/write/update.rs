@@ -298,7 +298,9 @@ impl<D: Destination> Writer<'_, D> {
         state.catch_up(self.rec().ledger())?;
         let open: Vec<_> = something
             .iter()
-            .filter_map(|row| state.landing().get(row.change.target).filter(|landed| landed.is_open()).copied())
+            .filter_map(|row| {
+                state.landing().get(row.change.target).filter(waybill_projector::landing::Landed::is_open)
+            })
             .collect();
         for landed in open {
             tally += self.settle_update(state, &landed).await?;

@@ -1,0 +1,188 @@
+//! Runs the real binary and watches it.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use serde::Serialize;
+
+use crate::{Fallible, loader};
+
+/// One migration.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(crate) struct Trip {
+    /// Records of the source that were read into rules.
+    pub(crate) records: u64,
+    /// How long `discover` took.
+    pub(crate) discover: Duration,
+    /// How long `approve` took.
+    pub(crate) approve: Duration,
+    /// How long `run` took.
+    pub(crate) run: Duration,
+    /// The peak of resident memory over all commands.
+    pub(crate) peak_mb: f64,
+    /// The size of the ledger afterwards.
+    pub(crate) ledger_mb: f64,
+}
+
+/// Measures one binary.
+#[derive(Debug)]
+pub(crate) struct Bench {
+    binary: PathBuf,
+}
+
+/// A sandbox in a process of its own.
+struct Org {
+    child: Child,
+    url: String,
+    token: String,
+}
+
+impl Drop for Org {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Bench {
+    pub(crate) fn new(binary: Option<PathBuf>) -> Fallible<Self> {
+        let beside = || std::env::current_exe().map(|own| own.with_file_name("waybill"));
+        let binary = match binary {
+            Some(binary) => binary,
+            None => beside()?,
+        };
+        if !binary.exists() {
+            return Err(
+                format!("{} is not there: build it with `cargo build --release -p waybill`", binary.display()).into()
+            );
+        }
+        Ok(Self { binary })
+    }
+
+    fn org(&self) -> Fallible<Org> {
+        let mut child = Command::new(&self.binary)
+            .args(["sandbox", "salesforce", "--limits", "off", "--until-eof"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let mut line = String::new();
+        let out = child.stdout.take().ok_or("the sandbox has no output")?;
+        BufReader::new(out).read_line(&mut line)?;
+        let about: serde_json::Value = serde_json::from_str(&line)?;
+        let text = |name: &str| about[name].as_str().unwrap_or_default().to_owned();
+        Ok(Org { url: text("url"), token: text("token"), child })
+    }
+
+    /// Moves a company of this size.
+    pub(crate) fn trip(&self, companies: u64, contacts: u64) -> Fallible<Trip> {
+        let dir = tempfile::tempdir()?;
+        let export = self.generate(dir.path(), companies, contacts)?;
+        let org = self.org()?;
+        let project = dir.path().join("project");
+        Self::ends_well(
+            Command::new(&self.binary)
+                .args(["init", "--from", "spark", "--to", "salesforce", "--url", &org.url, "--bundle"])
+                .arg(&export)
+                .arg(&project),
+        )?;
+        let path = project.join("waybill.toml");
+        let config = fs::read_to_string(&path)?;
+        fs::write(&path, format!("{config}\n[destination.auth]\ntype = \"token\"\ntoken = {{ file = \"token\" }}\n"))?;
+        fs::write(project.join("token"), &org.token)?;
+        let path = project.join("plan.toml");
+        let plan = fs::read_to_string(&path)?.replacen(
+            "email = \"email\"\n",
+            "email = \"email\"\nfallback = \"grace.hopper@example.com\"\nunowned = \"ada.lovelace@example.com\"\n",
+            1,
+        );
+        fs::write(&path, plan)?;
+        let mut trip = Trip { records: companies + contacts, ..Trip::default() };
+        let mut step = |args: &[&str]| -> Fallible<Duration> {
+            let began = Instant::now();
+            let mut command = Command::new(&self.binary);
+            command.arg("-C").arg(&project).args(args).stdout(Stdio::null()).stderr(Stdio::null());
+            let peak = watch(&mut command)?;
+            trip.peak_mb = trip.peak_mb.max(peak);
+            Ok(began.elapsed())
+        };
+        let discover = step(&["plan"])?;
+        step(&["schema", "apply"])?;
+        let approve = step(&["approve", "--by", "Bench"])?;
+        let run = step(&["run"])?;
+        (trip.discover, trip.approve, trip.run) = (discover, approve, run);
+        trip.ledger_mb = megabytes(size(&project.join("ledger"))?);
+        Ok(trip)
+    }
+
+    /// Sends the same rows by a loader without memory; returns how many and how long it took.
+    pub(crate) fn load_bare(&self, companies: u64, contacts: u64) -> Fallible<(u64, Duration)> {
+        let dir = tempfile::tempdir()?;
+        let export = self.generate(dir.path(), companies, contacts)?;
+        let org = self.org()?;
+        loader::load(&org.url, &org.token, &export)
+    }
+
+    /// Returns how long the demo takes.
+    pub(crate) fn demo(&self) -> Fallible<Duration> {
+        let began = Instant::now();
+        Self::ends_well(Command::new(&self.binary).arg("demo"))?;
+        Ok(began.elapsed())
+    }
+
+    fn generate(&self, dir: &Path, companies: u64, contacts: u64) -> Fallible<PathBuf> {
+        let export = dir.join("export");
+        let numbers = [companies.to_string(), contacts.to_string()];
+        let args = ["--plain", "--size", "100", "--companies", &numbers[0], "--contacts", &numbers[1]];
+        Self::ends_well(Command::new(&self.binary).arg("generate").arg(&export).args(args))?;
+        Ok(export)
+    }
+
+    fn ends_well(command: &mut Command) -> Fallible<()> {
+        let output = command.stdin(Stdio::null()).output()?;
+        if output.status.success() {
+            return Ok(());
+        }
+        Err(String::from_utf8_lossy(&output.stderr).into_owned().into())
+    }
+}
+
+/// Runs a command and returns the peak of its resident memory in MB.
+fn watch(command: &mut Command) -> Fallible<f64> {
+    let mut child = command.spawn()?;
+    let status = format!("/proc/{}/status", child.id());
+    let mut peak = 0;
+    loop {
+        if let Ok(text) = fs::read_to_string(&status)
+            && let Some(line) = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))
+        {
+            peak = line.trim().trim_end_matches(" kB").parse().unwrap_or(peak);
+        }
+        if let Some(ended) = child.try_wait()? {
+            if !ended.success() {
+                return Err(format!("the command ended with {ended}").into());
+            }
+            return Ok(megabytes(peak * 1024));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "sizes are far below 2^52 bytes")]
+fn megabytes(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
+
+fn size(dir: &Path) -> Fallible<u64> {
+    let mut total = 0;
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        total += if entry.path().is_dir() { size(&entry.path())? } else { entry.metadata()?.len() };
+    }
+    Ok(total)
+}
