@@ -435,9 +435,10 @@ fn index_of(store: &dyn Store, path: &Path, acknowledged: Option<&Head>) -> Resu
     }
 }
 
-fn opening(path: &Path, error: StoreError) -> OpenError {
+pub(crate) fn opening(path: &Path, error: StoreError) -> OpenError {
     match error {
         StoreError::Io { path, error } => OpenError::Io { path, error },
+        StoreError::Damaged { what, .. } => OpenError::Damaged { path: path.to_owned(), what },
         other => OpenError::Damaged { path: path.to_owned(), what: other.to_string() },
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     block::Block,
     head::{Head, Scribe},
     keyring::{self, Held, Keyring, KeyringError},
-    ledger::{Home, OpenError, lock},
+    ledger::{Home, OpenError, lock, opening},
     merkle::Frontier,
     store::{SledStore, Store},
     subject::{Micros, Position, SubjectId},
@@ -86,8 +86,7 @@ pub fn verify(home: &Home, depth: Depth) -> Result<Verified, VerifyError> {
         (Depth::Contents, Ok(keyring)) => Some(keyring),
         (Depth::Contents, Err(e)) => return Err(OpenError::from(e).into()),
     };
-    let store = SledStore::open(&home.store())
-        .map_err(|e| OpenError::Damaged { path: home.log.clone(), what: e.to_string() })?;
+    let store = SledStore::open(&home.store()).map_err(|e| opening(&home.log, e))?;
     let mut found = check(&store, keyring.as_ref(), &acknowledged)?;
     if found.head.blocks < acknowledged.blocks {
         let (acknowledged, found) = (acknowledged.end, found.head.end);

@@ -205,6 +205,7 @@ fn contained<T>(path: &Path, work: impl FnOnce() -> sled::Result<T>) -> Result<T
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(sled::Error::Io(error))) => Err(StoreError::Io { path: path.to_owned(), error }),
+        Ok(Err(sled::Error::Corruption { .. })) => Err(damaged(path, "a checksum in the store is wrong")),
         Ok(Err(e)) => Err(damaged(path, &e.to_string())),
         Err(panic) => {
             let what = panic

@@ -17,7 +17,6 @@ use waybill_ledger::{
     ledger::{Draft, Ledger},
 };
 use waybill_projector::{
-    landing::Landed,
     mapping::{Gone, MapOutcome, Plan, Rule},
     order::Phase as Step,
     owners::OwnerResolution,
@@ -415,7 +414,7 @@ impl<D: Destination> Loader<'_, D> {
             for landed in state.landing().all() {
                 let gone = state.intake().seen(landed.target.subject).is_some_and(|seen| !seen.live);
                 if gone && landed.is_live() && landed.created && landed.target.part == part {
-                    removals.push(Removal { landed, inverts: None });
+                    removals.push(Removal { target: landed.target, inverts: None });
                 }
             }
         }
@@ -526,10 +525,10 @@ pub(crate) fn names(fields: &Fields) -> Vec<FieldName> {
     fields.iter().map(|(name, _)| name.clone()).collect()
 }
 
-/// Returns the targets of one destination object that are there, in the order of their latest mapping.
-pub(crate) fn live_of(state: &State, object: NameId) -> Vec<Landed> {
-    let mut live: Vec<Landed> =
-        state.landing().all().filter(|landed| landed.object == object && landed.is_live()).collect();
-    live.sort_by_key(|landed| landed.mapped);
+/// Returns the targets of one destination object that are there, in the order of their latest mapping, with its place.
+pub(crate) fn live_of(state: &State, object: NameId) -> Vec<(Option<Position>, Target)> {
+    let ours = state.landing().all().filter(|landed| landed.object == object && landed.is_live());
+    let mut live: Vec<(Option<Position>, Target)> = ours.map(|landed| (landed.mapped, landed.target)).collect();
+    live.sort_unstable();
     live
 }

@@ -124,7 +124,8 @@ async fn object_of<D: Destination>(
         Reconciled { object: object.to_string(), expected_rows: live.len() as u64, counts: ReconcileCounts::default() };
     let mut lines = Vec::new();
     for chunk in live.chunks(ROWS) {
-        let mapped = mappings(recorder, chunk)?;
+        let chunk: Vec<Landed> = chunk.iter().filter_map(|(_, target)| session.state.landing().get(*target)).collect();
+        let mapped = mappings(recorder, &chunk)?;
         let mut fields: BTreeSet<FieldName> = BTreeSet::new();
         for mapped in mapped.values() {
             fields.extend(names(&mapped.fields));
@@ -134,7 +135,7 @@ async fn object_of<D: Destination>(
         let rows = desk.destination.read(object, &fields, &Selection::Ids(ids)).await?;
         let rows: BTreeMap<String, RemoteRecord> = rows.into_iter().map(|row| (row.record.id.clone(), row)).collect();
         let mut drafts = Vec::new();
-        for landed in chunk {
+        for landed in &chunk {
             let Some(id) = landed.destination.and_then(|d| session.state.destination_id(d)) else { continue };
             let mapped = landed.mapped.and_then(|at| mapped.get(&at));
             let seen = row(desk, object, name, landed, &id, mapped, rows.get(&id), &mut drafts)?;

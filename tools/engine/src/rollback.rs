@@ -113,10 +113,7 @@ pub async fn rollback(
         progress.advance(undone.restores);
         undone.add(recreate(&writer, &mut session.state, object, work.recreates).await?);
         progress.advance(undone.recreates);
-        let mut rest = work.deletes;
-        // A whole object is looked at together, so that its own parents and children do not stand in each other's way.
-        undone.add(writer.delete(&mut session.state, std::mem::take(&mut rest)).await?);
-        progress.advance(undone.deletes);
+        undone.add(writer.delete(&mut session.state, work.deletes).await?);
         progress.end();
         report.objects.push(undone);
         if stop.is_cancelled() {
@@ -146,7 +143,7 @@ fn plan_of(session: &Session, scope: Scope) -> Result<BTreeMap<NameId, Planned>,
         let planned = planned.entry(object).or_default();
         match (inverse, landed) {
             (Inverse::Delete { created }, Some(landed)) if landed.is_live() => {
-                planned.deletes.push(Removal { landed, inverts: Some(created) });
+                planned.deletes.push(Removal { target: landed.target, inverts: Some(created) });
             }
             (Inverse::Restore { before, updated }, Some(landed)) if landed.is_live() => {
                 planned.restores.push(Restore { landed, before, inverts: updated });

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use waybill_connectors::{Batch, Destination, Outcome, RemoteRecord, Retry, Selection, WriteRow};
 use waybill_ledger::{
-    Content, Event, Field, FieldKind, FieldName, Fields, ObjectName, Position, Record, SubjectId, SubjectKey, Value,
+    Content, Event, Field, FieldKind, FieldName, Fields, ObjectName, Position, Record, SubjectId, SubjectKey, Target,
+    Value,
     event::{DriftKind, HoldReason, NameKind, Operation},
     ledger::{Draft, Opened},
 };
@@ -21,7 +22,7 @@ use crate::{failure::Failure, state::State};
 #[derive(Debug, Clone, Copy)]
 pub struct Removal {
     /// Its target.
-    pub landed: Landed,
+    pub target: Target,
     /// The write that this undoes.
     pub inverts: Option<Position>,
 }
@@ -50,23 +51,27 @@ impl<D: Destination> Writer<'_, D> {
     pub async fn delete(&self, state: &mut State, removals: Vec<Removal>) -> Result<Tally, Failure> {
         let mut tally = Tally::default();
         let size = self.size(Operation::Delete, removals.len()).min(2_000);
-        // Every row is looked at before the first one goes: taking out a parent changes its children.
-        let mut going = Vec::with_capacity(removals.len());
-        let leaving: BTreeSet<SubjectId> = removals.iter().filter_map(|removal| removal.landed.destination).collect();
-        for chunk in removals.chunks(200) {
-            going.extend(self.may_go(state, chunk, &leaving, &mut tally).await?);
-        }
-        let mut rest = going.into_iter().peekable();
-        while rest.peek().is_some() {
-            let mut batch: Vec<Going> = rest.by_ref().take(size).collect();
+        let destination = |removal: &Removal| state.landing().get(removal.target)?.destination;
+        let leaving: BTreeSet<SubjectId> = removals.iter().filter_map(destination).collect();
+        for removals in removals.chunks(size) {
+            let mut batch = Vec::with_capacity(removals.len());
+            for chunk in removals.chunks(200) {
+                batch.extend(self.may_go(state, chunk, &leaving, &mut tally).await?);
+            }
             for attempt in 1.. {
-                let (done, again) = self.delete_batch(state, batch, attempt == TRIES).await?;
-                tally += done;
-                if again.is_empty() {
+                if batch.is_empty() {
                     break;
                 }
+                let (done, again) = self.delete_batch(state, batch, attempt == TRIES).await?;
+                tally += done;
                 batch = again;
-                tokio::time::sleep(Duration::from_millis(100 << attempt)).await;
+                if !batch.is_empty() {
+                    tokio::time::sleep(Duration::from_millis(100 << attempt)).await;
+                }
+            }
+            self.desk.progress.advance(removals.len() as u64);
+            if self.desk.stop.is_cancelled() {
+                break;
             }
         }
         Ok(tally)
@@ -82,7 +87,7 @@ impl<D: Destination> Writer<'_, D> {
     ) -> Result<Vec<Going>, Failure> {
         let mut known = Vec::new();
         for removal in removals {
-            let destination = removal.landed.destination;
+            let destination = state.landing().get(removal.target).and_then(|landed| landed.destination);
             if let Some((destination, id)) = destination.and_then(|d| Some((d, state.destination_id(d)?))) {
                 known.push(Going { removal: *removal, id, destination });
             }
@@ -93,7 +98,7 @@ impl<D: Destination> Writer<'_, D> {
         let (mut going, mut drafts) = (Vec::new(), Vec::new());
         for row in known {
             let about = |event: Event| {
-                let target = row.removal.landed.target;
+                let target = row.removal.target;
                 let draft = self.rec().draft(event).subject(target.subject).target(target.part);
                 match row.removal.inverts {
                     Some(at) => draft.cause(at),
@@ -193,7 +198,7 @@ impl<D: Destination> Writer<'_, D> {
         let mut drafts = vec![self.batch_formed(number, &batch)];
         for row in &going {
             let inverts = row.removal.inverts;
-            let target = row.removal.landed.target;
+            let target = row.removal.target;
             let draft = self
                 .rec()
                 .draft(Event::WriteIntended { object: self.name, operation: Operation::Delete, inverts })
@@ -213,7 +218,7 @@ impl<D: Destination> Writer<'_, D> {
             Ok(outcomes) => outcomes,
             Err(e) => {
                 let targets: Vec<_> =
-                    going.iter().enumerate().map(|(n, row)| (row.removal.landed.target, intended(n))).collect();
+                    going.iter().enumerate().map(|(n, row)| (row.removal.target, intended(n))).collect();
                 self.not_sent(&targets, number, &e).await?;
                 state.catch_up(self.rec().ledger())?;
                 return Err(e.into());
@@ -221,7 +226,7 @@ impl<D: Destination> Writer<'_, D> {
         };
         let (mut tally, mut again, mut drafts) = (Tally::default(), Vec::new(), Vec::new());
         for (n, (row, outcome)) in going.iter().zip(outcomes).enumerate() {
-            let about = |event: Event| self.about(event, row.removal.landed.target, intended(n)).batch(number);
+            let about = |event: Event| self.about(event, row.removal.target, intended(n)).batch(number);
             match outcome {
                 Outcome::Done { .. } => {
                     tally.done += 1;
@@ -248,7 +253,7 @@ impl<D: Destination> Writer<'_, D> {
         self.rec().append(drafts).await?;
         state.catch_up(self.rec().ledger())?;
         for row in &going {
-            let open = state.landing().get(row.removal.landed.target).filter(Landed::is_open);
+            let open = state.landing().get(row.removal.target).filter(Landed::is_open);
             if let Some(open) = open {
                 tally += self.settle_delete(state, &open).await?;
             }
