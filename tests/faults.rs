@@ -149,3 +149,65 @@ fn a_rollback_that_is_killed_goes_on() {
     assert_eq!(org.digest(), before);
     project.verifies();
 }
+
+#[test]
+fn ctrl_c_stops_after_the_batch_and_the_same_command_goes_on() {
+    let (_dir, org, project) = ready("1500", "");
+    let before = org.digest();
+    for round in 0..4u64 {
+        let child = project.command(&["run"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(150 + 100 * round));
+        let id = child.id().to_string();
+        assert!(std::process::Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+        let done = waybill_tests::Done::from(child.wait_with_output().unwrap());
+        if done.code == 3 {
+            done.says(&["stopped as asked", "goes on where it stopped"]);
+        }
+        project.verifies();
+    }
+    project.run(&["run"]).exits(0);
+    whole(&org, &project, &before);
+}
+
+#[test]
+fn no_value_of_a_record_reaches_the_log_the_errors_or_the_ledgers_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let export = dir.path().join("export");
+    generate(&export, &["--size", "300", "--plain"]);
+    let contacts = export.join("contacts.csv");
+    let text = std::fs::read_to_string(&contacts).unwrap();
+    let row = text.lines().nth(1).unwrap();
+    let name = row.split(',').nth(2).unwrap().to_owned();
+    std::fs::write(&contacts, text.replace(&format!(",{name},"), ",Canaryname,")).unwrap();
+    let manifest = export.join("manifest.json");
+    let mut about: serde_json::Value = serde_json::from_slice(&std::fs::read(&manifest).unwrap()).unwrap();
+    about["objects"]
+        .as_array_mut()
+        .unwrap()
+        .iter_mut()
+        .for_each(|object| drop(object.as_object_mut().unwrap().remove("sha256")));
+    std::fs::write(&manifest, about.to_string()).unwrap();
+    let org = Org::start(&[]);
+    let project = Project::new(&org, &export);
+    project.ready();
+    org.faults(&json!({ "lose_answers": 2, "lock_rows": 3, "lock_after": 5 }));
+    let done: waybill_tests::Done = project.command(&["run"]).env("WAYBILL_LOG", "trace").output().unwrap().into();
+    let done = done.exits(0);
+    assert!(org.count("Contact WHERE LastName = 'Canaryname'") > 0, "the canary landed");
+    for (what, text) in [("log", &done.err), ("output", &done.out)] {
+        assert!(!text.contains("Canaryname"), "the {what} tells a record's value");
+        assert!(!text.contains(&org.token), "the {what} tells a secret");
+    }
+    let mut open = vec![project.path().join("ledger"), project.path().join("keys")];
+    while let Some(dir) = open.pop() {
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else {
+                let bytes = std::fs::read(&path).unwrap();
+                assert!(!bytes.windows(10).any(|window| window == b"Canaryname"), "{}", path.display());
+            }
+        }
+    }
+}

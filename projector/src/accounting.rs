@@ -176,3 +176,58 @@ impl Accounts {
         self.open.len() as u64
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use waybill_ledger::{Micros, Position, Target, event::UnknownCause};
+
+    use super::*;
+    use crate::writes::{WriteEvent, WriteState};
+
+    fn envelope(at: u64, target: Target, event: Event) -> Envelope {
+        Envelope {
+            position: Position(at),
+            time: Micros(0),
+            run: Some(RunId(1)),
+            actor: NameId(1),
+            causes: Vec::new(),
+            subject: Some(target.subject),
+            target: Some(target.part),
+            batch: None,
+            event,
+            content: None,
+        }
+    }
+
+    proptest! {
+        /// Whatever happens to writes, every intent has one outcome or is open.
+        #[test]
+        fn planned_is_the_sum_of_its_outcomes(steps in prop::collection::vec((0u32..5, 0u8..4, 0u8..4), 0..200)) {
+            let operations = [Operation::Create, Operation::Update, Operation::Delete, Operation::Nothing];
+            let mut accounts = Accounts::default();
+            let mut states: BTreeMap<u32, (WriteState, Operation)> = BTreeMap::new();
+            for (at, (subject, step, operation)) in steps.into_iter().enumerate() {
+                let target = Target { subject: SubjectId(subject), part: TargetPart { rule: NameId(2), part: 0 } };
+                let (state, meant) = states.entry(subject).or_insert((WriteState::Planned, Operation::Nothing));
+                let operation = operations[usize::from(operation)];
+                let (moved, event) = match step {
+                    0 => (WriteEvent::Intended, Event::WriteIntended { object: NameId(3), operation, inverts: None }),
+                    1 => (WriteEvent::AnswerLost, Event::WriteUnknown { cause: UnknownCause::Timeout }),
+                    2 => (WriteEvent::Rejected, Event::WriteRejected { code: NameId(4) }),
+                    _ => (WriteEvent::Confirmed, Event::WriteConfirmed { destination: SubjectId(9), operation: *meant }),
+                };
+                let Ok(next) = state.next(Position(0), moved) else { continue };
+                *state = next;
+                if moved == WriteEvent::Intended {
+                    *meant = operation;
+                }
+                accounts.apply(&envelope(at as u64, target, event));
+                let open = states.values().filter(|(state, _)| state.is_open()).count() as u64;
+                let account = accounts.run(RunId(1)).next().map(|(_, account)| *account).unwrap_or_default();
+                prop_assert_eq!(account.open(), open);
+                prop_assert_eq!(accounts.open(), open);
+            }
+        }
+    }
+}

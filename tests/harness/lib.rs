@@ -110,6 +110,25 @@ impl Org {
         (status, serde_json::from_str(&text).unwrap_or(Json::Null))
     }
 
+    /// Sends a body that is not JSON, and returns status and text.
+    pub fn raw(&self, method: &str, path: &str, kind: &str, body: &str) -> (u16, String) {
+        let url = format!("{}/services/data/v62.0/{path}", self.url);
+        let request =
+            self.client.request(method.parse().unwrap(), url).bearer_auth(&self.token).header("content-type", kind);
+        let answer = request.body(body.to_owned()).send().unwrap();
+        (answer.status().as_u16(), answer.text().unwrap())
+    }
+
+    /// Reads a page of text with its headers.
+    pub fn page(&self, path: &str) -> (BTreeMap<String, String>, String) {
+        let url = format!("{}/services/data/v62.0/{path}", self.url);
+        let answer = self.client.get(url).bearer_auth(&self.token).send().unwrap();
+        assert!(answer.status().is_success(), "{}", answer.status());
+        let headers = answer.headers().iter();
+        let headers = headers.map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect();
+        (headers, answer.text().unwrap())
+    }
+
     /// Asks a query and returns every row.
     pub fn query(&self, soql: &str) -> Vec<Json> {
         let query = reqwest::Url::parse_with_params("q:", [("q", soql)]).unwrap();

@@ -74,11 +74,11 @@ impl Job {
     }
 }
 
-fn version(root: &str) -> f64 {
+pub(crate) fn version(root: &str) -> f64 {
     root.rsplit_once('v').and_then(|(_, text)| text.parse().ok()).unwrap_or(62.0)
 }
 
-const DELIMITERS: [(&str, u8); 6] =
+pub(crate) const DELIMITERS: [(&str, u8); 6] =
     [("COMMA", b','), ("SEMICOLON", b';'), ("TAB", b'\t'), ("PIPE", b'|'), ("CARET", b'^'), ("BACKQUOTE", b'`')];
 
 fn delimiter_name(byte: u8) -> &'static str {

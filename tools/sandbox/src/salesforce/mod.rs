@@ -4,6 +4,7 @@
 
 mod admin;
 mod bulk;
+mod bulk_query;
 mod describe;
 mod faults;
 mod ids;

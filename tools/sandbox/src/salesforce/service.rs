@@ -9,6 +9,7 @@ use serde_json::{Value as Json, json};
 
 use super::{
     bulk::Jobs,
+    bulk_query::QueryJobs,
     faults::Faults,
     ids::Id,
     org::{Org, RowError},
@@ -114,6 +115,7 @@ pub(crate) struct Service {
     pub(crate) org: Mutex<Org>,
     start: Org,
     pub(crate) jobs: Mutex<Jobs>,
+    pub(crate) query_jobs: Mutex<QueryJobs>,
     pub(crate) faults: Mutex<Faults>,
     pub(crate) credentials: Credentials,
     tokens: Mutex<Vec<String>>,
@@ -137,6 +139,7 @@ impl Service {
             start: org.clone(),
             org: Mutex::new(org),
             jobs: Mutex::default(),
+            query_jobs: Mutex::default(),
             faults: Mutex::default(),
             credentials,
             tokens: Mutex::default(),
@@ -172,6 +175,7 @@ impl Service {
     pub(crate) fn reset(&self) {
         *self.org() = self.start.clone();
         *locked(&self.jobs) = Jobs::default();
+        *locked(&self.query_jobs) = QueryJobs::default();
         *locked(&self.faults) = Faults::default();
         locked(&self.cursors).clear();
         *locked(&self.used) = 0;
@@ -322,6 +326,7 @@ impl Service {
             (_, ["tooling", "sobjects", _, ..]) => self.tooling(call, &path[2..]),
             (_, ["composite", "sobjects", ..]) => self.collections(call, root, &path[2..]),
             (_, ["jobs", "ingest", ..]) => self.ingest(call, root, &path[2..]),
+            (_, ["jobs", "query", ..]) => self.bulk_query(call, root, &path[2..]),
             (_, ["metadata", "deployrequest", ..]) => self.deploy(call, &path[2..]),
             _ => Reply::not_found(),
         }
