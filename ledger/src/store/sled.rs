@@ -7,6 +7,9 @@
 //! - A page over 128 KiB becomes a blob file that is never synced and that no cache limit holds. A block is therefore
 //!   several values of at most 7,000 bytes, set in one batch.
 //! - A kill while it opens leaves a `snap.*.generating` file that makes every later open fail. It is removed first.
+//! - Its cache lets go of pages only when a shard of it (one of 256) has been asked 64 times, whatever its capacity says: a
+//!   scan touches each page once, and 400 MB of them stay. Values are therefore read one by one and each is asked for a few
+//!   times more, which costs a tenth of the reading and keeps 30 MB instead of 400.
 //! - It panics on damage. Panics while it opens or reads become errors.
 //! - After a write failed (a full disk), dropping it hangs. It is let go of without being dropped.
 
@@ -29,6 +32,8 @@ use super::{Entry, Store, StoreError};
 const VALUE: usize = 7_000;
 /// The bytes of sled's cache.
 const CACHE: u64 = 16 << 20;
+/// How often a value is asked for once more, so that the pages read before are let go of.
+const ASK_AGAIN: usize = 4;
 /// Blocks have keys that begin with this, the room's keys begin with [`ROOM`].
 const BLOCK: u8 = b'b';
 const ROOM: u8 = b'r';
@@ -125,7 +130,8 @@ impl Store for SledStore {
         let done = self
             .with(|db| {
                 db.apply_batch(batch)?;
-                db.flush().map(drop)
+                db.flush()?;
+                (0..parts(block.len())).try_for_each(|part| ask_again(db, &key(number, part)))
             })
             .and_then(|()| self.file.sync_data().map_err(|error| StoreError::Io { path: self.path.join("db"), error }));
         match done {
@@ -149,15 +155,13 @@ impl Store for SledStore {
             return Ok(None);
         }
         self.with(|db| {
-            let (mut bytes, mut next) = (Vec::new(), 0);
-            for entry in db.range(key(number, 0)..key(number, u32::MAX)) {
-                let (name, value) = entry?;
-                if name[..] != key(number, next) {
-                    break;
-                }
+            let mut bytes = Vec::new();
+            for part in 0.. {
+                let key = key(number, part);
+                let Some(value) = db.get(key)? else { break };
+                ask_again(db, &key)?;
                 bytes.extend_from_slice(&value);
-                next += 1;
-                if bytes.len() >= length {
+                if value.len() < VALUE || bytes.len() >= length {
                     break;
                 }
             }
@@ -194,6 +198,15 @@ fn key(number: u64, part: u32) -> [u8; 13] {
     key[1..9].copy_from_slice(&number.to_be_bytes());
     key[9..].copy_from_slice(&part.to_be_bytes());
     key
+}
+
+/// How many values a block of so many bytes has.
+fn parts(bytes: usize) -> u32 {
+    u32::try_from(bytes.div_ceil(VALUE)).unwrap_or(u32::MAX)
+}
+
+fn ask_again(db: &sled::Db, key: &[u8]) -> sled::Result<()> {
+    (0..ASK_AGAIN).try_for_each(|_| db.contains_key(key).map(drop))
 }
 
 fn damaged(path: &Path, what: &str) -> StoreError {
