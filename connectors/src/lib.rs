@@ -8,7 +8,7 @@ pub mod bundle;
 pub mod destination;
 pub mod error;
 pub mod salesforce;
-mod transport;
+pub mod transport;
 
 pub use destination::{
     Abilities, Batch, Budget, Destination, Instance, Journal, JournalClosed, Limits, Outcome, Refusal, RemoteRecord,

@@ -44,7 +44,7 @@ use crate::{
         Selection,
     },
     error::RemoteError,
-    transport::{Client, Request, Settings},
+    transport::{Client, Http, Network, Request, Settings},
 };
 
 const SYSTEM: &str = "salesforce";
@@ -124,12 +124,13 @@ struct Page {
 impl Salesforce {
     /// Signs in, and agrees on a version.
     pub async fn connect(connection: Connection) -> Result<Self, RemoteError> {
-        let client = Client::new(Settings {
-            system: SYSTEM,
-            ca_certificate: connection.ca_certificate,
-            timeout: connection.timeout,
-            tries: connection.tries,
-        })?;
+        let network = Network::new(SYSTEM, connection.timeout, connection.ca_certificate.as_deref())?;
+        Self::connect_over(Arc::new(network), connection).await
+    }
+
+    /// The same over any carrier of requests.
+    pub async fn connect_over(http: Arc<dyn Http>, connection: Connection) -> Result<Self, RemoteError> {
+        let client = Client::new(http, Settings { system: SYSTEM, tries: connection.tries });
         let session = Session::new(client, &connection.url, connection.auth);
         let response = session.read(Request::get("/services/data")).await?;
         let offered: Vec<Version> = answer::json("its versions", &answer::check("its versions", response)?)?;

@@ -1,25 +1,47 @@
 //! HTTP for every connector: one client, one session, and the difference between "nothing left" and "nobody knows".
 //!
 //! What may be sent again is the caller's to say: a read is repeated here, a write never is.
+//!
+//! The wire itself is a port ([`Http`]): the network by default, or a server in the same process, whose answers a
+//! simulation can lose at will.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+mod network;
+
+use std::{fmt, sync::Arc, time::Duration};
 
 use backon::{ExponentialBuilder, Retryable};
 use bytes::Bytes;
-use reqwest::{Method, StatusCode};
+use futures::future::BoxFuture;
+use http::{Method, StatusCode};
 use waybill_ledger::event::UnknownCause;
 
+pub use self::network::Network;
 use crate::error::RemoteError;
+
+/// Why no whole answer came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoAnswer {
+    /// The server could not be reached: nothing left.
+    NotReached,
+    /// The address is not one: nothing left.
+    BadAddress,
+    /// The time was up; the request may have been worked off.
+    TimedOut,
+    /// The connection broke; the request may have been worked off.
+    Broken,
+}
+
+/// Carries requests to a server and whole answers back.
+pub trait Http: Send + Sync + fmt::Debug {
+    /// Sends one request, once.
+    fn send(&self, request: http::Request<Bytes>) -> BoxFuture<'_, Result<http::Response<Bytes>, NoAnswer>>;
+}
 
 /// How to reach a server.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     /// The name of the system, for messages.
     pub(crate) system: &'static str,
-    /// A file with a further certificate authority.
-    pub(crate) ca_certificate: Option<PathBuf>,
-    /// How long one request may take.
-    pub(crate) timeout: Duration,
     /// How often a read is repeated.
     pub(crate) tries: usize,
 }
@@ -85,32 +107,14 @@ impl From<Lost> for RemoteError {
 /// A client of one server.
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
-    http: reqwest::Client,
-    settings: Arc<Settings>,
+    http: Arc<dyn Http>,
+    settings: Settings,
 }
 
 impl Client {
     /// Returns a client.
-    pub(crate) fn new(settings: Settings) -> Result<Self, RemoteError> {
-        // A second call finds the provider in place, which is what is wanted.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let unusable = |detail: String| RemoteError::Malformed {
-            system: settings.system.to_owned(),
-            what: "the certificate authority of the configuration".to_owned(),
-            detail,
-        };
-        let mut builder = reqwest::Client::builder()
-            .timeout(settings.timeout)
-            .connect_timeout(Duration::from_secs(10).min(settings.timeout))
-            .user_agent(concat!("waybill/", env!("CARGO_PKG_VERSION")))
-            .redirect(reqwest::redirect::Policy::none());
-        if let Some(path) = &settings.ca_certificate {
-            let pem = std::fs::read(path).map_err(|e| unusable(format!("{}: {e}", path.display())))?;
-            let certificates = reqwest::Certificate::from_pem_bundle(&pem).map_err(|e| unusable(e.to_string()))?;
-            builder = builder.tls_certs_merge(certificates);
-        }
-        let http = builder.build().map_err(|e| unusable(e.to_string()))?;
-        Ok(Self { http, settings: Arc::new(settings) })
+    pub(crate) fn new(http: Arc<dyn Http>, settings: Settings) -> Self {
+        Self { http, settings }
     }
 
     /// Returns the name of the system.
@@ -120,21 +124,19 @@ impl Client {
 
     /// Sends a request once.
     pub(crate) async fn once(&self, request: &Request) -> Result<Response, Lost> {
-        let mut builder = self.http.request(request.method.clone(), &request.url);
+        let mut builder = http::Request::builder().method(request.method.clone()).uri(&request.url);
         for (name, value) in &request.headers {
             builder = builder.header(*name, value);
         }
+        let mut body = Bytes::new();
         if let Some((kind, bytes)) = &request.body {
-            builder = builder.header("Content-Type", *kind).body(bytes.clone());
+            builder = builder.header("Content-Type", *kind);
+            body = bytes.clone();
         }
-        let sent = builder.send().await;
-        let response = sent.map_err(|error| self.lost(&request.url, &error))?;
-        let status = response.status();
-        let body = response.bytes().await.map_err(|error| match self.lost(&request.url, &error) {
-            Lost::NotSent(error) => Lost::Unknown(UnknownCause::ConnectionLost, error),
-            lost @ Lost::Unknown(..) => lost,
-        })?;
-        Ok(Response { status, body })
+        let lost = |reason| self.lost(&request.url, reason);
+        let whole = builder.body(body).map_err(|_| lost(NoAnswer::BadAddress))?;
+        let response = self.http.send(whole).await.map_err(lost)?;
+        Ok(Response { status: response.status(), body: response.into_body() })
     }
 
     /// Sends a request that changes nothing, again and again while the server is busy or out of reach.
@@ -158,27 +160,20 @@ impl Client {
             .await
     }
 
-    fn lost(&self, url: &str, error: &reqwest::Error) -> Lost {
+    fn lost(&self, url: &str, reason: NoAnswer) -> Lost {
         // The address may carry a query with record values: only the server is named.
         let server = reqwest::Url::parse(url)
             .map_or_else(|_| "the configured address".to_owned(), |url| url.origin().ascii_serialization());
-        let reason = if error.is_timeout() {
-            "it did not answer in time"
-        } else if error.is_connect() {
-            "no connection"
-        } else if error.is_builder() {
-            "the address is not one"
-        } else {
-            "the connection broke"
+        let shown = |reason: &str| RemoteError::Unreachable {
+            system: self.system().to_owned(),
+            url: server,
+            reason: reason.to_owned(),
         };
-        let shown =
-            RemoteError::Unreachable { system: self.system().to_owned(), url: server, reason: reason.to_owned() };
-        if error.is_connect() || error.is_builder() {
-            Lost::NotSent(shown)
-        } else if error.is_timeout() {
-            Lost::Unknown(UnknownCause::Timeout, shown)
-        } else {
-            Lost::Unknown(UnknownCause::ConnectionLost, shown)
+        match reason {
+            NoAnswer::NotReached => Lost::NotSent(shown("no connection")),
+            NoAnswer::BadAddress => Lost::NotSent(shown("the address is not one")),
+            NoAnswer::TimedOut => Lost::Unknown(UnknownCause::Timeout, shown("it did not answer in time")),
+            NoAnswer::Broken => Lost::Unknown(UnknownCause::ConnectionLost, shown("the connection broke")),
         }
     }
 }

@@ -32,8 +32,10 @@ use super::{Entry, Store, StoreError};
 const VALUE: usize = 7_000;
 /// The bytes of sled's cache.
 const CACHE: u64 = 16 << 20;
-/// How often a value is asked for once more, so that the pages read before are let go of.
+/// How often a value is asked for once more, so that the pages read before are let go of; and how often the last one of a
+/// read, which may be the only one of its page.
 const ASK_AGAIN: usize = 4;
+const ASK_AGAIN_LAST: usize = 64;
 /// Blocks have keys that begin with this, the room's keys begin with [`ROOM`].
 const BLOCK: u8 = b'b';
 const ROOM: u8 = b'r';
@@ -131,7 +133,7 @@ impl Store for SledStore {
             .with(|db| {
                 db.apply_batch(batch)?;
                 db.flush()?;
-                (0..parts(block.len())).try_for_each(|part| ask_again(db, &key(number, part)))
+                (0..parts(block.len())).try_for_each(|part| ask_again(db, &key(number, part), ASK_AGAIN))
             })
             .and_then(|()| self.file.sync_data().map_err(|error| StoreError::Io { path: self.path.join("db"), error }));
         match done {
@@ -159,11 +161,12 @@ impl Store for SledStore {
             for part in 0.. {
                 let key = key(number, part);
                 let Some(value) = db.get(key)? else { break };
-                ask_again(db, &key)?;
                 bytes.extend_from_slice(&value);
                 if value.len() < VALUE || bytes.len() >= length {
+                    ask_again(db, &key, ASK_AGAIN_LAST)?;
                     break;
                 }
+                ask_again(db, &key, ASK_AGAIN)?;
             }
             Ok((!bytes.is_empty()).then_some(bytes))
         })
@@ -205,8 +208,8 @@ fn parts(bytes: usize) -> u32 {
     u32::try_from(bytes.div_ceil(VALUE)).unwrap_or(u32::MAX)
 }
 
-fn ask_again(db: &sled::Db, key: &[u8]) -> sled::Result<()> {
-    (0..ASK_AGAIN).try_for_each(|_| db.contains_key(key).map(drop))
+fn ask_again(db: &sled::Db, key: &[u8], times: usize) -> sled::Result<()> {
+    (0..times).try_for_each(|_| db.contains_key(key).map(drop))
 }
 
 fn damaged(path: &Path, what: &str) -> StoreError {

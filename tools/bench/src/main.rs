@@ -86,7 +86,7 @@ fn run(cli: &Cli) -> Fallible<()> {
     let bench = Bench::new(cli.binary.clone())?;
     match cli.what {
         What::Migrate { companies, contacts } => {
-            let trip = bench.trip(companies, contacts)?;
+            let trip = bench.trip(companies, contacts, false)?;
             let loader = bench.load_bare(companies, contacts)?;
             let figures = MigrateFigures {
                 records: trip.records,
@@ -115,8 +115,8 @@ fn run(cli: &Cli) -> Fallible<()> {
             println!("peak memory {:.0} MB; ledger {:.0} MB", figures.peak_mb, figures.trip.ledger_mb);
         }
         What::Memory { records } => {
-            let smaller = bench.trip(records / 6, records - records / 6)?;
-            let larger = bench.trip(records / 3, 2 * records - records / 3)?;
+            let smaller = bench.trip(records / 6, records - records / 6, true)?;
+            let larger = bench.trip(records / 3, 2 * records - records / 3, true)?;
             let figures = MemoryFigures { growth_mb: larger.peak_mb - smaller.peak_mb, smaller, larger };
             if cli.json {
                 println!("{}", serde_json::to_string_pretty(&figures)?);
@@ -124,10 +124,12 @@ fn run(cli: &Cli) -> Fallible<()> {
             }
             for trip in [&figures.smaller, &figures.larger] {
                 println!(
-                    "{} records: peak {:.0} MB, run {:.0} s, ledger {:.0} MB",
+                    "{} records: peak {:.0} MB (run {:.0} s, reconcile {:.0} s, rollback {:.0} s), ledger {:.0} MB",
                     trip.records,
                     trip.peak_mb,
                     trip.run.as_secs_f64(),
+                    trip.reconcile.as_secs_f64(),
+                    trip.rollback.as_secs_f64(),
                     trip.ledger_mb
                 );
             }

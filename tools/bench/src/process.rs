@@ -23,6 +23,10 @@ pub(crate) struct Trip {
     pub(crate) approve: Duration,
     /// How long `run` took.
     pub(crate) run: Duration,
+    /// How long `reconcile` took, if it ran.
+    pub(crate) reconcile: Duration,
+    /// How long `rollback` took, if it ran.
+    pub(crate) rollback: Duration,
     /// The peak of resident memory over all commands.
     pub(crate) peak_mb: f64,
     /// The size of the ledger afterwards.
@@ -79,8 +83,8 @@ impl Bench {
         Ok(Org { url: text("url"), token: text("token"), child })
     }
 
-    /// Moves a company of this size.
-    pub(crate) fn trip(&self, companies: u64, contacts: u64) -> Fallible<Trip> {
+    /// Moves a company of this size, and with `back` compares it and takes it back.
+    pub(crate) fn trip(&self, companies: u64, contacts: u64, back: bool) -> Fallible<Trip> {
         let dir = tempfile::tempdir()?;
         let export = self.generate(dir.path(), companies, contacts)?;
         let org = self.org()?;
@@ -115,7 +119,10 @@ impl Bench {
         step(&["schema", "apply"])?;
         let approve = step(&["approve", "--by", "Bench"])?;
         let run = step(&["run"])?;
+        let (reconcile, rollback) =
+            if back { (step(&["reconcile"])?, step(&["rollback"])?) } else { Default::default() };
         (trip.discover, trip.approve, trip.run) = (discover, approve, run);
+        (trip.reconcile, trip.rollback) = (reconcile, rollback);
         trip.ledger_mb = megabytes(size(&project.join("ledger"))?);
         Ok(trip)
     }

@@ -29,8 +29,7 @@ use axum::{
     Router,
     body::{Body, Bytes},
     extract::{DefaultBodyLimit, State},
-    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri},
-    response::Response,
+    http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri},
 };
 use serde_json::Value as Json;
 
@@ -86,7 +85,7 @@ pub struct Running {
     pub client_secret: String,
     /// The certificate authority of its certificate, with https.
     pub ca_certificate: Option<PathBuf>,
-    service: Arc<Service>,
+    server: Server,
     handle: axum_server::Handle<SocketAddr>,
     task: tokio::task::JoinHandle<io::Result<()>>,
 }
@@ -94,8 +93,7 @@ pub struct Running {
 impl Running {
     /// Returns the digest of every live data row, as `/__sandbox/digest` gives it.
     pub fn digest(&self) -> String {
-        let digest = admin::digest(&self.service.org());
-        digest["live"].as_str().unwrap_or_default().to_owned()
+        self.server.digest()
     }
 
     /// Stops the server.
@@ -111,47 +109,92 @@ impl Running {
     }
 }
 
+/// The server without a socket: a request goes in, an answer comes out. This is what a simulation talks to.
+#[derive(Debug, Clone)]
+pub struct Server {
+    service: Arc<Service>,
+    token: String,
+    tls: bool,
+}
+
+/// The work is done, and the connection breaks before the answer is out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Broken;
+
+impl Server {
+    /// Makes an org and what stands before it.
+    pub fn new(options: &Options) -> io::Result<Self> {
+        let credentials = Credentials {
+            client_id: "waybill-sandbox".into(),
+            client_secret: format!("sandbox-secret-{}", options.seed),
+        };
+        let mut org = Org::new(1_700_000_000_000);
+        populate(&mut org);
+        if let Some(path) = &options.state {
+            load(&mut org, path)?;
+        }
+        let service = Arc::new(Service::new(org, credentials, options.seed, options.limits));
+        let token = service.issue();
+        Ok(Self { service, token, tls: options.tls.is_some() })
+    }
+
+    /// Returns a token that is accepted.
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// Returns the digest of every live data row, as `/__sandbox/digest` gives it.
+    pub fn digest(&self) -> String {
+        let digest = admin::digest(&self.service.org());
+        digest["live"].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Answers one request.
+    pub fn answer(&self, request: &Request<Bytes>) -> Result<Response<Bytes>, Broken> {
+        let reply = match call_of(request, self.tls) {
+            Ok(call) => {
+                let zipped = call.headers.get("accept-encoding").is_some_and(|kinds| kinds.contains("gzip"));
+                let reply = self.service.call(&call);
+                if zipped { gzip(reply) } else { reply }
+            }
+            Err(reply) => reply,
+        };
+        if reply.lost { Err(Broken) } else { Ok(response(reply)) }
+    }
+}
+
 /// Starts an org.
 pub async fn serve(options: Options) -> io::Result<Running> {
-    let credentials =
-        Credentials { client_id: "waybill-sandbox".into(), client_secret: format!("sandbox-secret-{}", options.seed) };
-    let mut org = Org::new(1_700_000_000_000);
-    populate(&mut org);
-    if let Some(path) = &options.state {
-        load(&mut org, path)?;
-    }
-    let service = Arc::new(Service::new(org, credentials.clone(), options.seed, options.limits));
-    let token = service.issue();
-    let router = Router::new().fallback(answer).layer(DefaultBodyLimit::max(BODY)).with_state((
-        Arc::clone(&service),
-        options.latency,
-        options.tls.is_some(),
-    ));
+    let server = Server::new(&options)?;
+    let router = Router::new()
+        .fallback(answer)
+        .layer(DefaultBodyLimit::max(BODY))
+        .with_state((server.clone(), options.latency));
     let listener = std::net::TcpListener::bind(options.addr)?;
     listener.set_nonblocking(true)?;
     let addr = listener.local_addr()?;
     let handle = axum_server::Handle::new();
     let (scheme, ca_certificate, task) = match &options.tls {
         None => {
-            let server = axum_server::from_tcp(listener)?.handle(handle.clone());
-            ("http", None, tokio::spawn(async move { server.serve(router.into_make_service()).await }))
+            let listening = axum_server::from_tcp(listener)?.handle(handle.clone());
+            ("http", None, tokio::spawn(async move { listening.serve(router.into_make_service()).await }))
         }
         Some(dir) => {
             // Another part of the program may have chosen the same provider already.
             let _ = rustls::crypto::ring::default_provider().install_default();
             let (ca, certificate, key) = certificates(dir)?;
             let config = axum_server::tls_rustls::RustlsConfig::from_pem(certificate, key).await?;
-            let server = axum_server::from_tcp_rustls(listener, config)?.handle(handle.clone());
-            ("https", Some(ca), tokio::spawn(async move { server.serve(router.into_make_service()).await }))
+            let listening = axum_server::from_tcp_rustls(listener, config)?.handle(handle.clone());
+            ("https", Some(ca), tokio::spawn(async move { listening.serve(router.into_make_service()).await }))
         }
     };
     Ok(Running {
         url: format!("{scheme}://{addr}"),
-        token,
-        client_id: credentials.client_id,
-        client_secret: credentials.client_secret,
+        token: server.token.clone(),
+        client_id: server.service.credentials.client_id.clone(),
+        client_secret: server.service.credentials.client_secret.clone(),
         ca_certificate,
-        service,
+        server,
         handle,
         task,
     })
@@ -179,27 +222,29 @@ fn certificates(dir: &Path) -> io::Result<(PathBuf, Vec<u8>, Vec<u8>)> {
 }
 
 async fn answer(
-    State((service, latency, tls)): State<(Arc<Service>, Duration, bool)>,
+    State((server, latency)): State<(Server, Duration)>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
     body: Bytes,
-) -> Response {
+) -> Response<Body> {
     if !latency.is_zero() {
         tokio::time::sleep(latency).await;
     }
-    let reply = match call_of(&method, &uri, &headers, body, tls) {
-        Ok(call) => {
-            let zipped = call.headers.get("accept-encoding").is_some_and(|kinds| kinds.contains("gzip"));
-            let work = tokio::task::block_in_place(|| service.call(&call));
-            if zipped { gzip(work) } else { work }
+    let mut request = Request::new(body);
+    (*request.method_mut(), *request.uri_mut(), *request.headers_mut()) = (method, uri, headers);
+    match tokio::task::block_in_place(|| server.answer(&request)) {
+        Ok(response) => response.map(Body::from),
+        Err(Broken) => {
+            let pieces =
+                futures::stream::iter([Ok(Bytes::from_static(b"[")), Err(io::Error::other("the connection breaks"))]);
+            Response::new(Body::from_stream(pieces))
         }
-        Err(reply) => reply,
-    };
-    response(reply)
+    }
 }
 
-fn call_of(method: &Method, uri: &Uri, headers: &HeaderMap, body: Bytes, tls: bool) -> Result<Call, Reply> {
+fn call_of(request: &Request<Bytes>, tls: bool) -> Result<Call, Reply> {
+    let (method, uri, headers, body) = (request.method(), request.uri(), request.headers(), request.body());
     let headers: HashMap<String, String> = headers
         .iter()
         .map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
@@ -236,16 +281,8 @@ fn gzip(mut reply: Reply) -> Reply {
     reply
 }
 
-fn response(reply: Reply) -> Response {
-    let body = if reply.lost {
-        // The work is done; the answer breaks off.
-        let broken =
-            futures::stream::iter([Ok(Bytes::from_static(b"[")), Err(io::Error::other("the connection breaks"))]);
-        Body::from_stream(broken)
-    } else {
-        Body::from(reply.body)
-    };
-    let mut response = Response::new(body);
+fn response(reply: Reply) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::from(reply.body));
     *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     headers.insert("content-type", HeaderValue::from_static(reply.kind));
