@@ -1,8 +1,8 @@
 //! A sealed run of events, as it lies in the store.
 //!
 //! ```text
-//! header     152 bytes, see [`Header`]
-//! envelopes  count × (length u32 · envelope)
+//! header     192 bytes, see [`Header`]
+//! envelopes  count × (length u32 · envelope), all together as one zstd frame if that is shorter
 //! vault      entries × (index of its envelope within the block u32 · length u32 · sealed content)
 //! ```
 //!
@@ -20,15 +20,20 @@ use crate::{
 const MAGIC: [u8; 4] = *b"WBLK";
 /// The version of the format that this release writes.
 const VERSION: u16 = 1;
+/// Fast enough not to be noticed beside the hashing.
+const PACKING_LEVEL: i32 = 1;
 /// The length of a header.
-pub(crate) const HEADER: usize = 152;
+pub(crate) const HEADER: usize = 192;
+/// The most bytes that the envelopes of a block may unpack to.
+const UNPACKED: u64 = 256 << 20;
 
 /// What a block says about itself.
 ///
 /// ```text
-/// magic 4 · version u16 · reserved u16 · first position u64 · events u32 · vault entries u32 ·
-/// first time i64 · last time i64 · bytes of envelopes u64 · bytes of vault u64 ·
-/// root of envelopes 32 · root of vault 32 · root of the tree of all blocks before this one 32
+/// magic 4 · version u16 · packing of the envelopes u16 (0 plain, 1 zstd) · first position u64 · events u32 ·
+/// vault entries u32 · first time i64 · last time i64 · bytes of envelopes as stored u64 · bytes of vault u64 ·
+/// root of envelopes 32 · root of vault 32 · root of the tree of all blocks before this one 32 ·
+/// bytes of envelopes unpacked u64 · hash of the envelopes as stored 32
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
@@ -40,7 +45,9 @@ pub struct Header {
     pub contents: u32,
     /// When its first and its last event were appended.
     pub times: (Micros, Micros),
-    /// The bytes of its envelopes.
+    /// Whether its envelopes are one zstd frame.
+    pub packed: bool,
+    /// The bytes of its envelopes, as stored.
     pub envelope_bytes: u64,
     /// The bytes of its vault.
     pub vault_bytes: u64,
@@ -50,6 +57,10 @@ pub struct Header {
     pub vault: Digest,
     /// The root of the tree of all blocks before it.
     pub previous: Digest,
+    /// The bytes of its envelopes, unpacked.
+    pub unpacked_bytes: u64,
+    /// The hash of its envelopes, as stored.
+    pub stored: Digest,
 }
 
 /// A block that is not one.
@@ -71,7 +82,7 @@ impl Header {
         let mut bytes = Vec::with_capacity(HEADER);
         bytes.extend_from_slice(&MAGIC);
         bytes.extend_from_slice(&VERSION.to_le_bytes());
-        bytes.extend_from_slice(&[0; 2]);
+        bytes.extend_from_slice(&u16::from(self.packed).to_le_bytes());
         bytes.extend_from_slice(&self.first.0.to_le_bytes());
         bytes.extend_from_slice(&self.events.to_le_bytes());
         bytes.extend_from_slice(&self.contents.to_le_bytes());
@@ -82,6 +93,8 @@ impl Header {
         bytes.extend_from_slice(&self.envelopes.0);
         bytes.extend_from_slice(&self.vault.0);
         bytes.extend_from_slice(&self.previous.0);
+        bytes.extend_from_slice(&self.unpacked_bytes.to_le_bytes());
+        bytes.extend_from_slice(&self.stored.0);
         bytes.try_into().expect("the fields above are as long as a header")
     }
 
@@ -95,9 +108,11 @@ impl Header {
         if version != VERSION {
             return Err(BlockError::Newer(version));
         }
-        if bytes[6..8] != [0; 2] {
-            return Err(BlockError::Form("its reserved bytes are not zero"));
-        }
+        let packed = match bytes[6..8] {
+            [0, 0] => false,
+            [1, 0] => true,
+            _ => return Err(BlockError::Form("its envelopes are packed in an unknown way")),
+        };
         let long = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
         let short = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
         let digest = |at: usize| Digest(bytes[at..at + 32].try_into().expect("32 bytes"));
@@ -106,11 +121,14 @@ impl Header {
             events: short(16),
             contents: short(20),
             times: (Micros(long(24).cast_signed()), Micros(long(32).cast_signed())),
+            packed,
             envelope_bytes: long(40),
             vault_bytes: long(48),
             envelopes: digest(56),
             vault: digest(88),
             previous: digest(120),
+            unpacked_bytes: long(152),
+            stored: digest(160),
         })
     }
 
@@ -174,20 +192,26 @@ impl Builder {
 
     /// Seals the block: returns its header and its bytes.
     pub(crate) fn finish(self, previous: Digest) -> (Header, Vec<u8>) {
+        let unpacked = self.envelopes;
+        let packed = zstd::bulk::compress(&unpacked, PACKING_LEVEL).ok().filter(|packed| packed.len() < unpacked.len());
+        let envelopes = packed.as_ref().unwrap_or(&unpacked);
         let header = Header {
             first: self.first.unwrap_or(Position(0)),
             events: self.events,
             contents: self.contents,
             times: self.times.unwrap_or((Micros(0), Micros(0))),
-            envelope_bytes: self.envelopes.len() as u64,
+            packed: packed.is_some(),
+            envelope_bytes: envelopes.len() as u64,
             vault_bytes: self.vault.len() as u64,
             envelopes: self.envelope_tree.root(),
             vault: self.vault_tree.root(),
             previous,
+            unpacked_bytes: unpacked.len() as u64,
+            stored: Digest::of(envelopes),
         };
-        let mut bytes = Vec::with_capacity(HEADER + self.envelopes.len() + self.vault.len());
+        let mut bytes = Vec::with_capacity(HEADER + envelopes.len() + self.vault.len());
         bytes.extend_from_slice(&header.to_bytes());
-        bytes.extend_from_slice(&self.envelopes);
+        bytes.extend_from_slice(envelopes);
         bytes.extend_from_slice(&self.vault);
         (header, bytes)
     }
@@ -199,6 +223,9 @@ pub struct Block {
     /// What it says about itself.
     pub header: Header,
     bytes: Vec<u8>,
+    /// The envelopes, unpacked.
+    unpacked: Vec<u8>,
+    /// Start and end of each envelope within them.
     envelopes: Vec<(u32, u32)>,
     /// Index of the envelope, start of the entry, start of the sealed bytes, end.
     vault: Vec<(u32, u32, u32, u32)>,
@@ -208,29 +235,43 @@ impl Block {
     /// Takes the bytes of a block apart.
     pub fn parse(bytes: Vec<u8>) -> Result<Self, BlockError> {
         let header = Header::read(&bytes)?;
-        let short = |at: usize| -> Option<u32> {
-            Some(u32::from_le_bytes(bytes.get(at..at.checked_add(4)?)?.try_into().ok()?))
-        };
         let early = BlockError::Form("it ends early");
         let end = u32::try_from(bytes.len()).map_err(|_| BlockError::Form("it is over 4 GB"))? as usize;
-        let boundary = HEADER as u64 + header.envelope_bytes;
-        if boundary.checked_add(header.vault_bytes) != Some(end as u64) {
+        let boundary = (HEADER as u64).checked_add(header.envelope_bytes);
+        let Some(boundary) = boundary.filter(|at| at.checked_add(header.vault_bytes) == Some(end as u64)) else {
             return Err(BlockError::Form("its length is not what its header says"));
-        }
+        };
         let boundary = usize::try_from(boundary).map_err(|_| early.clone())?;
-        let (mut at, mut envelopes) = (HEADER, Vec::new());
-        while at < boundary {
-            let length = short(at).ok_or_else(|| early.clone())? as usize;
+        let stored = bytes.get(HEADER..boundary).ok_or_else(|| early.clone())?;
+        let unpacked = if header.packed {
+            let size = usize::try_from(header.unpacked_bytes.min(UNPACKED)).unwrap_or(0);
+            if size > stored.len().saturating_mul(4_096) + 1_024 {
+                return Err(BlockError::Form("its envelopes claim an impossible size"));
+            }
+            zstd::bulk::decompress(stored, size).map_err(|_| BlockError::Form("its envelopes do not unpack"))?
+        } else {
+            stored.to_vec()
+        };
+        if unpacked.len() as u64 != header.unpacked_bytes {
+            return Err(BlockError::Form("its envelopes unpack to another length than its header says"));
+        }
+        let short = |bytes: &[u8], at: usize| -> Option<u32> {
+            Some(u32::from_le_bytes(bytes.get(at..at.checked_add(4)?)?.try_into().ok()?))
+        };
+        let (mut at, mut envelopes) = (0, Vec::new());
+        while at < unpacked.len() {
+            let length = short(&unpacked, at).ok_or_else(|| early.clone())? as usize;
             let stop = at + 4 + length;
-            if stop > boundary {
+            if stop > unpacked.len() {
                 return Err(early);
             }
             envelopes.push((narrow(at + 4), narrow(stop)));
             at = stop;
         }
+        let mut at = boundary;
         let mut vault = Vec::new();
         while at < end {
-            let (Some(index), Some(length)) = (short(at), short(at + 4)) else { return Err(early) };
+            let (Some(index), Some(length)) = (short(&bytes, at), short(&bytes, at + 4)) else { return Err(early) };
             let stop = at + 8 + length as usize;
             if stop > end {
                 return Err(early);
@@ -241,7 +282,7 @@ impl Block {
         if envelopes.len() != header.events as usize || vault.len() != header.contents as usize {
             return Err(BlockError::Form("it has more or fewer events or contents than its header says"));
         }
-        Ok(Self { header, bytes, envelopes, vault })
+        Ok(Self { header, bytes, unpacked, envelopes, vault })
     }
 
     /// Returns an envelope, by its index within the block.
@@ -258,7 +299,7 @@ impl Block {
     /// Returns the encoded envelope at this index.
     pub fn envelope_bytes(&self, index: u32) -> Option<&[u8]> {
         let (from, to) = *self.envelopes.get(index as usize)?;
-        self.bytes.get(from as usize..to as usize)
+        self.unpacked.get(from as usize..to as usize)
     }
 
     /// Returns the sealed content of the envelope at this index.
@@ -272,9 +313,15 @@ impl Block {
     pub fn envelope_root(&self) -> Digest {
         self.envelopes
             .iter()
-            .map(|(from, to)| merkle::leaf(&self.bytes[*from as usize..*to as usize]))
+            .map(|(from, to)| merkle::leaf(&self.unpacked[*from as usize..*to as usize]))
             .collect::<Frontier>()
             .root()
+    }
+
+    /// Returns the hash of the envelopes as they are stored.
+    pub fn stored(&self) -> Digest {
+        let stored = HEADER..self.bytes.len() - usize::try_from(self.header.vault_bytes).unwrap_or(0);
+        Digest::of(&self.bytes[stored])
     }
 
     /// Returns the root of the tree over the vault entries as they are.
@@ -343,6 +390,7 @@ mod tests {
                 Err(_) => true,
                 Ok(block) => {
                     block.header.leaf() != header.leaf()
+                        || block.stored() != header.stored
                         || block.envelope_root() != header.envelopes
                         || block.vault_root() != header.vault
                 }

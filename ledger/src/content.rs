@@ -82,6 +82,33 @@ pub enum Content {
         /// Its text.
         text: String,
     },
+    /// A dictionary that contents of one shape are packed with from here on. It was trained on made-up samples only.
+    Dictionary {
+        /// The shape.
+        shape: Shape,
+        /// The dictionary, in the form of zstd.
+        bytes: Vec<u8>,
+    },
+}
+
+/// What contents that look alike have in common.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
+pub struct Shape {
+    /// The kind of content, as its number in the encoding.
+    pub kind: u8,
+    /// The readable object.
+    pub object: String,
+}
+
+impl Content {
+    /// Returns the shape of a content that is one of many alike.
+    pub fn shape(&self) -> Option<Shape> {
+        match self {
+            Self::Record { object, .. } => Some(Shape { kind: 1, object: object.clone() }),
+            Self::Mapped(mapped) => Some(Shape { kind: 2, object: mapped.object.clone() }),
+            _ => None,
+        }
+    }
 }
 
 /// A record as the plan wants it at the destination, and why.

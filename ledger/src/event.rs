@@ -325,6 +325,11 @@ pub enum Event {
         /// Its root.
         root: Digest,
     },
+    /// Contents of one shape are packed with a dictionary from here on. Content: the dictionary.
+    DictionaryAdded {
+        /// Its number.
+        dictionary: u16,
+    },
 }
 
 /// What a registered name names.

@@ -208,6 +208,24 @@ impl Keyring {
         key.try_into().map(Held::Key).map_err(|_| damaged("its key has a wrong length"))
     }
 
+    /// Destroys a slot for ever: the digest of the readable id and the key are overwritten and synced. Returns whether it
+    /// was live.
+    pub(crate) fn destroy(&mut self, subject: SubjectId) -> Result<bool, KeyringError> {
+        self.sync()?;
+        let live = self.slot(subject)?[0] == LIVE;
+        if live {
+            let mut slot = [0; SLOT];
+            slot[0] = DESTROYED;
+            let check = check(&slot);
+            slot[112..].copy_from_slice(&check);
+            let io = |error| KeyringError::Io { path: self.path.clone(), error };
+            self.file.write_all_at(&slot, u64::from(subject.0) * SLOT as u64).map_err(io)?;
+            self.file.sync_data().map_err(io)?;
+            self.index.forget(subject);
+        }
+        Ok(live)
+    }
+
     /// Returns how many slots there are.
     pub(crate) fn len(&self) -> u32 {
         self.index.len()
@@ -286,6 +304,13 @@ impl Index {
             }
         } else if digest.is_some() {
             place(&mut self.table, digest.unwrap_or(0), slot as usize);
+        }
+    }
+
+    /// Lets a slot's digest match nobody. Its place in the table stays taken.
+    fn forget(&mut self, subject: SubjectId) {
+        if let Some(digest) = self.digests.get_mut(subject.0 as usize) {
+            *digest = 0;
         }
     }
 
@@ -395,6 +420,27 @@ mod tests {
         fs::write(&path, bytes).unwrap();
         let error = Keyring::open(dir.path()).unwrap().key(slot).unwrap_err();
         assert!(error.to_string().contains("slot 1"), "{error}");
+    }
+
+    #[test]
+    fn a_destroyed_slot_is_gone_for_good_and_never_used_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let entropy = Ports::system().entropy;
+        let mut keyring = Keyring::create(dir.path(), &*entropy).unwrap();
+        let slots: Vec<SubjectId> = (0..5).map(|n| keyring.subject(&named(n), &*entropy).unwrap()).collect();
+        keyring.sync().unwrap();
+        let before = fs::read(dir.path().join("subjects")).unwrap();
+        assert!(keyring.destroy(slots[2]).unwrap());
+        assert!(!keyring.destroy(slots[2]).unwrap());
+        for mut keyring in [keyring, Keyring::open(dir.path()).unwrap()] {
+            assert_eq!(keyring.key(slots[2]).unwrap(), Held::Erased);
+            assert_eq!(keyring.find(&named(2)).unwrap(), None);
+            assert_eq!(keyring.find(&named(3)).unwrap(), Some(slots[3]));
+            assert!(keyring.subject(&named(2), &*entropy).unwrap() > slots[4]);
+        }
+        let after = fs::read(dir.path().join("subjects")).unwrap();
+        let old = &before[slots[2].0 as usize * SLOT + 8..][..104];
+        assert!(!after.windows(16).any(|window| old.windows(16).any(|piece| piece == window && piece != [0; 16])));
     }
 
     #[test]

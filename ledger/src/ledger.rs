@@ -26,6 +26,7 @@ use crate::{
     head::{Head, Scribe},
     keyring::{self, Keyring},
     merkle::Frontier,
+    pack::{self, Packer},
     store::{MemoryStore, SledStore, Store},
     subject::{Digest, NameId, Position, SubjectId, SubjectKey},
     writer::Writer,
@@ -118,12 +119,27 @@ pub enum OpenError {
     },
 }
 
+/// A subject that cannot be forgotten.
+#[derive(Debug, thiserror::Error)]
+pub enum ForgetError {
+    /// The event does not name a subject that can be forgotten.
+    #[error("only a record's subject can be forgotten")]
+    NotASubject,
+    /// The ledger does not take the event.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    /// The key cannot be destroyed. It will be when the ledger is opened next.
+    #[error("the key is still there and is destroyed when the ledger is opened next: {0}")]
+    Keys(#[from] KeyringError),
+}
+
 /// An open ledger.
 #[derive(Debug)]
 pub struct Ledger {
     pub(crate) core: Arc<Core>,
     writer: Writer,
     names: Mutex<Names>,
+    forgotten_again: Vec<(SubjectId, Position)>,
     /// Held as long as the ledger is open.
     _lock: Option<File>,
 }
@@ -136,6 +152,7 @@ pub(crate) struct Core {
     pub(crate) ports: Ports,
     pub(crate) scribe: Scribe,
     pub(crate) index: RwLock<Index>,
+    pub(crate) packer: Packer,
     pub(crate) cache: Mutex<Vec<(u64, Arc<crate::block::Block>)>>,
     /// Keeps a ledger in memory's keys as long as it lives.
     _keys: Option<Keys>,
@@ -201,8 +218,10 @@ impl Names {
     }
 }
 
-/// The room's prefix for names.
+/// The room's prefixes for names and for dictionaries.
 const NAME_ROOM: &[u8] = b"name/";
+const ERASED_ROOM: &[u8] = b"erased/";
+const DICTIONARY_ROOM: &[u8] = b"dictionary/";
 
 impl Ledger {
     /// Makes a new ledger with new keys, and opens it.
@@ -287,12 +306,15 @@ impl Ledger {
             ports,
             scribe,
             index: RwLock::new(index),
+            packer: Packer::new(),
             cache: Mutex::default(),
             _keys: keys,
         });
+        read_dictionaries(&core)?;
+        let forgotten_again = forget_again(&core)?;
         let names = read_names(&core)?;
         let writer = Writer::start(Arc::clone(&core), anchor);
-        Ok(Self { core, writer, names: Mutex::new(names), _lock: lock })
+        Ok(Self { core, writer, names: Mutex::new(names), forgotten_again, _lock: lock })
     }
 
     /// Returns the slot of a subject, taking a new one if it has none.
@@ -349,6 +371,55 @@ impl Ledger {
         Ok(Digest(*blake3::keyed_hash(&key, bytes).as_bytes()))
     }
 
+    /// Forgets subjects for ever: writes down that they were forgotten, makes that durable, then destroys their keys. What
+    /// was sealed under those keys can be read by nobody any more, from this ledger or from any copy; every proof holds.
+    ///
+    /// The drafts say who and why; each must be a [`Event::SubjectErased`]. A process that is killed in between finishes
+    /// when the ledger is opened next. What no subject has (the project itself) cannot be forgotten.
+    pub fn forget(&self, drafts: Vec<Draft>) -> Result<Appended, ForgetError> {
+        let erased: Vec<SubjectId> = drafts
+            .iter()
+            .map(|draft| match draft.event {
+                Event::SubjectErased { erased } if erased != SubjectId::PROJECT => Ok(erased),
+                _ => Err(ForgetError::NotASubject),
+            })
+            .collect::<Result<_, _>>()?;
+        let appended = self.writer.append(&self.core, drafts).wait()?;
+        let mut keyring = self.core.keyring();
+        for subject in erased {
+            keyring.destroy(subject)?;
+        }
+        Ok(appended)
+    }
+
+    /// Returns the subjects that had to be forgotten again when this ledger was opened, and where each was forgotten first:
+    /// an older keyring was put back, or an erasure was broken off.
+    pub fn forgotten_again(&self) -> &[(SubjectId, Position)] {
+        &self.forgotten_again
+    }
+
+    /// Learns to pack contents of one shape, from samples. A dictionary holds raw pieces of its samples and outlives every
+    /// erasure, so they must be made up: from schema names and constants, never from a customer's records. All samples
+    /// must have the same shape. Returns whether there was enough to learn from; a shape is learned once.
+    pub fn learn(&self, samples: &[Content]) -> Result<bool, AppendError> {
+        let Some(shape) = samples.first().and_then(Content::shape) else { return Ok(false) };
+        // Names are registered under the same lock: one thing at a time.
+        let _turn = self.names();
+        if self.core.packer.dictionary_of(&shape).is_some() {
+            return Ok(false);
+        }
+        let alike = samples.iter().filter(|sample| sample.shape().as_ref() == Some(&shape));
+        let encoded: Vec<Vec<u8>> = alike.map(codec::encode).collect::<Result<_, _>>()?;
+        let (Some(bytes), Some(dictionary)) = (pack::train(&encoded), self.core.packer.next()) else {
+            return Ok(false);
+        };
+        let content = Content::Dictionary { shape: shape.clone(), bytes: bytes.clone() };
+        let draft = Draft::new(NameId(0), Event::DictionaryAdded { dictionary }).content(content);
+        self.writer.append(&self.core, vec![draft]).wait()?;
+        self.core.packer.learn(shape, bytes);
+        Ok(true)
+    }
+
     /// Hands events over to be appended together, in order and without a gap.
     pub fn append(&self, drafts: Vec<Draft>) -> Receipt {
         self.writer.append(&self.core, drafts)
@@ -379,9 +450,59 @@ impl Ledger {
     }
 }
 
+/// Returns the entry of the room that remembers where a subject was forgotten.
+pub(crate) fn erased_entry(subject: SubjectId, position: Position) -> (Vec<u8>, Vec<u8>) {
+    ([ERASED_ROOM, &subject.0.to_be_bytes()].concat(), position.0.to_be_bytes().to_vec())
+}
+
+/// Destroys again the keys of every subject that the ledger says was forgotten, and returns those that were there: an
+/// older keyring was put back, or the process was killed between the event and the key.
+fn forget_again(core: &Core) -> Result<Vec<(SubjectId, Position)>, OpenError> {
+    let damaged = |what: String| OpenError::Damaged { path: "forgotten subjects".into(), what };
+    let mut again = Vec::new();
+    let mut keyring = core.keyring();
+    for (key, position) in core.store.room(ERASED_ROOM).map_err(|e| damaged(e.to_string()))? {
+        let subject = key.get(ERASED_ROOM.len()..).and_then(|bytes| bytes.try_into().ok()).map(u32::from_be_bytes);
+        let position = position.try_into().ok().map(u64::from_be_bytes);
+        let (Some(subject), Some(position)) = (subject, position) else {
+            return Err(damaged("an entry is not one".into()));
+        };
+        let subject = SubjectId(subject);
+        // A keyring that is older than the subject has no key of it.
+        if subject.0 < keyring.len() && keyring.destroy(subject)? {
+            again.push((subject, Position(position)));
+        }
+    }
+    Ok(again)
+}
+
+/// Returns the entry of the room that remembers where a dictionary was added.
+pub(crate) fn dictionary_entry(dictionary: u16, position: Position) -> (Vec<u8>, Vec<u8>) {
+    ([DICTIONARY_ROOM, &dictionary.to_be_bytes()].concat(), position.0.to_be_bytes().to_vec())
+}
+
 /// Returns the entry of the room that remembers where a name was registered.
 pub(crate) fn name_entry(name: NameId, position: Position) -> (Vec<u8>, Vec<u8>) {
     ([NAME_ROOM, &name.0.to_be_bytes()].concat(), position.0.to_be_bytes().to_vec())
+}
+
+fn read_dictionaries(core: &Arc<Core>) -> Result<(), OpenError> {
+    let damaged = |what: String| OpenError::Damaged { path: "dictionaries".into(), what };
+    let reader = Reader::new(Arc::clone(core));
+    for (_, position) in core.store.room(DICTIONARY_ROOM).map_err(|e| damaged(e.to_string()))? {
+        let position =
+            position.try_into().map(u64::from_be_bytes).map_err(|_| damaged("one has no position".into()))?;
+        match reader.at(Position(position)).map_err(|e| damaged(e.to_string()))? {
+            Some((envelope, Opened::Content(Content::Dictionary { shape, bytes })))
+                if core
+                    .packer
+                    .learn(shape.clone(), bytes.clone())
+                    .map(|n| Event::DictionaryAdded { dictionary: n })
+                    == Some(envelope.event.clone()) => {}
+            _ => return Err(damaged(format!("event {position} adds none"))),
+        }
+    }
+    Ok(())
 }
 
 fn read_names(core: &Arc<Core>) -> Result<Names, OpenError> {

@@ -17,6 +17,7 @@ pub mod head;
 mod keyring;
 pub mod ledger;
 pub mod merkle;
+mod pack;
 mod ports;
 mod reader;
 pub mod record;
@@ -27,7 +28,7 @@ mod vault;
 mod verify;
 mod writer;
 
-pub use content::{BaselineRow, Content, Decision, Mapped};
+pub use content::{BaselineRow, Content, Decision, Mapped, Shape};
 pub use event::{Envelope, Event};
 pub use record::{Field, FieldName, Fields, ObjectName, Record, RuleId, SystemName, Value};
 pub use schema::{Choice, FieldKind, FieldSchema, NewChoice, ObjectSchema, Schema, SchemaChange, User, Variant};

@@ -186,7 +186,7 @@ fn event(
     let opened = match (held, block.sealed(index)) {
         (Held::Erased, _) | (_, None) => Opened::Erased,
         (Held::Key(key), Some(sealed)) => Opened::Content(
-            vault::open(sealed, &key, position, subject, &commitment)
+            vault::open(sealed, &key, position, subject, &commitment, &core.packer)
                 .map_err(|error| ReadError::Content { position, error })?,
         ),
     };

@@ -3,7 +3,8 @@
 //! ```text
 //! plaintext   the content, encoded
 //! commitment  blake3 keyed by a fresh 32-byte salt, over: format (1 byte), kind (1), length (8, little-endian), plaintext
-//! box         salt (32) · packing (1: 0 plain, 1 zstd) · length of the packed bytes (4) · packed bytes · zeros to a multiple of 32
+//! box         salt (32) · packing (1: 0 plain, 1 zstd) · dictionary (2; 0 none) · length of the packed bytes (4) ·
+//!             packed bytes · zeros to a multiple of 32
 //! sealed      nonce (24) · XChaCha20-Poly1305 of the box under the subject's key;
 //!             associated data: position (8) · slot (4)
 //! ```
@@ -18,6 +19,7 @@ use chacha20poly1305::{
 use crate::{
     codec::{self, CodecError},
     content::Content,
+    pack::Packer,
     ports::Entropy,
     subject::{Digest, Position, SubjectId},
 };
@@ -26,10 +28,6 @@ use crate::{
 const FORMAT: u8 = 1;
 /// Boxes are padded to a multiple of this, so that lengths say little.
 const PAD: usize = 32;
-/// The most bytes a packed content may unpack to.
-const UNPACKED: usize = 64 << 20;
-/// Contents shorter than this are not worth compressing.
-const WORTH_PACKING: usize = 96;
 
 /// A key of 32 bytes.
 pub(crate) type Key = [u8; 32];
@@ -57,22 +55,20 @@ pub enum VaultError {
 }
 
 /// Encodes a content, commits to it, and packs it.
-pub(crate) fn pack(content: &Content, entropy: &dyn Entropy) -> Result<Boxed, CodecError> {
+pub(crate) fn pack(content: &Content, packer: &Packer, entropy: &dyn Entropy) -> Result<Boxed, CodecError> {
     let plain = codec::encode(content)?;
     let mut salt = [0; 32];
     entropy.fill(&mut salt);
     let commitment = commitment(&salt, &plain);
-    let packed = if plain.len() < WORTH_PACKING { None } else { zstd::bulk::compress(&plain, 1).ok() };
-    let (packing, packed) = match &packed {
-        Some(packed) if packed.len() < plain.len() => (1, packed),
-        _ => (0, &plain),
-    };
-    let length = u32::try_from(packed.len()).map_err(|_| CodecError::Unencodable("a content is over 4 GB".into()))?;
-    let mut bytes = Vec::with_capacity((37 + packed.len()).next_multiple_of(PAD));
+    let packed = packer.pack(content.shape().as_ref(), plain);
+    let length =
+        u32::try_from(packed.bytes.len()).map_err(|_| CodecError::Unencodable("a content is over 4 GB".into()))?;
+    let mut bytes = Vec::with_capacity((39 + packed.bytes.len()).next_multiple_of(PAD));
     bytes.extend_from_slice(&salt);
-    bytes.push(packing);
+    bytes.push(u8::from(packed.zstd));
+    bytes.extend_from_slice(&packed.dictionary.to_le_bytes());
     bytes.extend_from_slice(&length.to_le_bytes());
-    bytes.extend_from_slice(packed);
+    bytes.extend_from_slice(&packed.bytes);
     bytes.resize(bytes.len().next_multiple_of(PAD), 0);
     Ok(Boxed { commitment, bytes })
 }
@@ -95,7 +91,21 @@ pub(crate) fn open(
     position: Position,
     subject: SubjectId,
     committed: &Digest,
+    packer: &Packer,
 ) -> Result<Content, VaultError> {
+    let (_, plain) = open_plain(sealed, key, position, subject, committed, packer)?;
+    Ok(codec::decode(&plain)?)
+}
+
+/// Opens a sealed content as far as its salt and its encoded bytes, and checks them against the commitment.
+pub(crate) fn open_plain(
+    sealed: &[u8],
+    key: &Key,
+    position: Position,
+    subject: SubjectId,
+    committed: &Digest,
+    packer: &Packer,
+) -> Result<([u8; 32], Vec<u8>), VaultError> {
     let (nonce, sealed) = sealed.split_at_checked(24).ok_or(VaultError::Sealed)?;
     let aad = associated(position, subject);
     let bytes = XChaCha20Poly1305::new(key.into())
@@ -104,26 +114,22 @@ pub(crate) fn open(
     let damaged = || VaultError::Codec(CodecError::Damaged("a box is too short".into()));
     let (salt, rest) = bytes.split_first_chunk::<32>().ok_or_else(damaged)?;
     let (packing, rest) = rest.split_first().ok_or_else(damaged)?;
+    let (dictionary, rest) = rest.split_first_chunk::<2>().ok_or_else(damaged)?;
     let (length, rest) = rest.split_first_chunk::<4>().ok_or_else(damaged)?;
     let packed = rest.get(..u32::from_le_bytes(*length) as usize).ok_or_else(damaged)?;
-    let unpacked;
     let plain = match packing {
-        0 => packed,
-        1 => {
-            unpacked = zstd::bulk::decompress(packed, UNPACKED.min(packed.len().saturating_mul(4_096) + 1_024))
-                .map_err(|e| CodecError::Damaged(e.to_string()))?;
-            &unpacked
-        }
+        0 => packed.to_vec(),
+        1 => packer.unpack(u16::from_le_bytes(*dictionary), packed)?,
         _ => return Err(CodecError::Newer.into()),
     };
-    if commitment(salt, plain) != *committed {
+    if commitment(salt, &plain) != *committed {
         return Err(VaultError::Commitment);
     }
-    Ok(codec::decode(plain)?)
+    Ok((*salt, plain))
 }
 
 /// Returns the commitment to an encoded content.
-fn commitment(salt: &[u8; 32], plain: &[u8]) -> Digest {
+pub(crate) fn commitment(salt: &[u8; 32], plain: &[u8]) -> Digest {
     let mut hasher = blake3::Hasher::new_keyed(salt);
     // The kind is the content's variant, which is the first byte of its encoding.
     hasher.update(&[FORMAT, plain.first().copied().unwrap_or(0)]);
@@ -151,23 +157,24 @@ mod tests {
         fn a_content_opens_with_its_key_at_its_place_only(text in ".{0,600}", flip in any::<prop::sample::Index>()) {
             let entropy = Ports::system().entropy;
             let content = Content::Text(text);
-            let boxed = pack(&content, &*entropy).unwrap();
+            let packer = Packer::new();
+            let boxed = pack(&content, &packer, &*entropy).unwrap();
             let (key, at, subject) = ([7; 32], Position(9), SubjectId(3));
             let sealed = seal(&boxed, &key, at, subject, &*entropy);
             prop_assert_eq!((sealed.len() - 24 - 16) % PAD, 0);
-            prop_assert_eq!(open(&sealed, &key, at, subject, &boxed.commitment).unwrap(), content);
-            prop_assert_eq!(open(&sealed, &[8; 32], at, subject, &boxed.commitment), Err(VaultError::Sealed));
-            prop_assert_eq!(open(&sealed, &key, Position(8), subject, &boxed.commitment), Err(VaultError::Sealed));
-            prop_assert_eq!(open(&sealed, &key, at, SubjectId(4), &boxed.commitment), Err(VaultError::Sealed));
-            prop_assert_eq!(open(&sealed, &key, at, subject, &Digest([0; 32])), Err(VaultError::Commitment));
+            prop_assert_eq!(open(&sealed, &key, at, subject, &boxed.commitment, &packer).unwrap(), content);
+            prop_assert_eq!(open(&sealed, &[8; 32], at, subject, &boxed.commitment, &packer), Err(VaultError::Sealed));
+            prop_assert_eq!(open(&sealed, &key, Position(8), subject, &boxed.commitment, &packer), Err(VaultError::Sealed));
+            prop_assert_eq!(open(&sealed, &key, at, SubjectId(4), &boxed.commitment, &packer), Err(VaultError::Sealed));
+            prop_assert_eq!(open(&sealed, &key, at, subject, &Digest([0; 32]), &packer), Err(VaultError::Commitment));
             let mut changed = sealed.clone();
             changed[flip.index(sealed.len())] ^= 1;
-            prop_assert_eq!(open(&changed, &key, at, subject, &boxed.commitment), Err(VaultError::Sealed));
+            prop_assert_eq!(open(&changed, &key, at, subject, &boxed.commitment, &packer), Err(VaultError::Sealed));
         }
 
         #[test]
         fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-            prop_assert!(open(&bytes, &[1; 32], Position(0), SubjectId(0), &Digest([0; 32])).is_err());
+            prop_assert!(open(&bytes, &[1; 32], Position(0), SubjectId(0), &Digest([0; 32]), &Packer::new()).is_err());
         }
     }
 }

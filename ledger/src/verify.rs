@@ -5,10 +5,13 @@ use std::{fmt, fs, path::PathBuf};
 use crate::{
     anchor::Anchor,
     block::Block,
+    content::Content,
+    event::Event,
     head::{Head, Scribe},
     keyring::{self, Held, Keyring, KeyringError},
     ledger::{Home, OpenError, lock, opening},
     merkle::Frontier,
+    pack::Packer,
     store::{SledStore, Store},
     subject::{Micros, Position, SubjectId},
     vault,
@@ -112,6 +115,7 @@ pub(crate) fn check(
     acknowledged: &Head,
 ) -> Result<Verified, VerifyError> {
     let mut tree = Frontier::default();
+    let packer = Packer::new();
     let (mut end, mut last) = (Position(0), Micros(i64::MIN));
     let (mut contents, mut erased, mut sealed) = (0, 0, 0);
     for number in 0..store.blocks() {
@@ -124,7 +128,7 @@ pub(crate) fn check(
         if header.first != end || header.previous != tree.root() {
             return Err(damage(None, "it does not follow the block before it".into()));
         }
-        if block.envelope_root() != header.envelopes {
+        if block.stored() != header.stored || block.envelope_root() != header.envelopes {
             return Err(damage(None, "its envelopes are not those that its header commits to".into()));
         }
         if block.vault_root() != header.vault {
@@ -147,8 +151,14 @@ pub(crate) fn check(
                 (None, Some(_)) => sealed += 1,
                 (Some(Held::Erased), _) | (_, None) => erased += 1,
                 (Some(Held::Key(key)), Some(bytes)) => {
-                    vault::open(bytes, &key, position, subject, &commitment)
+                    let content = vault::open(bytes, &key, position, subject, &commitment, &packer)
                         .map_err(|e| damage(Some(position), e.to_string()))?;
+                    if let (Event::DictionaryAdded { dictionary }, Content::Dictionary { shape, bytes }) =
+                        (&envelope.event, content)
+                        && packer.learn(shape, bytes) != Some(*dictionary)
+                    {
+                        return Err(damage(Some(position), "a dictionary is out of turn".into()));
+                    }
                     contents += 1;
                 }
             }

@@ -17,7 +17,7 @@ use crate::{
     draft::Draft,
     event::{Envelope, Event},
     keyring::{Held, KeyringError},
-    ledger::{Core, name_entry},
+    ledger::{Core, dictionary_entry, erased_entry, name_entry},
     store::StoreError,
     subject::{Micros, NameId, Position, SubjectId},
     vault::{self, Boxed},
@@ -115,11 +115,11 @@ impl Writer {
     /// Packs the contents on the caller's thread and hands the drafts over.
     pub(crate) fn append(&self, core: &Core, mut drafts: Vec<Draft>) -> Receipt {
         let (done, receipt) = sync_channel(1);
-        let entropy = &*core.ports.entropy;
+        let (packer, entropy) = (&core.packer, &*core.ports.entropy);
         let packed = drafts
             .drain(..)
             .map(|mut draft| {
-                let boxed = draft.content.take().map(|content| vault::pack(&content, entropy)).transpose()?;
+                let boxed = draft.content.take().map(|content| vault::pack(&content, packer, entropy)).transpose()?;
                 Ok((draft, boxed))
             })
             .collect::<Result<Vec<_>, CodecError>>();
@@ -247,6 +247,12 @@ impl<'a> Desk<'a> {
         self.builder.push(envelope, sealed.as_deref())?;
         if let Event::NameRegistered { name, .. } = envelope.event {
             self.room.push(name_entry(name, envelope.position));
+        }
+        if let Event::DictionaryAdded { dictionary } = envelope.event {
+            self.room.push(dictionary_entry(dictionary, envelope.position));
+        }
+        if let Event::SubjectErased { erased } = envelope.event {
+            self.room.push(erased_entry(erased, envelope.position));
         }
         self.next = self.next.next();
         if self.builder.events() >= EVENTS || self.builder.vault_bytes() >= VAULT {

@@ -162,6 +162,7 @@ fn json(opened: Opened) -> Option<serde_json::Value> {
         Content::Difference { record, field, expected, found } => serde_json::json!({
             "record": record, "field": field, "expected": expected.as_ref().map(value), "found": found.as_ref().map(value),
         }),
+        Content::Dictionary { shape, bytes } => serde_json::json!({ "for": shape.object, "bytes": bytes.len() }),
         Content::Document { kind, text } => serde_json::json!({ "document": kind, "text": text }),
     })
 }

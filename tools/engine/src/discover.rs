@@ -3,7 +3,7 @@
 use serde::Serialize;
 use waybill_ledger::event::{RunKind, RunOutcome, Side};
 
-use crate::{extract::Intaken, failure::Failure, prepare::last_schema, session::Session};
+use crate::{extract::Intaken, failure::Failure, prepare::last_schema, samples, session::Session};
 
 /// What the source holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -35,6 +35,7 @@ pub async fn discover(session: &mut Session) -> Result<Inventory, Failure> {
     source.must_be_known(&session.recorder)?;
     let (recorder, _) = session.begin(RunKind::Discover, None).await?;
     let schema = source.see_schema(&recorder, &known).await?;
+    samples::teach_source(recorder.ledger(), &schema).await?;
     let names: Vec<String> = source.bundle().objects().iter().map(|object| object.name.clone()).collect();
     let progress = std::sync::Arc::clone(&session.progress);
     let taken = source.extract(&recorder, &mut session.state, &names, &*progress).await?;

@@ -17,6 +17,7 @@ pub mod reconcile;
 pub mod recorder;
 pub mod rollback;
 pub mod run;
+mod samples;
 pub mod schema;
 pub mod session;
 pub mod state;

@@ -19,6 +19,7 @@ use waybill_projector::{
 use crate::{
     extract::{Intaken, Source},
     failure::Failure,
+    samples,
     session::{Reached, Session},
     world::{References, records_at},
 };
@@ -87,6 +88,7 @@ impl Prepared {
         let (recorder, _) = session.begin(RunKind::Discover, None).await?;
         let source_schema = source.see_schema(&recorder, &last_schema(session, Side::Source)?).await?;
         crate::schema::see_destination(&recorder, &reached, &present).await?;
+        samples::teach_source(recorder.ledger(), &source_schema).await?;
         let objects: Vec<String> = plan.source_objects().into_iter().collect();
         let progress = std::sync::Arc::clone(&session.progress);
         let intake = source.extract(&recorder, &mut session.state, &objects, &*progress).await?;

@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 use waybill_connectors::{Destination, Scan};
 use waybill_ledger::{
     Event, SubjectKey,
-    event::{Gate, NameKind, PauseReason, RunKind, RunOutcome},
+    event::{Gate, HoldReason, NameKind, PauseReason, RunKind, RunOutcome},
 };
 use waybill_projector::{accounting::SourceAccount, key_prefix};
 
@@ -18,6 +18,7 @@ use crate::{
     load::{Loader, Phase, Span},
     prepare::Prepared,
     recorder::Recorder,
+    samples,
     session::Session,
     state::{Approval, State},
     write::Desk,
@@ -111,23 +112,15 @@ async fn run(session: &mut Session, stop: &CancellationToken, kind: RunKind) -> 
         }
     };
     let sources = accounts(session, &prepared);
+    if let Err(failure) = must_balance(session, &sources) {
+        pause(session, &recorder, &failure).await;
+        return Err(failure);
+    }
     let held = session.state.intake().held().count() as u64;
     let outcome = if held > 0 { RunOutcome::DoneWithHolds } else { RunOutcome::Done };
     let head = recorder.ledger().head();
     recorder.append(vec![recorder.draft(Event::HeadSigned { blocks: head.blocks, root: head.root })]).await?;
     session.end(&recorder, outcome).await?;
-    let unbalanced: Vec<String> = sources
-        .iter()
-        .filter(|source| !source.account.balances() || source.account.waiting > 0)
-        .map(|source| format!("{}: {:?}", source.object, source.account))
-        .collect();
-    if !unbalanced.is_empty() {
-        return Err(Failure::stopped(
-            "the accounts do not balance: some records were read and neither landed nor waited",
-        )
-        .details(unbalanced)
-        .hint("run the same command again; if this stays, keep the ledger and report it"));
-    }
     Ok(RunReport {
         run: recorder.run().map_or(0, |run| run.0),
         resumed,
@@ -185,6 +178,7 @@ async fn work(
         must_be_capped(state, approval, object.as_str(), name, waybill_ledger::event::Operation::Create, 0)?;
     }
     let source = prepared.source.instance();
+    samples::teach_destination(recorder.ledger(), &prepared.plan, &prepared.schema, &source).await?;
     let loader = Loader {
         desk: &desk,
         project: &project,
@@ -266,6 +260,33 @@ async fn pause(session: &mut Session, recorder: &Recorder, failure: &Failure) {
         // The failure that is being reported matters more than one of catching up.
         let _ = session.state.catch_up(recorder.ledger());
     }
+}
+
+/// Checks both identities of law 9: every record read is somewhere, and every intent has an outcome or is held as
+/// undetermined.
+fn must_balance(session: &Session, sources: &[Accounted]) -> Result<(), Failure> {
+    let mut unbalanced: Vec<String> = sources
+        .iter()
+        .filter(|source| !source.account.balances() || source.account.waiting > 0)
+        .map(|source| format!("{}: {:?}", source.object, source.account))
+        .collect();
+    let state = &session.state;
+    let forgotten = state
+        .landing()
+        .open()
+        .filter(|landed| state.intake().hold(landed.target.subject) != Some(HoldReason::Undetermined))
+        .count();
+    if forgotten > 0 {
+        unbalanced.push(format!("{forgotten} writes have neither an outcome nor a hold"));
+    }
+    if unbalanced.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::stopped(
+        "the accounts do not balance: some records were read, or meant to be written, and are nowhere",
+    )
+    .details(unbalanced)
+    .hint("run the same command again; if this stays, keep the ledger and report it"))
 }
 
 fn accounts(session: &Session, prepared: &Prepared) -> Vec<Accounted> {

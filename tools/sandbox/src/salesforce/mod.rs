@@ -166,10 +166,8 @@ impl Server {
 /// Starts an org.
 pub async fn serve(options: Options) -> io::Result<Running> {
     let server = Server::new(&options)?;
-    let router = Router::new()
-        .fallback(answer)
-        .layer(DefaultBodyLimit::max(BODY))
-        .with_state((server.clone(), options.latency));
+    let router =
+        Router::new().fallback(answer).layer(DefaultBodyLimit::max(BODY)).with_state((server.clone(), options.latency));
     let listener = std::net::TcpListener::bind(options.addr)?;
     listener.set_nonblocking(true)?;
     let addr = listener.local_addr()?;
