@@ -485,6 +485,8 @@ pub enum HoldReason {
     TargetGone,
     /// Its parents form a cycle.
     Cycle,
+    /// Its contents were forgotten, so nobody knows what to do with its destination record.
+    Forgotten,
 }
 
 /// Why a record is not carried.

@@ -27,6 +27,7 @@ use crate::{
     keyring::{self, Keyring},
     merkle::Frontier,
     pack::{self, Packer},
+    proof::{self, Proof},
     store::{MemoryStore, SledStore, Store},
     subject::{Digest, NameId, Position, SubjectId, SubjectKey},
     writer::Writer,
@@ -182,12 +183,20 @@ pub(crate) struct Index {
     pub(crate) firsts: Vec<Position>,
     pub(crate) end: Position,
     pub(crate) tree: Frontier,
+    /// The leaf of every block.
+    pub(crate) leaves: Vec<Digest>,
     pub(crate) last_time: i64,
 }
 
 impl Default for Index {
     fn default() -> Self {
-        Self { firsts: Vec::new(), end: Position(0), tree: Frontier::default(), last_time: i64::MIN }
+        Self {
+            firsts: Vec::new(),
+            end: Position(0),
+            tree: Frontier::default(),
+            leaves: Vec::new(),
+            last_time: i64::MIN,
+        }
     }
 }
 
@@ -195,7 +204,9 @@ impl Index {
     pub(crate) fn push(&mut self, header: &Header) {
         self.firsts.push(header.first);
         self.end = header.end();
-        self.tree.push(header.leaf());
+        let leaf = header.leaf();
+        self.tree.push(leaf);
+        self.leaves.push(leaf);
         self.last_time = header.times.1.0;
     }
 
@@ -440,6 +451,19 @@ impl Ledger {
         Reader::new(Arc::clone(&self.core))
     }
 
+    /// Proves that an event is in the ledger as it is now; with `show`, opens its content in the proof. There is no proof of
+    /// an event that is not there; a content that was forgotten cannot be shown.
+    pub fn prove(&self, position: Position, show: bool) -> Result<Option<Proof>, ReadError> {
+        let (head, leaves) = {
+            let index = self.core.index.read().unwrap_or_else(PoisonError::into_inner);
+            (index.head(), index.leaves.clone())
+        };
+        let Some((number, block, index)) = self.reader().block_of(position)? else { return Ok(None) };
+        let content = if show { self.reader().plain(&block, index)? } else { None };
+        let (head, key) = (self.core.scribe.sign(&head), self.core.scribe.verifier());
+        Ok(proof::make(proof::Parts { block: &block, number, index, leaves: &leaves, head, key, content }))
+    }
+
     /// Closes the ledger: waits for every append, and lets go of the lock.
     pub fn close(self) -> Result<(), AppendError> {
         self.writer.close()
@@ -648,7 +672,7 @@ mod tests {
         assert!(matches!(Ledger::open(&home, Ports::system()), Err(OpenError::Held { .. })));
         ledger.close().unwrap();
 
-        let verified = verify(&home, Depth::Contents).unwrap();
+        let verified = verify(&home, Depth::Contents, None).unwrap();
         assert_eq!((verified.head, verified.contents, verified.sealed), (head, 3_002, 0));
         let ledger = Ledger::open(&home, Ports::system()).unwrap();
         assert_eq!(ledger.head(), head);
@@ -690,7 +714,7 @@ mod tests {
         }
         assert!(seen > 2);
         fs::rename(&home.keys, dir.path().join("elsewhere")).unwrap();
-        let verified = verify(&home, Depth::Contents).unwrap();
+        let verified = verify(&home, Depth::Contents, None).unwrap();
         assert_eq!((verified.contents, verified.sealed), (0, 2));
         assert!(matches!(Ledger::open(&home, Ports::system()), Err(OpenError::Keys(KeyringError::Missing(_)))));
     }
@@ -712,7 +736,7 @@ mod tests {
         let error = Ledger::open(&home, Ports::system()).unwrap_err();
         assert!(matches!(error, OpenError::Behind { acknowledged: Position(6), found: Position(1), .. }), "{error}");
         assert!(error.to_string().contains("positions 1 to 5 are gone"), "{error}");
-        assert!(verify(&home, Depth::Bytes).is_err());
+        assert!(verify(&home, Depth::Bytes, None).is_err());
     }
 
     fn copy_dir(from: &Path, to: &Path) {
@@ -761,7 +785,7 @@ mod tests {
         assert_eq!(ledger.reader().end(), Position(1));
         assert!(ledger.close().is_err());
         let nothing = Head { blocks: 0, end: Position(0), root: Digest::of(b"") };
-        assert_eq!(check(&store, None, &nothing).unwrap().head.end, Position(1));
+        assert_eq!(check(&store, None, &nothing, None).unwrap().head.end, Position(1));
     }
 
     #[test]
@@ -798,7 +822,7 @@ mod tests {
             let head = ledger.head();
             let length = store.block(block as u64).unwrap().unwrap().len();
             store.0.flip(block, at.index(length));
-            let found = check(&store, Some(&ledger.core.keyring()), &head);
+            let found = check(&store, Some(&ledger.core.keyring()), &head, None);
             prop_assert!(found.is_err());
         }
     }

@@ -19,6 +19,7 @@ pub mod ledger;
 pub mod merkle;
 mod pack;
 mod ports;
+pub mod proof;
 mod reader;
 pub mod record;
 pub mod schema;

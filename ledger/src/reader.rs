@@ -133,6 +133,14 @@ impl Reader {
 
     /// Returns one event with its content.
     pub fn at(&self, position: Position) -> Result<Option<(Envelope, Opened)>, ReadError> {
+        match self.block_of(position)? {
+            Some((_, block, index)) => event(&self.0, &block, index, &mut |_| true).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Returns the block of an event and the event's index in it.
+    pub(crate) fn block_of(&self, position: Position) -> Result<Option<(u64, Arc<Block>, u32)>, ReadError> {
         if position >= self.end() {
             return Ok(None);
         }
@@ -153,7 +161,20 @@ impl Reader {
             block
         };
         let index = u32::try_from(position.0 - block.header.first.0).unwrap_or(u32::MAX);
-        event(&self.0, &block, index, &mut |_| true).map(Some)
+        Ok(Some((number, block, index)))
+    }
+
+    /// Returns the salt and the encoded bytes of an event's content, if it has one that can be opened.
+    pub(crate) fn plain(&self, block: &Block, index: u32) -> Result<Option<([u8; 32], Vec<u8>)>, ReadError> {
+        let position = Position(block.header.first.0 + u64::from(index));
+        let envelope =
+            block.envelope(index).map_err(|error| ReadError::Block { number: number_of(&self.0, position), error })?;
+        let subject = envelope.subject.unwrap_or(SubjectId::PROJECT);
+        let (Some(commitment), Some(sealed)) = (envelope.content, block.sealed(index)) else { return Ok(None) };
+        let Held::Key(key) = self.0.keyring().key(subject)? else { return Ok(None) };
+        vault::open_plain(sealed, &key, position, subject, &commitment, &self.0.packer)
+            .map(Some)
+            .map_err(|error| ReadError::Content { position, error })
     }
 }
 

@@ -7,13 +7,13 @@ use crate::{
     block::Block,
     content::Content,
     event::Event,
-    head::{Head, Scribe},
+    head::{Head, NoteError, Scribe, open_note},
     keyring::{self, Held, Keyring, KeyringError},
     ledger::{Home, OpenError, lock, opening},
     merkle::Frontier,
     pack::Packer,
     store::{SledStore, Store},
-    subject::{Micros, Position, SubjectId},
+    subject::{Digest, Micros, Position, SubjectId},
     vault,
 };
 
@@ -41,6 +41,8 @@ pub struct Verified {
     pub sealed: u64,
     /// Whether the head is at or after the last acknowledged one.
     pub anchored: bool,
+    /// The blocks of the earlier head that this history goes on from, if one was given.
+    pub since: Option<u64>,
 }
 
 /// A ledger that does not verify.
@@ -49,6 +51,15 @@ pub enum VerifyError {
     /// It cannot even be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// The earlier head is not one of this ledger.
+    #[error("the earlier head: {0}")]
+    Earlier(#[from] NoteError),
+    /// The history that an earlier head speaks of is not the beginning of this one.
+    #[error("the ledger is not what it was: its first {blocks} blocks do not lead to the earlier head")]
+    Rewritten {
+        /// The blocks that the earlier head speaks of.
+        blocks: u64,
+    },
     /// Bytes were changed or lost.
     #[error("{0}")]
     Damage(Damage),
@@ -76,8 +87,9 @@ impl fmt::Display for Damage {
 
 /// Verifies the ledger in `home`, which no process may have open.
 ///
-/// With [`Depth::Contents`] and without keys, contents are checked as sealed bytes; the answer says how many were.
-pub fn verify(home: &Home, depth: Depth) -> Result<Verified, VerifyError> {
+/// With [`Depth::Contents`] and without keys, contents are checked as sealed bytes; the answer says how many were. With an
+/// earlier signed head (`since`), the history that it speaks of must be the beginning of this one.
+pub fn verify(home: &Home, depth: Depth, since: Option<&str>) -> Result<Verified, VerifyError> {
     let io = |path: PathBuf| move |error| OpenError::Io { path, error };
     if !home.anchor().exists() {
         return Err(OpenError::Missing { path: home.log.clone() }.into());
@@ -90,16 +102,18 @@ pub fn verify(home: &Home, depth: Depth) -> Result<Verified, VerifyError> {
         (Depth::Contents, Err(e)) => return Err(OpenError::from(e).into()),
     };
     let store = SledStore::open(&home.store()).map_err(|e| opening(&home.log, e))?;
-    let mut found = check(&store, keyring.as_ref(), &acknowledged)?;
+    let about = fs::read_to_string(home.about()).map_err(io(home.about()))?;
+    let key = about.lines().find_map(|line| line.strip_prefix("key ")).unwrap_or_default();
+    let since = since.map(|note| open_note(note, key)).transpose()?;
+    let mut found = check(&store, keyring.as_ref(), &acknowledged, since)?;
     if found.head.blocks < acknowledged.blocks {
         let (acknowledged, found) = (acknowledged.end, found.head.end);
         return Err(OpenError::Behind { path: home.log.clone(), acknowledged, found }.into());
     }
     found.anchored = true;
-    if let Ok(key) = keyring::signing_key(&home.keys) {
-        let scribe = Scribe::new(&key);
-        let about = fs::read_to_string(home.about()).map_err(io(home.about()))?;
-        if !about.lines().any(|line| line.strip_prefix("key ") == Some(&scribe.verifier())) {
+    if let Ok(secret) = keyring::signing_key(&home.keys) {
+        let scribe = Scribe::new(&secret);
+        if key != scribe.verifier() {
             let what = "its public key is not that of its signing key".to_owned();
             return Err(OpenError::Damaged { path: home.about(), what }.into());
         }
@@ -113,8 +127,15 @@ pub(crate) fn check(
     store: &dyn Store,
     keyring: Option<&Keyring>,
     acknowledged: &Head,
+    since: Option<(u64, Digest)>,
 ) -> Result<Verified, VerifyError> {
+    let rewritten = |blocks| VerifyError::Rewritten { blocks };
     let mut tree = Frontier::default();
+    if let Some((0, root)) = since
+        && root != tree.root()
+    {
+        return Err(rewritten(0));
+    }
     let packer = Packer::new();
     let (mut end, mut last) = (Position(0), Micros(i64::MIN));
     let (mut contents, mut erased, mut sealed) = (0, 0, 0);
@@ -165,10 +186,29 @@ pub(crate) fn check(
         }
         end = header.end();
         tree.push(header.leaf());
+        if let Some((blocks, root)) = since
+            && blocks == tree.size()
+            && root != tree.root()
+        {
+            return Err(rewritten(blocks));
+        }
         if acknowledged.blocks == tree.size() && acknowledged.root != tree.root() {
             return Err(damage(None, "up to here it is not what was acknowledged".into()));
         }
     }
+    if let Some((blocks, _)) = since
+        && blocks > tree.size()
+    {
+        return Err(rewritten(blocks));
+    }
     let head = Head { blocks: tree.size(), end, root: tree.root() };
-    Ok(Verified { head, signed: None, contents, erased, sealed, anchored: false })
+    Ok(Verified {
+        head,
+        signed: None,
+        contents,
+        erased,
+        sealed,
+        anchored: false,
+        since: since.map(|(blocks, _)| blocks),
+    })
 }

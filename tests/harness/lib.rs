@@ -173,6 +173,8 @@ impl Org {
 pub struct Project {
     /// Everything of the test lies here.
     pub dir: TempDir,
+    /// Where the project lies, if not in there.
+    at: Option<PathBuf>,
     /// One command at a time: tests share a project, and a ledger has one writer.
     turn: Mutex<()>,
 }
@@ -240,7 +242,7 @@ impl Project {
 
     /// Makes a project with the shipped plan as it is.
     pub fn bare(org: &Org, bundle: &Path) -> Self {
-        let project = Self { dir: tempfile::tempdir().unwrap(), turn: Mutex::default() };
+        let project = Self { dir: tempfile::tempdir().unwrap(), at: None, turn: Mutex::default() };
         let done: Done = Command::new(binary())
             .args(["init", "--from", "spark", "--to", "salesforce", "--url", &org.url, "--bundle"])
             .arg(bundle)
@@ -262,9 +264,14 @@ impl Project {
         project
     }
 
+    /// Takes a folder for a project, whatever is in it.
+    pub fn at(path: &Path) -> Self {
+        Self { dir: tempfile::tempdir().unwrap(), at: Some(path.to_owned()), turn: Mutex::default() }
+    }
+
     /// Returns the project's folder.
     pub fn path(&self) -> PathBuf {
-        self.dir.path().join("project")
+        self.at.clone().unwrap_or_else(|| self.dir.path().join("project"))
     }
 
     /// Returns the configuration.

@@ -50,6 +50,7 @@ enum Command {
     Holds(commands::holds::HoldsArgs),
     Status(commands::status::StatusArgs),
     Audit(commands::audit::AuditArgs),
+    Erase(commands::erase::EraseArgs),
     Sandbox(commands::sandbox::SandboxArgs),
     Generate(commands::generate::GenerateArgs),
 }
@@ -102,6 +103,7 @@ async fn run(command: Command, context: &Context) -> Result<Exit, Failure> {
         Command::Holds(args) => args.run(context).await,
         Command::Status(args) => args.run(context).await,
         Command::Audit(args) => args.run(context).await,
+        Command::Erase(args) => args.run(context).await,
         Command::Sandbox(args) => args.run(context).await,
         Command::Generate(args) => args.run(context),
     }

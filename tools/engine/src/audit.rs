@@ -88,6 +88,20 @@ pub fn record(session: &Session, name: &str) -> Result<Vec<Line>, Failure> {
     Ok(lines)
 }
 
+/// Proves that an event is in the ledger; returns the proof's text.
+pub fn prove(session: &Session, position: Position, show: bool) -> Result<String, Failure> {
+    let ledger = session.recorder.ledger();
+    let unknown = || Failure::usage(format!("the ledger has no event {position}")).hint("see `waybill audit log`");
+    let proof = ledger.prove(position, show)?.ok_or_else(unknown)?;
+    if show && !proof.shows_content() {
+        return Err(Failure::usage(format!("event {position} has no content that can be opened"))
+            .hint("it never had one, or its subject was forgotten; leave out --open to prove the event itself"));
+    }
+    serde_json::to_string_pretty(&proof)
+        .map(|text| text + "\n")
+        .map_err(|e| Failure::failed(format!("the proof cannot be written: {e}")))
+}
+
 /// Finds a record by `system/object/id` or `object/id`.
 pub fn find(session: &Session, name: &str) -> Result<SubjectId, Failure> {
     let ledger = session.recorder.ledger();
@@ -123,7 +137,8 @@ pub fn line(ledger: &Ledger, envelope: &Envelope, opened: Option<Opened>) -> Lin
     }
 }
 
-fn json(opened: Opened) -> Option<serde_json::Value> {
+/// Returns a content as JSON.
+pub fn json(opened: Opened) -> Option<serde_json::Value> {
     let content = match opened {
         Opened::Content(content) => content,
         Opened::Erased => return Some(serde_json::json!("forgotten")),

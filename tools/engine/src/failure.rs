@@ -169,6 +169,11 @@ impl From<VerifyError> for Failure {
     fn from(error: VerifyError) -> Self {
         match error {
             VerifyError::Open(error) => error.into(),
+            VerifyError::Earlier(error) => Self::usage(format!("the earlier head: {error}"))
+                .hint("give the file of a head that this ledger signed: three lines, an empty one and a signature"),
+            error @ VerifyError::Rewritten { .. } => Self::ledger(error.to_string()).hint(
+                "one of the two is not what was acknowledged: compare with other copies of the ledger and of the head",
+            ),
             VerifyError::Damage(damage) => Self::ledger(format!("the ledger does not verify: {damage}"))
                 .hint("do not write with it; put the last good copy of the ledger in place"),
         }

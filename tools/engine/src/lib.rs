@@ -7,6 +7,7 @@ pub mod approve;
 pub mod audit;
 pub mod baseline;
 pub mod discover;
+pub mod erase;
 pub mod extract;
 pub mod failure;
 pub mod load;

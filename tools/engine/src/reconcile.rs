@@ -48,6 +48,8 @@ pub struct Reconciled {
     pub object: String,
     /// Rows that should be there.
     pub expected_rows: u64,
+    /// Rows among them whose subject was forgotten: nobody can compare them.
+    pub forgotten: u64,
     /// The counts.
     #[serde(flatten)]
     pub counts: ReconcileCounts,
@@ -120,8 +122,12 @@ async fn object_of<D: Destination>(
     let name = recorder.name(NameKind::Object, object.as_str())?;
     let live = live_of(&session.state, name);
     desk.progress.begin(&format!("reading {object} back"), live.len() as u64);
-    let mut found =
-        Reconciled { object: object.to_string(), expected_rows: live.len() as u64, counts: ReconcileCounts::default() };
+    let mut found = Reconciled {
+        object: object.to_string(),
+        expected_rows: live.len() as u64,
+        forgotten: session.state.forgotten(name),
+        counts: ReconcileCounts::default(),
+    };
     let mut lines = Vec::new();
     for chunk in live.chunks(ROWS) {
         let chunk: Vec<Landed> = chunk.iter().filter_map(|(_, target)| session.state.landing().get(*target)).collect();
@@ -155,7 +161,10 @@ async fn object_of<D: Destination>(
         desk.progress.advance(chunk.len() as u64);
     }
     desk.progress.end();
-    let extra = extra(desk, session, object, project).await?;
+    let mut extra = extra(desk, session, object, project).await?;
+    if extra.len() as u64 <= found.forgotten {
+        extra.clear();
+    }
     let mut drafts = Vec::new();
     for id in extra {
         found.counts.extra += 1;

@@ -218,6 +218,7 @@ async fn ours<D: Destination>(
     let mut strange = Vec::new();
     for object in prepared.plan.destination_objects() {
         let fields = [key.clone()];
+        let mut unknown = Vec::new();
         let mut pages = desk.destination.scan(&object, &fields, Scan::Holding(&key));
         desk.progress.begin(&format!("looking for our keys in {object}"), 0);
         while let Some(page) = pages.next().await {
@@ -226,11 +227,16 @@ async fn ours<D: Destination>(
                 let ours = row.record.fields.text(key.as_str()).is_some_and(|text| text.starts_with(&prefix));
                 let subject = ledger.find_subject(&SubjectKey::new(desk.instance, object.as_str(), &row.record.id));
                 if ours && subject.and_then(|subject| state.landing().owner(subject)).is_none() {
-                    strange.push(format!("{object} {}", row.record.id));
+                    unknown.push(format!("{object} {}", row.record.id));
                 }
             }
         }
         desk.progress.end();
+        // Rows of forgotten subjects are there, and nobody can say any more which they are.
+        let name = desk.recorder.name(NameKind::Object, object.as_str())?;
+        if unknown.len() as u64 > state.forgotten(name) {
+            strange.append(&mut unknown);
+        }
     }
     let open = strange.is_empty();
     let draft = desk.recorder.draft(Event::GateDecided { gate: Gate::Ours, open });

@@ -1,6 +1,9 @@
 //! What the ledger says, held in memory: nothing but folds, fed by replay alone.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 use waybill_ledger::{
@@ -28,6 +31,7 @@ pub struct State {
     jobs: BTreeMap<waybill_ledger::BatchId, String>,
     batches: u64,
     schemas: BTreeMap<Side, Position>,
+    erased: BTreeSet<SubjectId>,
 }
 
 /// A run as the ledger tells it.
@@ -92,6 +96,7 @@ impl State {
             jobs: BTreeMap::new(),
             batches: 0,
             schemas: BTreeMap::new(),
+            erased: BTreeSet::new(),
         }
     }
 
@@ -139,6 +144,15 @@ impl State {
             ) => {
                 if let Some(target) = self.landing.owner_index(*destination) {
                     self.ids.insert(target, &id);
+                }
+            }
+            (Event::SubjectErased { erased }, _) => {
+                // As if its contents had never been readable.
+                self.erased.insert(*erased);
+                for destination in self.landing.of(*erased).filter_map(|landed| landed.destination) {
+                    if let Some(target) = self.landing.owner_index(destination) {
+                        self.ids.remove(target);
+                    }
                 }
             }
             (Event::BaselineTaken { object, rows, complete, .. }, _) => {
@@ -225,6 +239,12 @@ impl State {
         self.ids.get(self.landing.owner_index(destination)?)
     }
 
+    /// Returns how many rows of a destination object are ours and forgotten: they are there, and the ledger cannot say which.
+    pub fn forgotten(&self, object: waybill_ledger::NameId) -> u64 {
+        let live = self.erased.iter().flat_map(|subject| self.landing.of(*subject));
+        live.filter(|landed| landed.object == object && landed.is_live()).count() as u64
+    }
+
     /// Returns where one side was described last.
     pub fn schema_seen(&self, side: Side) -> Option<Position> {
         self.schemas.get(&side).copied()
@@ -285,6 +305,13 @@ impl DestinationIds {
         self.short[slot] = packed;
     }
 
+    fn remove(&mut self, slot: usize) {
+        if let Some(packed) = self.short.get_mut(slot) {
+            *packed = [0; 19];
+        }
+        self.long.remove(&slot);
+    }
+
     fn get(&self, slot: usize) -> Option<String> {
         let packed = self.short.get(slot)?;
         match packed[0] {
@@ -305,6 +332,9 @@ mod tests {
         ids.insert(3, "20202020-1c25-4d02-bf25-6aeccf7ea419");
         assert_eq!(ids.get(7).as_deref(), Some("0015500001QdQWfAAN"));
         assert_eq!(ids.get(3).as_deref(), Some("20202020-1c25-4d02-bf25-6aeccf7ea419"));
+        ids.remove(3);
+        ids.remove(7);
+        assert_eq!((ids.get(3), ids.get(7)), (None, None));
         assert_eq!(ids.get(4), None);
         assert_eq!(ids.get(400), None);
     }

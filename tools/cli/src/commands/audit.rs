@@ -1,3 +1,5 @@
+use std::path::{Path, PathBuf};
+
 use serde_json::json;
 use waybill_engine::{
     audit::{self, Filter, Line},
@@ -6,8 +8,10 @@ use waybill_engine::{
 };
 use waybill_ledger::{
     Position, RunId,
-    ledger::{Depth, verify},
+    ledger::{Depth, Opened, verify},
+    proof,
 };
+use waybill_projector::audit::{describe, kind};
 
 use super::{close, open};
 use crate::{Context, exit::Exit};
@@ -53,6 +57,30 @@ enum What {
         /// Check bytes only, without opening contents
         #[arg(long)]
         bytes: bool,
+        /// A file with an earlier signed head, whose history must be the beginning of this one
+        #[arg(long, value_name = "HEAD")]
+        since: Option<PathBuf>,
+    },
+    /// Write a proof that one event is in the ledger, for people who do not have it
+    Prove {
+        /// The event
+        #[arg(value_name = "POSITION")]
+        position: u64,
+        /// Open the event's content in the proof: whoever has the proof can read it
+        #[arg(long)]
+        open: bool,
+        /// Where to write it; stdout, if it is left out
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Check a proof; no ledger and no project are needed
+    VerifyProof {
+        /// The proof
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// The ledger's public key, as you know it from elsewhere
+        #[arg(long, value_name = "KEY")]
+        key: Option<String>,
     },
 }
 
@@ -86,16 +114,17 @@ impl AuditArgs {
                     context.output.item(&line, || long(&line))?;
                 }
             }
-            What::Verify { bytes } => {
+            What::Verify { bytes, since } => {
                 let home = Project::open(&context.dir)?.home();
                 let depth = if bytes { Depth::Bytes } else { Depth::Contents };
-                let checked = tokio::task::spawn_blocking(move || verify(&home, depth))
+                let since = since.map(|path| read(&path)).transpose()?;
+                let checked = tokio::task::spawn_blocking(move || verify(&home, depth, since.as_deref()))
                     .await
                     .map_err(|e| Failure::failed(format!("the verification stopped: {e}")))??;
                 let document = json!({
                     "events": checked.head.end, "blocks": checked.head.blocks, "root": checked.head.root,
                     "contents": checked.contents, "erased": checked.erased, "sealed": checked.sealed,
-                    "anchored": checked.anchored, "head": checked.signed,
+                    "anchored": checked.anchored, "since": checked.since, "head": checked.signed,
                 });
                 context.output.document(&document, || {
                     let contents = if checked.sealed > 0 {
@@ -105,15 +134,81 @@ impl AuditArgs {
                     };
                     let head =
                         checked.signed.as_deref().map(|head| format!("\n\n{}", head.trim_end())).unwrap_or_default();
+                    let since = checked.since.map_or_else(String::new, |blocks| {
+                        format!("\nits first {blocks} blocks are those of the earlier head")
+                    });
                     format!(
-                        "verified: {} events in {} blocks\n{contents}\nroot {}{head}",
+                        "verified: {} events in {} blocks{since}\n{contents}\nroot {}{head}",
                         checked.head.end, checked.head.blocks, checked.head.root
                     )
                 })?;
             }
+            What::Prove { position, open: show, out } => {
+                let (session, bars) = open(context).await?;
+                let done = audit::prove(&session, Position(position), show);
+                let proof = close(session, &bars, done).await?;
+                match out {
+                    None => context.output.line(proof.trim_end())?,
+                    Some(path) => {
+                        std::fs::write(&path, proof).map_err(|e| {
+                            Failure::usage(format!("{} cannot be written: {e}", path.display()))
+                                .hint("check the path and the directory's rights")
+                        })?;
+                        let document = json!({ "position": position, "proof": path, "open": show });
+                        context.output.document(&document, || {
+                            let open = if show { "; it opens the event's content" } else { "" };
+                            format!("{}: a proof of event {position}{open}", path.display())
+                        })?;
+                    }
+                }
+            }
+            What::VerifyProof { file, key } => verify_proof(context, &file, key.as_deref())?,
         }
         Ok(Exit::Done)
     }
+}
+
+fn read(path: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(path).map_err(|e| {
+        Failure::usage(format!("{} cannot be read: {e}", path.display())).hint("check the path and the file's rights")
+    })
+}
+
+fn verify_proof(context: &Context, file: &Path, key: Option<&str>) -> Result<(), Failure> {
+    let refused = |why: String| {
+        Failure::ledger(format!("{} proves nothing: {why}", file.display()))
+            .hint("ask for a new proof, and compare its head with one that you hold")
+    };
+    let proven = proof::check(&read(file)?).map_err(|e| refused(e.to_string()))?;
+    if key.is_some_and(|key| key != proven.key) {
+        return Err(refused(format!("it is signed by {}, which is not the key given", proven.key)));
+    }
+    let envelope = &proven.envelope;
+    let what = describe(envelope, |name| format!("name {name}"));
+    let content = proven.content.map(Opened::Content).and_then(audit::json);
+    let document = json!({
+        "position": envelope.position, "event": kind(&envelope.event), "what": what, "time": envelope.time.to_utc(),
+        "subject": envelope.subject, "run": envelope.run, "blocks": proven.blocks, "root": proven.root,
+        "key": proven.key, "content": content,
+    });
+    context.output.document(&document, || {
+        let content = content.as_ref().and_then(|content| serde_json::to_string_pretty(content).ok());
+        format!(
+            "proven: event {} ({}: {what}) at {}\nis in the ledger whose head over {} blocks is {}\nsigned by {}{}{}",
+            envelope.position,
+            kind(&envelope.event),
+            envelope.time.to_utc().to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
+            proven.blocks,
+            proven.root,
+            proven.key,
+            if key.is_none() {
+                "\ncompare that key with the one in the ledger's `ledger.txt`, or give it with --key"
+            } else {
+                ""
+            },
+            content.map(|content| format!("\n{content}")).unwrap_or_default(),
+        )
+    })
 }
 
 fn short(line: &Line) -> String {

@@ -5,6 +5,7 @@ pub(crate) mod audit;
 pub(crate) mod delta;
 pub(crate) mod demo;
 pub(crate) mod discover;
+pub(crate) mod erase;
 pub(crate) mod generate;
 pub(crate) mod holds;
 pub(crate) mod init;
@@ -19,7 +20,7 @@ pub(crate) mod status;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
-use waybill_engine::{failure::Failure, project::Project, session::Session};
+use waybill_engine::{erase::again, failure::Failure, project::Project, session::Session};
 
 use crate::{Context, output::Bars};
 
@@ -28,6 +29,11 @@ pub(crate) async fn open(context: &Context) -> Result<(Session, Arc<Bars>), Fail
     let project = Project::open(&context.dir)?;
     let bars = Arc::new(Bars::new(context.output));
     let session = Session::open(project, Arc::clone(&bars) as _).await?;
+    for (subject, position) in again(&session) {
+        context.output.say(&format!(
+            "the keyring was older than the ledger: subject {subject}, erased at position {position}, is forgotten again"
+        ));
+    }
     Ok((session, bars))
 }
 

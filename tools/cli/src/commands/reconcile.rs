@@ -47,6 +47,10 @@ fn human(report: &Report) -> String {
         std::iter::once(object.object.clone()).chain(numbers.map(|n| n.to_string())).collect()
     });
     let mut text = table(&["object", "ours", "equal", "platform", "drift", "missing", "extra", "wrong"], 1, rows);
+    let forgotten: u64 = report.objects.iter().map(|object| object.forgotten).sum();
+    if forgotten > 0 {
+        text.push_str(&format!("\n\n{forgotten} rows are of forgotten records: nobody can compare them"));
+    }
     if !report.findings.is_empty() {
         let lines = report.findings.iter().map(|line| {
             let class = serde_json::to_value(line.class).ok().and_then(|value| value.as_str().map(str::to_owned));

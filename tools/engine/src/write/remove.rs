@@ -85,13 +85,19 @@ impl<D: Destination> Writer<'_, D> {
         leaving: &BTreeSet<SubjectId>,
         tally: &mut Tally,
     ) -> Result<Vec<Going>, Failure> {
-        let mut known = Vec::new();
+        let (mut known, mut forgotten) = (Vec::new(), Vec::new());
         for removal in removals {
             let destination = state.landing().get(removal.target).and_then(|landed| landed.destination);
             if let Some((destination, id)) = destination.and_then(|d| Some((d, state.destination_id(d)?))) {
                 known.push(Going { removal: *removal, id, destination });
+            } else {
+                tally.held += 1;
+                let event = Event::RecordHeld { reason: HoldReason::Forgotten };
+                let draft = self.rec().draft(event).subject(removal.target.subject).target(removal.target.part);
+                forgotten.push(removal.inverts.into_iter().fold(draft, |draft, at| draft.cause(at)));
             }
         }
+        self.rec().append(forgotten).await?;
         let ids: Vec<String> = known.iter().map(|row| row.id.clone()).collect();
         let found = self.read_ids(std::slice::from_ref(&self.desk.key_field), ids.clone()).await?;
         let children = self.children(state, &ids, leaving).await?;
@@ -288,11 +294,14 @@ impl<D: Destination> Writer<'_, D> {
         last: bool,
     ) -> Result<(Tally, Vec<Restore>), Failure> {
         let mut tally = Tally::default();
-        let mut rows = Vec::new();
+        let (mut rows, mut forgotten) = (Vec::new(), Vec::new());
         let mut names: BTreeSet<FieldName> = BTreeSet::new();
         for restore in restores {
             let destination = restore.landed.destination;
             let Some((destination, id)) = destination.and_then(|d| Some((d, state.destination_id(d)?))) else {
+                let event = Event::RecordHeld { reason: HoldReason::Forgotten };
+                forgotten.push(self.about(event, restore.landed.target, restore.inverts));
+                tally.held += 1;
                 continue;
             };
             let images = restore.before.iter().map(|at| self.image_at(Some(*at))).collect::<Result<Vec<_>, _>>()?;
@@ -300,6 +309,7 @@ impl<D: Destination> Writer<'_, D> {
             names.extend(before.iter().map(|(name, _)| name.clone()));
             rows.push((restore, destination, id, before));
         }
+        self.rec().append(forgotten).await?;
         let names: Vec<FieldName> = names.into_iter().collect();
         let found = self.read_ids(&names, rows.iter().map(|(_, _, id, _)| id.clone()).collect()).await?;
         let (mut drafts, mut ready) = (Vec::new(), Vec::new());

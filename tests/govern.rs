@@ -1,0 +1,202 @@
+//! Proving and forgetting, through the real binary, and against a verifier that shares no code with it.
+
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use serde_json::Value as Json;
+use waybill_tests::{Org, Project, generate, root, text};
+
+fn moved() -> (tempfile::TempDir, Org, Project) {
+    let dir = tempfile::tempdir().unwrap();
+    let export = dir.path().join("export");
+    generate(&export, &["--size", "300"]);
+    let org = Org::start(&[]);
+    let project = Project::new(&org, &export);
+    project.ready();
+    project.run(&["run"]);
+    (dir, org, project)
+}
+
+/// A Python with the two packages that the verifier needs, or why there is none.
+fn python() -> Result<PathBuf, String> {
+    let own = root().join("target/verifier/bin/python3");
+    let candidates = [own, PathBuf::from("python3")];
+    let able = |python: &PathBuf| {
+        let mut command = Command::new(python);
+        command.args(["-c", "import blake3, cryptography"]);
+        command.output().is_ok_and(|output| output.status.success())
+    };
+    candidates.into_iter().find(able).ok_or_else(|| "no python3 with the packages blake3 and cryptography".to_owned())
+}
+
+fn checked_by_python(python: &Path, proof: &Path) -> Result<Json, String> {
+    let output = Command::new(python)
+        .arg(root().join("tests/verifier/verify.py"))
+        .arg(proof)
+        .output()
+        .map_err(|e| e.to_string())?;
+    if output.status.success() {
+        return serde_json::from_slice(&output.stdout).map_err(|e| e.to_string());
+    }
+    Err(String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[test]
+fn a_proof_is_checked_without_a_ledger_and_any_change_of_it_is_refused() {
+    let (dir, _org, project) = moved();
+    let confirmed = project.events("WriteConfirmed")[3]["position"].to_string();
+    let proof = dir.path().join("proof.json");
+    let proof_text = proof.to_str().unwrap();
+    project.run(&["audit", "prove", &confirmed, "--open", "--out", proof_text]).exits(0);
+    let key = fs::read_to_string(project.path().join("ledger/ledger.txt")).unwrap();
+    let key = key.lines().find_map(|line| line.strip_prefix("key ")).unwrap().to_owned();
+
+    // Checking needs no project: an empty directory will do.
+    let elsewhere = Project::at(&dir.path().join("nothing"));
+    let proven = elsewhere.json(&["audit", "verify-proof", proof_text, "--key", &key]);
+    assert_eq!(proven["position"].to_string(), confirmed);
+    assert_eq!(proven["event"], "WriteConfirmed");
+    assert!(text(&proven["content"], "id").len() == 18, "{proven}");
+    elsewhere
+        .run(&["audit", "verify-proof", proof_text, "--key", "other+00000000+AQ=="])
+        .exits(4)
+        .says(&["not the key"]);
+
+    let whole = fs::read_to_string(&proof).unwrap();
+    let changed = dir.path().join("changed.json");
+    let python = python();
+    if let Err(why) = &python {
+        eprintln!("the verifier in Python was skipped: {why}");
+    }
+    if let Ok(python) = &python {
+        let by_python = checked_by_python(python, &proof).unwrap();
+        assert_eq!(by_python["position"], proven["position"]);
+        assert_eq!(by_python["root"], proven["root"]);
+        assert_eq!(by_python["subject"], proven["subject"]);
+        assert_eq!(by_python["blocks"], proven["blocks"]);
+        assert!(by_python["plain"].as_str().unwrap().contains(&hex(&text(&proven["content"], "id"))));
+    }
+    // Every fortieth byte, one after the other: both verifiers refuse what was changed, or find it unchanged in meaning.
+    for at in (0..whole.len()).step_by(40) {
+        let mut bytes = whole.clone().into_bytes();
+        bytes[at] ^= 1;
+        if String::from_utf8(bytes.clone()).is_err() {
+            continue;
+        }
+        fs::write(&changed, &bytes).unwrap();
+        let ours = elsewhere.run(&["audit", "verify-proof", changed.to_str().unwrap(), "--json"]);
+        let ours = (ours.code == 0).then(|| ours.json());
+        assert!(ours.as_ref().is_none_or(|ours| *ours == proven), "a change at byte {at} went unseen");
+        if let Ok(python) = &python {
+            let theirs = checked_by_python(python, &changed);
+            assert_eq!(theirs.is_ok(), ours.is_some(), "the two verifiers differ at byte {at}: {theirs:?}");
+        }
+    }
+    project.run(&["audit", "prove", "99999999"]).exits(2).says(&["no event 99999999", "hint:"]);
+}
+
+fn hex(text: &str) -> String {
+    text.bytes().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn an_earlier_head_is_a_beginning_of_the_ledger_or_it_is_refused() {
+    let (dir, _org, project) = moved();
+    let head = project.json(&["audit", "verify"]);
+    let early = dir.path().join("head");
+    fs::write(&early, text(&head, "head")).unwrap();
+    let early = early.to_str().unwrap();
+    project.run(&["reconcile"]).exits(0);
+    let later = project.json(&["audit", "verify", "--since", early]);
+    assert_eq!(later["since"], head["blocks"]);
+    assert!(later["blocks"].as_u64() > head["blocks"].as_u64());
+
+    // Another ledger's head, and a head that was changed after it was signed.
+    let (_other_dir, _other_org, other) = moved();
+    other.run(&["audit", "verify", "--since", early]).exits(2).says(&["not signed by the key", "hint:"]);
+    let changed = fs::read_to_string(early).unwrap().replacen(&format!("\n{}\n", head["blocks"]), "\n1\n", 1);
+    fs::write(early, changed).unwrap();
+    project.run(&["audit", "verify", "--since", early]).exits(2).says(&["changed after it was signed"]);
+}
+
+#[test]
+fn a_forgotten_person_is_in_no_byte_and_every_proof_still_holds() {
+    let (dir, org, project) = moved();
+    let row = &org
+        .query("SELECT Id, LastName, Email FROM Contact WHERE Source_System_ID__c != null AND Email != null LIMIT 1")
+        [0];
+    let (id, email) = (text(row, "Id"), text(row, "Email"));
+    let name = format!("Contact/{id}");
+    let life = project.run(&["audit", "record", &name]).exits(0);
+    assert!(life.out.contains(&email), "before it is forgotten, the ledger can tell: {}", life.out);
+    let confirmed = project.events("WriteConfirmed");
+    let confirmed = confirmed[0]["position"].to_string();
+    let proof = dir.path().join("proof.json");
+    project.run(&["audit", "prove", &confirmed, "--out", proof.to_str().unwrap()]).exits(0);
+    let copy = dir.path().join("copy");
+    copy_dir(&project.path(), &copy);
+
+    let forgotten = project.json(&["erase", &name, "--by", "Data Protection", "--reason", "asked by letter"]);
+    let erased = forgotten["erased"].as_array().unwrap().clone();
+    assert_eq!(erased.len(), 2, "the source record and the row: {forgotten}");
+    assert_eq!(forgotten["still_there"], serde_json::json!([name]));
+
+    // Nobody finds it, nothing tells of it, everything verifies, and old proofs hold.
+    project.run(&["audit", "record", &name]).exits(2).says(&["knows no record"]);
+    let log = project.run(&["audit", "log", "--json"]).exits(0);
+    assert!(!log.out.contains(&email) && !log.out.contains(&id));
+    let verified = project.json(&["audit", "verify"]);
+    assert!(verified["erased"].as_u64().unwrap() >= 4, "{verified}");
+    project.run(&["audit", "verify-proof", proof.to_str().unwrap()]).exits(0);
+
+    // The copy from before, with the keyring of today: as dark as the ledger itself.
+    fs::copy(project.path().join("keys/subjects"), copy.join("keys/subjects")).unwrap();
+    let old = Project::at(&copy);
+    let events = old.run(&["audit", "record", &name]).exits(2);
+    assert!(!events.out.contains(&email));
+    old.run(&["audit", "verify"]).exits(0);
+
+    // The keyring from before, put back: it is told what it must forget again.
+    let before = dir.path().join("before");
+    generate(&before, &["--size", "100"]);
+    let dark = fs::read(project.path().join("keys/subjects")).unwrap();
+    let mut restored = dark.clone();
+    for slot in &erased {
+        let slot = usize::try_from(slot[0].as_u64().unwrap()).unwrap();
+        assert_eq!(dark[slot * 128], 2, "the slot is destroyed");
+        assert!(dark[slot * 128 + 1..slot * 128 + 112].iter().all(|byte| *byte == 0));
+        // A live slot of anyone stands for the old one: what counts is that it is destroyed again.
+        let live = dark[128..256].to_vec();
+        restored[slot * 128..(slot + 1) * 128].copy_from_slice(&live);
+    }
+    fs::write(project.path().join("keys/subjects"), &restored).unwrap();
+    let told = project.run(&["status"]).exits(0);
+    assert!(told.err.contains("forgotten again") && told.err.contains(&erased[0][1].to_string()), "{}", told.err);
+    assert_eq!(fs::read(project.path().join("keys/subjects")).unwrap(), dark);
+
+    // The rest goes on: a run, a reconciliation and a rollback say what they cannot do.
+    let report = project.run(&["reconcile"]).exits(0);
+    assert!(report.out.contains("forgotten"), "{}", report.out);
+    project.run(&["rollback"]);
+    let left = org.query("SELECT Id FROM Contact WHERE Source_System_ID__c != null");
+    assert_eq!(left.len(), 1, "only the forgotten row is left: {left:?}");
+    assert_eq!(text(&left[0], "Id"), id);
+    project.verifies();
+}
+
+fn copy_dir(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        if from.is_dir() {
+            copy_dir(&from, &to);
+        } else {
+            fs::copy(&from, &to).unwrap();
+        }
+    }
+}
