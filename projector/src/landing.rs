@@ -25,6 +25,8 @@ pub struct Landed {
     pub destination: Option<SubjectId>,
     /// Whether we created the destination record (otherwise it was there before us).
     pub created: bool,
+    /// Whether all that we ever did here is one create: then its inverse is to delete it, without looking further back.
+    pub plain: bool,
     /// The mapping that the destination record holds by our latest confirmed write.
     pub mapped: Option<Position>,
     /// The first bytes of the digest of that mapping.
@@ -61,7 +63,7 @@ impl Landed {
 /// No record.
 const NOBODY: u32 = u32::MAX;
 
-/// One target in 40 bytes: there are as many as there are records.
+/// One target in 44 bytes: there are as many as there are records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Entry {
     subject: u32,
@@ -78,6 +80,7 @@ struct Entry {
     write: WriteState,
     operation: Operation,
     created: bool,
+    changed: bool,
 }
 
 /// What is known only while a write is under way.
@@ -106,24 +109,24 @@ impl Landing {
         let target = Target { subject, part };
         match &envelope.event {
             Event::RecordMapped { object, digest } => {
-                let index = self.index(target);
+                let index = self.entry_of(target);
                 let mut short = [0; 8];
                 short.copy_from_slice(&digest.0[..8]);
                 self.entries[index].object = narrow(object.0);
                 self.under_way(index).pending = Some((at, short));
             }
             Event::IdentityLinked { destination, .. } => {
-                let index = self.index(target);
+                let index = self.entry_of(target);
                 self.own(*destination, index);
                 self.entries[index].created = false;
             }
             Event::IdentityUnlinked { destination } => {
-                let index = self.index(target);
+                let index = self.entry_of(target);
                 self.entries[index].mapped = Place::NOWHERE;
                 self.disown(*destination, index);
             }
             Event::AfterImageTaken { .. } => {
-                let index = self.index(target);
+                let index = self.entry_of(target);
                 self.entries[index].after = Place::new(at);
             }
             Event::WriteIntended { object, operation, .. } => {
@@ -161,7 +164,8 @@ impl Landing {
                 entry.created = true;
                 entry.after = Place::NOWHERE;
             }
-            Operation::Update | Operation::Nothing => {}
+            Operation::Update => self.entries[index].changed = true,
+            Operation::Nothing => {}
             Operation::Delete => {
                 let entry = &mut self.entries[index];
                 entry.mapped = Place::NOWHERE;
@@ -178,7 +182,7 @@ impl Landing {
     }
 
     fn moved(&mut self, target: Target, at: Position, event: WriteEvent) -> Result<usize, IllegalTransition> {
-        let index = self.index(target);
+        let index = self.entry_of(target);
         self.entries[index].write = self.entries[index].write.next(at, event)?;
         Ok(index)
     }
@@ -228,7 +232,7 @@ impl Landing {
         None
     }
 
-    fn index(&mut self, target: Target) -> usize {
+    fn entry_of(&mut self, target: Target) -> usize {
         if let Some(index) = self.find(target) {
             return index;
         }
@@ -248,6 +252,7 @@ impl Landing {
             write: WriteState::Planned,
             operation: Operation::Nothing,
             created: false,
+            changed: false,
         });
         *self.slot(target.subject) = number(index) + 1;
         index
@@ -264,6 +269,7 @@ impl Landing {
             operation: entry.operation,
             destination: (entry.destination != NOBODY).then_some(SubjectId(entry.destination)),
             created: entry.created,
+            plain: entry.created && !entry.changed && entry.generation == 1 && entry.destination != NOBODY,
             mapped: entry.mapped.get(),
             digest: entry.digest,
             after: entry.after.get(),
@@ -277,6 +283,26 @@ impl Landing {
     /// Returns what is known of a target.
     pub fn get(&self, target: Target) -> Option<Landed> {
         self.find(target).and_then(|index| self.unpack(index))
+    }
+
+    /// Returns the number of a target, counted from 0 in the order of [`all`](Self::all).
+    pub fn index_of(&self, target: Target) -> Option<usize> {
+        self.find(target)
+    }
+
+    /// Returns the target of a number.
+    pub fn at(&self, index: usize) -> Option<Landed> {
+        self.unpack(index)
+    }
+
+    /// Returns how many targets there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Returns whether there is no target.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
     }
 
     /// Returns every target of a subject, the latest first.

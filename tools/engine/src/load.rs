@@ -429,7 +429,10 @@ impl<D: Destination> Loader<'_, D> {
             Operation::Delete,
             removals.len() as u64,
         )?;
-        let tally = writer.delete(state, removals).await?;
+        let destination = |removal: &Removal| state.landing().get(removal.target)?.destination;
+        let going: BTreeSet<SubjectId> = removals.iter().filter_map(destination).collect();
+        let leaving = |_: &State, destination: SubjectId| going.contains(&destination);
+        let tally = writer.delete(state, removals, &leaving).await?;
         stage.add(tally, Operation::Delete);
         Ok(())
     }

@@ -1,15 +1,15 @@
 //! Takes back what we wrote: rows we made go, fields we changed go back, in reverse order; then the proof.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use waybill_connectors::Destination;
 use waybill_ledger::{
-    Digest, Event, NameId, ObjectName, Position,
-    event::{NameKind, RunKind, RunOutcome},
+    Digest, Event, NameId, ObjectName, Position, SubjectId, Target,
+    event::{NameKind, Operation, RunKind, RunOutcome},
 };
-use waybill_projector::rollback::{Inverse, Inverses, Scope};
+use waybill_projector::rollback::{self, Inverses, Scope};
 
 use crate::{
     baseline::{self, Difference},
@@ -54,12 +54,34 @@ pub struct Undone {
     pub rejected: u64,
 }
 
-/// The inverses of one object.
+/// Everything that is to be taken back. Rows that we made and never touched again are one bit each, by the number of their
+/// target: there are as many as there are records. The others are few.
+#[derive(Debug)]
+struct Inverse {
+    plain: Vec<u64>,
+    others: BTreeMap<NameId, Planned>,
+}
+
+impl Inverse {
+    fn is_plain(&self, index: usize) -> bool {
+        self.plain.get(index / 64).is_some_and(|bits| bits >> (index % 64) & 1 == 1)
+    }
+
+    /// Returns the plain rows of one object, by the numbers of their targets.
+    fn plain_of(&self, state: &State, object: NameId) -> impl Iterator<Item = usize> {
+        let landing = state.landing();
+        (0..landing.len()).filter(move |index| {
+            self.is_plain(*index) && landing.at(*index).is_some_and(|landed| landed.object == object)
+        })
+    }
+}
+
+/// The inverses of one object, but for its plain rows.
 #[derive(Debug, Default)]
 struct Planned {
     deletes: Vec<Removal>,
     restores: Vec<Restore>,
-    recreates: Vec<(waybill_ledger::Target, Option<Position>, Position)>,
+    recreates: Vec<(Target, Option<Position>, Position)>,
 }
 
 /// Takes back what is in scope, or only says what it would take back.
@@ -75,8 +97,8 @@ pub async fn rollback(
     order.reverse();
     let residue = residue(session, &schema, &plan.key_field());
     if dry {
-        let mut planned = plan_of(session, scope)?;
-        let objects = order.iter().map(|object| summary(session, object, &mut planned).0).collect();
+        let mut inverse = plan_of(session, scope)?;
+        let objects = order.iter().map(|object| summary(session, object, &mut inverse).0).collect();
         return Ok(Report { objects, residue, ..Report::default() });
     }
     let (recorder, _) = session.begin(RunKind::Rollback, None).await?;
@@ -96,24 +118,25 @@ pub async fn rollback(
     for object in &order {
         Writer::new(&desk, object)?.settle_open(&mut session.state).await?;
     }
-    let mut planned = plan_of(session, scope)?;
-    let count = |of: fn(&Planned) -> usize| planned.values().map(of).sum::<usize>() as u64;
+    let mut inverse = plan_of(session, scope)?;
+    let count = |of: fn(&Planned) -> usize| inverse.others.values().map(of).sum::<usize>() as u64;
+    let plain: u64 = inverse.plain.iter().map(|bits| u64::from(bits.count_ones())).sum();
     let event = Event::RollbackPlanned {
-        deletes: count(|p| p.deletes.len()),
+        deletes: plain + count(|p| p.deletes.len()),
         restores: count(|p| p.restores.len()),
         recreates: count(|p| p.recreates.len()),
     };
     recorder.append(vec![recorder.draft(event)]).await?;
     let mut report = Report { run: recorder.run().map(|run| run.0), residue, ..Report::default() };
     for object in &order {
-        let (mut undone, work) = summary(session, object, &mut planned);
+        let (mut undone, work) = summary(session, object, &mut inverse);
         let writer = Writer::new(&desk, object)?;
         progress.begin(&format!("taking back {object}"), undone.deletes + undone.restores + undone.recreates);
         undone.add(writer.restore(&mut session.state, work.restores).await?);
         progress.advance(undone.restores);
         undone.add(recreate(&writer, &mut session.state, object, work.recreates).await?);
         progress.advance(undone.recreates);
-        undone.add(writer.delete(&mut session.state, work.deletes).await?);
+        undone.add(delete(&writer, session, object, &inverse, work.deletes, stop).await?);
         progress.end();
         report.objects.push(undone);
         if stop.is_cancelled() {
@@ -131,39 +154,111 @@ pub async fn rollback(
     Ok(report)
 }
 
-/// Folds the ledger into the net inverse of the scope, by destination object.
-fn plan_of(session: &Session, scope: Scope) -> Result<BTreeMap<NameId, Planned>, Failure> {
-    let mut fold = Inverses::new(scope);
-    for event in session.recorder.ledger().reader().read(Position(0).., |_| false) {
-        fold.apply(&event?.0);
+/// Deletes what we made of one object: the plain rows chunk by chunk, then the others.
+async fn delete<D: Destination>(
+    writer: &Writer<'_, D>,
+    session: &mut Session,
+    object: &ObjectName,
+    inverse: &Inverse,
+    others: Vec<Removal>,
+    stop: &CancellationToken,
+) -> Result<Tally, Failure> {
+    let Some(name) = session.recorder.ledger().find_name(NameKind::Object, object.as_str()) else {
+        return Ok(Tally::default());
+    };
+    let singly: BTreeSet<SubjectId> =
+        others.iter().filter_map(|removal| session.state.landing().get(removal.target)?.destination).collect();
+    let leaving = |state: &State, destination: SubjectId| {
+        singly.contains(&destination)
+            || state.landing().owner_index(destination).is_some_and(|index| inverse.is_plain(index))
+    };
+    let plain: Vec<u32> =
+        inverse.plain_of(&session.state, name).map(|index| u32::try_from(index).unwrap_or(u32::MAX)).collect();
+    let size = writer.delete_size(plain.len() + others.len());
+    let mut tally = Tally::default();
+    for chunk in plain.chunks(size) {
+        let removals = removals_of(session, chunk)?;
+        tally += writer.delete(&mut session.state, removals, &leaving).await?;
+        if stop.is_cancelled() {
+            return Ok(tally);
+        }
     }
-    let mut planned: BTreeMap<NameId, Planned> = BTreeMap::new();
+    tally += writer.delete(&mut session.state, others, &leaving).await?;
+    Ok(tally)
+}
+
+/// Returns the removals of plain rows: what each undoes is the create that its after-image names.
+fn removals_of(session: &Session, indices: &[u32]) -> Result<Vec<Removal>, Failure> {
+    let landed = indices.iter().filter_map(|index| session.state.landing().at(*index as usize));
+    let mut by_image: BTreeMap<Position, Removal> =
+        landed.filter_map(|row| Some((row.after?, Removal { target: row.target, inverts: None }))).collect();
+    let (Some(first), Some(last)) = (by_image.keys().next().copied(), by_image.keys().next_back().copied()) else {
+        return Ok(Vec::new());
+    };
+    for event in session.recorder.ledger().reader().read(first..=last, |_| false) {
+        let (envelope, _) = event?;
+        if let Some(removal) = by_image.get_mut(&envelope.position) {
+            removal.inverts = envelope.causes.first().copied();
+        }
+    }
+    Ok(by_image.into_values().collect())
+}
+
+/// Folds the ledger into the net inverse of the scope.
+fn plan_of(session: &Session, scope: Scope) -> Result<Inverse, Failure> {
+    let landing = session.state.landing();
+    let mut fold = Inverses::new(scope);
+    let mut plain = vec![0_u64; landing.len().div_ceil(64)];
+    for event in session.recorder.ledger().reader().read(Position(0).., |_| false) {
+        let (envelope, _) = event?;
+        let target = envelope.subject.zip(envelope.target).map(|(subject, part)| Target { subject, part });
+        let Some(index) = target.and_then(|target| landing.index_of(target)) else {
+            fold.apply(&envelope);
+            continue;
+        };
+        let Some(landed) = landing.at(index).filter(|landed| landed.plain && landed.after.is_some()) else {
+            fold.apply(&envelope);
+            continue;
+        };
+        let wanted = match scope {
+            Scope::Everything => true,
+            Scope::Run(run) => envelope.run == Some(run),
+            Scope::Object(object) => landed.object == object,
+            Scope::Rule(rule) => landed.target.part.rule == rule,
+            Scope::Record(subject) => landed.target.subject == subject,
+        };
+        if wanted && matches!(envelope.event, Event::WriteConfirmed { operation: Operation::Create, .. }) {
+            plain[index / 64] |= 1 << (index % 64);
+        }
+    }
+    let mut others: BTreeMap<NameId, Planned> = BTreeMap::new();
     for (target, object, inverse) in fold.finish() {
-        let landed = session.state.landing().get(target);
-        let planned = planned.entry(object).or_default();
+        let landed = landing.get(target);
+        let planned = others.entry(object).or_default();
         match (inverse, landed) {
-            (Inverse::Delete { created }, Some(landed)) if landed.is_live() => {
+            (rollback::Inverse::Delete { created }, Some(landed)) if landed.is_live() => {
                 planned.deletes.push(Removal { target: landed.target, inverts: Some(created) });
             }
-            (Inverse::Restore { before, updated }, Some(landed)) if landed.is_live() => {
+            (rollback::Inverse::Restore { before, updated }, Some(landed)) if landed.is_live() => {
                 planned.restores.push(Restore { landed, before, inverts: updated });
             }
-            (Inverse::Recreate { deleted, mapped }, Some(landed)) if !landed.is_live() => {
+            (rollback::Inverse::Recreate { deleted, mapped }, Some(landed)) if !landed.is_live() => {
                 planned.recreates.push((target, mapped, deleted));
             }
             // Someone else removed it meanwhile: it is drift already, and there is nothing to take back.
             _ => {}
         }
     }
-    Ok(planned)
+    Ok(Inverse { plain, others })
 }
 
-fn summary(session: &Session, object: &ObjectName, planned: &mut BTreeMap<NameId, Planned>) -> (Undone, Planned) {
+fn summary(session: &Session, object: &ObjectName, inverse: &mut Inverse) -> (Undone, Planned) {
     let name = session.recorder.ledger().find_name(NameKind::Object, object.as_str());
-    let work = name.and_then(|name| planned.remove(&name)).unwrap_or_default();
+    let plain = name.map_or(0, |name| inverse.plain_of(&session.state, name).count() as u64);
+    let work = name.and_then(|name| inverse.others.remove(&name)).unwrap_or_default();
     let undone = Undone {
         object: object.to_string(),
-        deletes: work.deletes.len() as u64,
+        deletes: plain + work.deletes.len() as u64,
         restores: work.restores.len() as u64,
         recreates: work.recreates.len() as u64,
         ..Undone::default()
@@ -184,7 +279,7 @@ async fn recreate<D: Destination>(
     writer: &Writer<'_, D>,
     state: &mut State,
     object: &ObjectName,
-    rows: Vec<(waybill_ledger::Target, Option<Position>, Position)>,
+    rows: Vec<(Target, Option<Position>, Position)>,
 ) -> Result<Tally, Failure> {
     let mut changes = Vec::new();
     for (target, mapped, deleted) in rows {

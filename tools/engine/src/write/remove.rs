@@ -47,16 +47,25 @@ struct Going {
 }
 
 impl<D: Destination> Writer<'_, D> {
-    /// Deletes rows, unless someone changed them since or other people's records hang on them.
-    pub async fn delete(&self, state: &mut State, removals: Vec<Removal>) -> Result<Tally, Failure> {
+    /// Returns how many rows are deleted at once, of so many.
+    pub fn delete_size(&self, rows: usize) -> usize {
+        self.size(Operation::Delete, rows).clamp(1, 2_000)
+    }
+
+    /// Deletes rows, unless someone changed them since or other people's records hang on them; `leaving` says which
+    /// destination records go too.
+    pub async fn delete(
+        &self,
+        state: &mut State,
+        removals: Vec<Removal>,
+        leaving: &(dyn Fn(&State, SubjectId) -> bool + Sync),
+    ) -> Result<Tally, Failure> {
         let mut tally = Tally::default();
-        let size = self.size(Operation::Delete, removals.len()).min(2_000);
-        let destination = |removal: &Removal| state.landing().get(removal.target)?.destination;
-        let leaving: BTreeSet<SubjectId> = removals.iter().filter_map(destination).collect();
+        let size = self.delete_size(removals.len());
         for removals in removals.chunks(size) {
             let mut batch = Vec::with_capacity(removals.len());
             for chunk in removals.chunks(200) {
-                batch.extend(self.may_go(state, chunk, &leaving, &mut tally).await?);
+                batch.extend(self.may_go(state, chunk, leaving, &mut tally).await?);
             }
             for attempt in 1.. {
                 if batch.is_empty() {
@@ -82,7 +91,7 @@ impl<D: Destination> Writer<'_, D> {
         &self,
         state: &mut State,
         removals: &[Removal],
-        leaving: &BTreeSet<SubjectId>,
+        leaving: &(dyn Fn(&State, SubjectId) -> bool + Sync),
         tally: &mut Tally,
     ) -> Result<Vec<Going>, Failure> {
         let (mut known, mut forgotten) = (Vec::new(), Vec::new());
@@ -153,7 +162,7 @@ impl<D: Destination> Writer<'_, D> {
         &self,
         state: &State,
         ids: &[String],
-        leaving: &BTreeSet<SubjectId>,
+        leaving: &(dyn Fn(&State, SubjectId) -> bool + Sync),
     ) -> Result<BTreeMap<String, Vec<String>>, Failure> {
         let mut children: BTreeMap<String, Vec<String>> = BTreeMap::new();
         if ids.is_empty() {
@@ -179,10 +188,16 @@ impl<D: Destination> Writer<'_, D> {
         Ok(children)
     }
 
-    fn is_leaving(&self, state: &State, object: &ObjectName, id: &str, leaving: &BTreeSet<SubjectId>) -> bool {
+    fn is_leaving(
+        &self,
+        state: &State,
+        object: &ObjectName,
+        id: &str,
+        leaving: &(dyn Fn(&State, SubjectId) -> bool + Sync),
+    ) -> bool {
         let key = SubjectKey::new(self.desk.instance, object.as_str(), id);
         let subject = self.rec().ledger().find_subject(&key);
-        subject.is_some_and(|subject| leaving.contains(&subject) && state.landing().owner(subject).is_some())
+        subject.is_some_and(|subject| leaving(state, subject) && state.landing().owner(subject).is_some())
     }
 
     async fn delete_batch(
