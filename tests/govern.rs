@@ -5,7 +5,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
 };
 
 use serde_json::Value as Json;
@@ -118,7 +118,10 @@ fn an_earlier_head_is_a_beginning_of_the_ledger_or_it_is_refused() {
 
     // Another ledger's head, and a head that was changed after it was signed.
     let (_other_dir, _other_org, other) = moved();
-    other.run(&["audit", "verify", "--since", early]).exits(2).says(&["not signed by the key", "hint:"]);
+    other
+        .run(&["audit", "verify", "--since", early])
+        .exits(2)
+        .says(&["of another ledger than the public key", "hint:"]);
     let changed = fs::read_to_string(early).unwrap().replacen(&format!("\n{}\n", head["blocks"]), "\n1\n", 1);
     fs::write(early, changed).unwrap();
     project.run(&["audit", "verify", "--since", early]).exits(2).says(&["changed after it was signed"]);
@@ -199,4 +202,49 @@ fn copy_dir(from: &Path, to: &Path) {
             fs::copy(&from, &to).unwrap();
         }
     }
+}
+
+#[test]
+fn people_read_while_a_run_writes_and_after_it_was_killed() {
+    let dir = tempfile::tempdir().unwrap();
+    let export = dir.path().join("export");
+    generate(&export, &["--size", "1000"]);
+    let org = Org::start(&["--latency", "150"]);
+    let project = Project::new(&org, &export);
+    project.ready();
+    let mut run = project.command(&["run"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut read = 0;
+    let questions: [&[&str]; 5] = [
+        &["status", "--json"],
+        &["audit", "log", "--json", "--limit", "20"],
+        &["holds", "list", "--json"],
+        &["audit", "verify", "--json"],
+        &["audit", "prove", "1"],
+    ];
+    'running: for _ in 0..40 {
+        for question in questions {
+            if run.try_wait().unwrap().is_some() {
+                break 'running;
+            }
+            let done = project.run(question).exits(0);
+            let written_meanwhile = run.try_wait().unwrap().is_none();
+            read += usize::from(written_meanwhile && !done.out.is_empty());
+        }
+        if read >= 10 {
+            break;
+        }
+    }
+    assert!(read >= 5, "only {read} questions were answered while the run was writing");
+    if run.try_wait().unwrap().is_none() {
+        project.run(&["run"]).exits(1).says(&["another process is writing the ledger", "hint:"]);
+    }
+    run.kill().unwrap();
+    run.wait().unwrap();
+    // The socket and the lock of the killed process are still there, and mean nothing.
+    for question in questions {
+        project.run(question).exits(0);
+    }
+    project.run(&["run"]);
+    project.run(&["reconcile"]).exits(0);
+    project.verifies();
 }

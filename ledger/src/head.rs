@@ -85,7 +85,7 @@ impl Scribe {
 /// Checks a signed head against a public key, and returns its number of blocks and its root.
 pub fn open_note(note: &str, verifier: &str) -> Result<(u64, Digest), NoteError> {
     let (name, rest) = verifier.split_once('+').ok_or(NoteError::Form("the public key is not one"))?;
-    let (_, key) = rest.split_once('+').ok_or(NoteError::Form("the public key is not one"))?;
+    let (id, key) = rest.split_once('+').ok_or(NoteError::Form("the public key is not one"))?;
     let public = STANDARD.decode(key).map_err(|_| NoteError::Form("the public key is not base64"))?;
     let bytes: &[u8; 32] = match public.split_first() {
         Some((1, bytes)) => bytes.try_into().map_err(|_| NoteError::Form("the public key has a wrong length"))?,
@@ -93,12 +93,19 @@ pub fn open_note(note: &str, verifier: &str) -> Result<(u64, Digest), NoteError>
     };
     let key = VerifyingKey::from_bytes(bytes).map_err(|_| NoteError::Form("the public key is no point"))?;
 
+    if id != format!("{:08x}", u32::from_be_bytes(hash(name, &public))) {
+        return Err(NoteError::Form("the public key's hash is not its own"));
+    }
+
     let (text, signatures) = note.split_once("\n\n").ok_or(NoteError::Form("it has no signatures"))?;
     let text = format!("{text}\n");
     let mut lines = text.lines();
-    let (Some(_origin), Some(size), Some(root)) = (lines.next(), lines.next(), lines.next()) else {
+    let (Some(origin), Some(size), Some(root)) = (lines.next(), lines.next(), lines.next()) else {
         return Err(NoteError::Form("it has fewer than three lines"));
     };
+    if origin != name {
+        return Err(NoteError::Form("it is of another ledger than the public key"));
+    }
     let size = size.parse().map_err(|_| NoteError::Form("its size is no number"))?;
     let root = STANDARD.decode(root).map_err(|_| NoteError::Form("its root is not base64"))?;
     let root = Digest(root.try_into().map_err(|_| NoteError::Form("its root has a wrong length"))?);

@@ -28,6 +28,7 @@ use crate::{
     merkle::Frontier,
     pack::{self, Packer},
     proof::{self, Proof},
+    share::{self, Server, Way},
     store::{MemoryStore, SledStore, Store},
     subject::{Digest, NameId, Position, SubjectId, SubjectKey},
     writer::Writer,
@@ -141,6 +142,9 @@ pub struct Ledger {
     writer: Writer,
     names: Mutex<Names>,
     forgotten_again: Vec<(SubjectId, Position)>,
+    read_only: bool,
+    /// Answers readers in other processes.
+    server: Option<Server>,
     /// Held as long as the ledger is open.
     _lock: Option<File>,
 }
@@ -151,15 +155,21 @@ pub(crate) struct Core {
     pub(crate) store: Box<dyn Store>,
     pub(crate) keyring: Mutex<Keyring>,
     pub(crate) ports: Ports,
-    pub(crate) scribe: Scribe,
+    /// None for a reader without the keys.
+    pub(crate) scribe: Option<Scribe>,
     pub(crate) index: RwLock<Index>,
     pub(crate) packer: Packer,
     pub(crate) cache: Mutex<Vec<(u64, Arc<crate::block::Block>)>>,
     /// Keeps a ledger in memory's keys as long as it lives.
-    _keys: Option<Keys>,
+    keys: Option<Keys>,
 }
 
 impl Core {
+    /// Returns how many blocks are acknowledged.
+    pub(crate) fn blocks(&self) -> u64 {
+        self.index.read().unwrap_or_else(PoisonError::into_inner).tree.size()
+    }
+
     pub(crate) fn keyring(&self) -> MutexGuard<'_, Keyring> {
         self.keyring.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -265,7 +275,8 @@ impl Ledger {
         let index = Index::default();
         let anchor = Anchor::create(&home.anchor(), &index.head()).map_err(io)?;
         keyring::sync_dir(&home.log)?;
-        Self::start(Box::new(store), keyring, ports, scribe, index, Some(anchor), Some(lock), None)
+        let ledger = Self::start(Box::new(store), keyring, ports, Some(scribe), index, Some(anchor), Some(lock), None)?;
+        ledger.shared(home)
     }
 
     /// Opens a ledger for writing.
@@ -274,13 +285,55 @@ impl Ledger {
             return Err(OpenError::Missing { path: home.log.clone() });
         }
         let lock = lock(&home.log)?;
+        Self::open_locked(home, ports, lock)
+    }
+
+    fn open_locked(home: &Home, ports: Ports, lock: File) -> Result<Self, OpenError> {
         let io = |error| OpenError::Io { path: home.anchor(), error };
         let (anchor, acknowledged) = Anchor::open(&home.anchor()).map_err(io)?;
         let keyring = Keyring::open(&home.keys)?;
         let scribe = Scribe::new(&keyring::signing_key(&home.keys)?);
         let store = SledStore::open(&home.store()).map_err(|e| opening(&home.log, e))?;
         let index = index_of(&store, &home.log, Some(&acknowledged))?;
-        Self::start(Box::new(store), keyring, ports, scribe, index, Some(anchor), Some(lock), None)
+        let ledger = Self::start(Box::new(store), keyring, ports, Some(scribe), index, Some(anchor), Some(lock), None)?;
+        ledger.shared(home)
+    }
+
+    /// Opens a ledger to read it, also while another process writes it: then as it was at this moment. Without the keys,
+    /// contents stay locked.
+    pub fn look(home: &Home, ports: Ports) -> Result<Self, OpenError> {
+        let anchor = home.anchor();
+        if !anchor.exists() {
+            return Err(OpenError::Missing { path: home.log.clone() });
+        }
+        let acknowledged = Anchor::look(&anchor).map_err(|error| OpenError::Io { path: anchor, error })?;
+        let keyring = match Keyring::open(&home.keys) {
+            Ok(keyring) => keyring,
+            Err(KeyringError::Missing(_)) => Keyring::blind()?,
+            Err(KeyringError::Io { error, .. }) if error.kind() == io::ErrorKind::PermissionDenied => Keyring::blind()?,
+            Err(e) => return Err(e.into()),
+        };
+        let scribe = keyring::signing_key(&home.keys).ok().map(|key| Scribe::new(&key));
+        let lock = match share::way(&home.log, &home.store())? {
+            Way::Shared(store) => {
+                let index = index_of(&store, &home.log, Some(&acknowledged))?;
+                return Self::start(Box::new(store), keyring, ports, scribe, index, None, None, None);
+            }
+            Way::Free(lock) => lock,
+        };
+        if !keyring.is_blind() {
+            return Self::open_locked(home, ports, lock);
+        }
+        let store = SledStore::open(&home.store()).map_err(|e| opening(&home.log, e))?;
+        let index = index_of(&store, &home.log, Some(&acknowledged))?;
+        Self::start(Box::new(store), keyring, ports, scribe, index, None, Some(lock), None)
+    }
+
+    /// Answers readers in other processes from now on.
+    fn shared(mut self, home: &Home) -> Result<Self, OpenError> {
+        let server = Server::start(&self.core, &home.log);
+        self.server = Some(server.map_err(|error| OpenError::Io { path: home.log.join("share"), error })?);
+        Ok(self)
     }
 
     /// Makes a ledger in memory. Its keys lie in the temporary directory and go with it.
@@ -297,7 +350,7 @@ impl Ledger {
         let keys = Keys(dir);
         let scribe = Scribe::new(&keyring::signing_key(&keys.0)?);
         let index = index_of(&*store, Path::new("memory"), None)?;
-        Self::start(store, keyring, ports, scribe, index, None, None, Some(keys))
+        Self::start(store, keyring, ports, Some(scribe), index, None, None, Some(keys))
     }
 
     #[expect(clippy::too_many_arguments, reason = "the parts of an open ledger, each named at its three call sites")]
@@ -305,7 +358,7 @@ impl Ledger {
         store: Box<dyn Store>,
         keyring: Keyring,
         ports: Ports,
-        scribe: Scribe,
+        scribe: Option<Scribe>,
         index: Index,
         anchor: Option<Anchor>,
         lock: Option<File>,
@@ -319,13 +372,15 @@ impl Ledger {
             index: RwLock::new(index),
             packer: Packer::new(),
             cache: Mutex::default(),
-            _keys: keys,
+            keys,
         });
         read_dictionaries(&core)?;
-        let forgotten_again = forget_again(&core)?;
+        // A reader beside the owner leaves that to the owner.
+        let forgotten_again = if lock.is_some() || core.keys.is_some() { forget_again(&core)? } else { Vec::new() };
         let names = read_names(&core)?;
+        let read_only = anchor.is_none() && core.keys.is_none();
         let writer = Writer::start(Arc::clone(&core), anchor);
-        Ok(Self { core, writer, names: Mutex::new(names), forgotten_again, _lock: lock })
+        Ok(Self { core, writer, names: Mutex::new(names), forgotten_again, read_only, server: None, _lock: lock })
     }
 
     /// Returns the slot of a subject, taking a new one if it has none.
@@ -378,6 +433,7 @@ impl Ledger {
         let key = match self.core.keyring().key(subject)? {
             keyring::Held::Key(key) => blake3::derive_key("waybill ledger: digest of contents, v1", &key),
             keyring::Held::Erased => [0; 32],
+            keyring::Held::Locked => return Err(KeyringError::Missing("keys/subjects".into())),
         };
         Ok(Digest(*blake3::keyed_hash(&key, bytes).as_bytes()))
     }
@@ -436,14 +492,23 @@ impl Ledger {
         self.writer.append(&self.core, drafts)
     }
 
+    /// Returns whether nothing can be appended: another process writes this ledger, or its keys are not here.
+    pub fn is_read_only(&self) -> bool {
+        self.read_only
+    }
+
     /// Returns the head: everything acknowledged so far.
     pub fn head(&self) -> Head {
         self.core.index.read().unwrap_or_else(PoisonError::into_inner).head()
     }
 
     /// Returns the head, signed, as a checkpoint note.
-    pub fn signed_head(&self) -> String {
-        self.core.scribe.sign(&self.head())
+    pub fn signed_head(&self) -> Result<String, KeyringError> {
+        Ok(self.scribe()?.sign(&self.head()))
+    }
+
+    fn scribe(&self) -> Result<&Scribe, KeyringError> {
+        self.core.scribe.as_ref().ok_or_else(|| KeyringError::Missing("keys/signing.key".into()))
     }
 
     /// Returns a reader of what was acknowledged.
@@ -460,12 +525,14 @@ impl Ledger {
         };
         let Some((number, block, index)) = self.reader().block_of(position)? else { return Ok(None) };
         let content = if show { self.reader().plain(&block, index)? } else { None };
-        let (head, key) = (self.core.scribe.sign(&head), self.core.scribe.verifier());
+        let scribe = self.scribe()?;
+        let (head, key) = (scribe.sign(&head), scribe.verifier());
         Ok(proof::make(proof::Parts { block: &block, number, index, leaves: &leaves, head, key, content }))
     }
 
     /// Closes the ledger: waits for every append, and lets go of the lock.
-    pub fn close(self) -> Result<(), AppendError> {
+    pub fn close(mut self) -> Result<(), AppendError> {
+        self.server = None;
         self.writer.close()
     }
 
@@ -517,6 +584,7 @@ fn read_dictionaries(core: &Arc<Core>) -> Result<(), OpenError> {
         let position =
             position.try_into().map(u64::from_be_bytes).map_err(|_| damaged("one has no position".into()))?;
         match reader.at(Position(position)).map_err(|e| damaged(e.to_string()))? {
+            Some((_, Opened::Locked)) => {}
             Some((envelope, Opened::Content(Content::Dictionary { shape, bytes })))
                 if core
                     .packer
@@ -541,6 +609,9 @@ fn read_names(core: &Arc<Core>) -> Result<Names, OpenError> {
                 (Event::NameRegistered { kind, text: Some(text), .. }, _)
                 | (Event::NameRegistered { kind, text: None, .. }, Opened::Content(Content::Text(text))) => {
                     names.insert(kind, text);
+                }
+                (Event::NameRegistered { kind, .. }, Opened::Locked) => {
+                    names.insert(kind, format!("(sealed {position})"))
                 }
                 (Event::NameRegistered { kind, .. }, _) => names.insert(kind, format!("(forgotten {position})")),
                 _ => return Err(damaged(format!("event {position} registers no name"))),

@@ -23,6 +23,7 @@ pub mod proof;
 mod reader;
 pub mod record;
 pub mod schema;
+mod share;
 pub mod store;
 pub mod subject;
 mod vault;

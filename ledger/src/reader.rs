@@ -28,7 +28,7 @@ pub enum Opened {
     Content(Content),
     /// Its subject was forgotten.
     Erased,
-    /// It was not asked for.
+    /// It was not asked for, or the keys are not here.
     Locked,
 }
 
@@ -205,6 +205,7 @@ fn event(
     let subject = envelope.subject.unwrap_or(SubjectId::PROJECT);
     let held = core.keyring().key(subject)?;
     let opened = match (held, block.sealed(index)) {
+        (Held::Locked, _) => Opened::Locked,
         (Held::Erased, _) | (_, None) => Opened::Erased,
         (Held::Key(key), Some(sealed)) => Opened::Content(
             vault::open(sealed, &key, position, subject, &commitment, &core.packer)

@@ -9,9 +9,10 @@ use crate::{
     event::Event,
     head::{Head, NoteError, Scribe, open_note},
     keyring::{self, Held, Keyring, KeyringError},
-    ledger::{Home, OpenError, lock, opening},
+    ledger::{Home, OpenError, opening},
     merkle::Frontier,
     pack::Packer,
+    share::{self, Way},
     store::{SledStore, Store},
     subject::{Digest, Micros, Position, SubjectId},
     vault,
@@ -85,7 +86,7 @@ impl fmt::Display for Damage {
     }
 }
 
-/// Verifies the ledger in `home`, which no process may have open.
+/// Verifies the ledger in `home`; if a process has it open, that process hands the blocks over.
 ///
 /// With [`Depth::Contents`] and without keys, contents are checked as sealed bytes; the answer says how many were. With an
 /// earlier signed head (`since`), the history that it speaks of must be the beginning of this one.
@@ -94,18 +95,22 @@ pub fn verify(home: &Home, depth: Depth, since: Option<&str>) -> Result<Verified
     if !home.anchor().exists() {
         return Err(OpenError::Missing { path: home.log.clone() }.into());
     }
-    let _lock = lock(&home.log)?;
+    // The anchor first: what it names is there when the blocks are counted afterwards.
     let acknowledged = Anchor::look(&home.anchor()).map_err(io(home.anchor()))?;
+    let way = share::way(&home.log, &home.store())?;
     let keyring = match (depth, Keyring::open(&home.keys)) {
         (Depth::Bytes, _) | (_, Err(KeyringError::Missing(_))) => None,
         (Depth::Contents, Ok(keyring)) => Some(keyring),
         (Depth::Contents, Err(e)) => return Err(OpenError::from(e).into()),
     };
-    let store = SledStore::open(&home.store()).map_err(|e| opening(&home.log, e))?;
+    let (store, _lock): (Box<dyn Store>, _) = match way {
+        Way::Shared(shared) => (Box::new(shared), None),
+        Way::Free(lock) => (Box::new(SledStore::open(&home.store()).map_err(|e| opening(&home.log, e))?), Some(lock)),
+    };
     let about = fs::read_to_string(home.about()).map_err(io(home.about()))?;
     let key = about.lines().find_map(|line| line.strip_prefix("key ")).unwrap_or_default();
     let since = since.map(|note| open_note(note, key)).transpose()?;
-    let mut found = check(&store, keyring.as_ref(), &acknowledged, since)?;
+    let mut found = check(&*store, keyring.as_ref(), &acknowledged, since)?;
     if found.head.blocks < acknowledged.blocks {
         let (acknowledged, found) = (acknowledged.end, found.head.end);
         return Err(OpenError::Behind { path: home.log.clone(), acknowledged, found }.into());
@@ -169,7 +174,7 @@ pub(crate) fn check(
             let subject = envelope.subject.unwrap_or(SubjectId::PROJECT);
             let held = keyring.map(|keyring| keyring.key(subject)).transpose();
             match (held.map_err(|e| damage(Some(position), e.to_string()))?, block.sealed(index)) {
-                (None, Some(_)) => sealed += 1,
+                (None | Some(Held::Locked), Some(_)) => sealed += 1,
                 (Some(Held::Erased), _) | (_, None) => erased += 1,
                 (Some(Held::Key(key)), Some(bytes)) => {
                     let content = vault::open(bytes, &key, position, subject, &commitment, &packer)

@@ -242,6 +242,7 @@ impl<'a> Desk<'a> {
                 Held::Key(key) => Some(vault::seal(boxed, &key, envelope.position, subject, entropy)),
                 // Nothing more is kept about a forgotten subject.
                 Held::Erased => None,
+                Held::Locked => return Err(AppendError::Closed),
             },
         };
         self.builder.push(envelope, sealed.as_deref())?;

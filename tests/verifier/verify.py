@@ -77,7 +77,7 @@ def open_note(note, key):
     public = b64(public)
     need(len(public) == 33 and public[0] == 1, "the key is not of the kind Ed25519")
     expected = hashlib.sha256(name.encode() + b"\n" + public).digest()[:4]
-    need(int(key_hash, 16) == int.from_bytes(expected, "big"), "the key's hash is not its own")
+    need(key_hash == expected.hex(), "the key's hash is not its own")
     text, _, signatures = note.partition("\n\n")
     text += "\n"
     origin, size, root = text.split("\n")[:3]

@@ -32,7 +32,12 @@ const PROGRAM: &str = concat!("waybill ", env!("CARGO_PKG_VERSION"));
 impl Recorder {
     /// Returns a recorder outside any run, acting as the program.
     pub fn new(ledger: Arc<Ledger>) -> Result<Self, Failure> {
-        let actor = ledger.name(NameKind::Actor, PROGRAM)?;
+        let actor = match ledger.find_name(NameKind::Actor, PROGRAM) {
+            Some(actor) => actor,
+            // Whoever only looks appends nothing, so its name is not needed.
+            None if ledger.is_read_only() => NameId(0),
+            None => ledger.name(NameKind::Actor, PROGRAM)?,
+        };
         Ok(Self { ledger, run: None, actor })
     }
 

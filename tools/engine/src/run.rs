@@ -128,7 +128,7 @@ async fn run(session: &mut Session, stop: &CancellationToken, kind: RunKind) -> 
         phases,
         sources,
         held,
-        head: session.recorder.ledger().signed_head(),
+        head: session.recorder.ledger().signed_head()?,
     })
 }
 

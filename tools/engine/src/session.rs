@@ -42,10 +42,25 @@ impl Session {
         })
         .await
         .map_err(|e| Failure::failed(format!("the ledger could not be opened: {e}")))??;
-        let ledger = Arc::new(ledger);
+        Self::over(Arc::new(ledger), project, progress).await
+    }
+
+    /// Opens the project's ledger to read it, also while another process writes it.
+    pub async fn look(project: Project, progress: Arc<dyn Progress>) -> Result<Self, Failure> {
+        let home = project.home();
+        let ledger = tokio::task::spawn_blocking(move || match Ledger::look(&home, Ports::system()) {
+            Err(OpenError::Missing { .. }) => Ledger::create(&home, Ports::system()),
+            opened => opened,
+        })
+        .await
+        .map_err(|e| Failure::failed(format!("the ledger could not be opened: {e}")))??;
+        Self::over(Arc::new(ledger), project, progress).await
+    }
+
+    async fn over(ledger: Arc<Ledger>, project: Project, progress: Arc<dyn Progress>) -> Result<Self, Failure> {
         let recorder = Recorder::new(Arc::clone(&ledger))?;
         let mut state = State::new(&project.config.project.id);
-        if recorder.ledger().reader().end().0 <= 1 {
+        if ledger.reader().end().0 <= 1 && !ledger.is_read_only() {
             recorder.append(vec![recorder.draft(Event::ProjectOpened)]).await?;
         }
         state.catch_up(&ledger)?;

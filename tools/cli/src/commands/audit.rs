@@ -13,7 +13,7 @@ use waybill_ledger::{
 };
 use waybill_projector::audit::{describe, kind};
 
-use super::{close, open};
+use super::{close, look};
 use crate::{Context, exit::Exit};
 
 /// Ask what happened, and prove it
@@ -95,7 +95,7 @@ impl AuditArgs {
                     before: at.map(|at| Position(at.saturating_add(1))),
                     from: from.map(Position),
                 };
-                let (session, bars) = open(context).await?;
+                let (session, bars) = look(context).await?;
                 let mut left = limit.unwrap_or(usize::MAX);
                 let done = audit::log(&session, &filter, |line| {
                     if left == 0 {
@@ -108,7 +108,7 @@ impl AuditArgs {
                 close(session, &bars, done).await?;
             }
             What::Record { record } => {
-                let (session, bars) = open(context).await?;
+                let (session, bars) = look(context).await?;
                 let done = audit::record(&session, &record);
                 for line in close(session, &bars, done).await? {
                     context.output.item(&line, || long(&line))?;
@@ -144,7 +144,7 @@ impl AuditArgs {
                 })?;
             }
             What::Prove { position, open: show, out } => {
-                let (session, bars) = open(context).await?;
+                let (session, bars) = look(context).await?;
                 let done = audit::prove(&session, Position(position), show);
                 let proof = close(session, &bars, done).await?;
                 match out {

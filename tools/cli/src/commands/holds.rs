@@ -2,7 +2,7 @@ use serde::Serialize;
 use waybill_engine::{failure::Failure, session::Session};
 use waybill_ledger::{Content, Event, Position, event::HoldReason, ledger::Opened};
 
-use super::{close, open};
+use super::{close, look};
 use crate::{Context, exit::Exit, output::table};
 
 /// See what waits for a person
@@ -29,7 +29,7 @@ struct Held {
 impl HoldsArgs {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let What::List = self.what;
-        let (session, bars) = open(context).await?;
+        let (session, bars) = look(context).await?;
         let done = list(&session);
         let held = close(session, &bars, done).await?;
         if context.output.json {

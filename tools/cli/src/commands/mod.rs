@@ -29,12 +29,25 @@ pub(crate) async fn open(context: &Context) -> Result<(Session, Arc<Bars>), Fail
     let project = Project::open(&context.dir)?;
     let bars = Arc::new(Bars::new(context.output));
     let session = Session::open(project, Arc::clone(&bars) as _).await?;
-    for (subject, position) in again(&session) {
+    tell_forgotten(context, &session);
+    Ok((session, bars))
+}
+
+/// Opens the project that the command asks about: also while another process writes its ledger.
+pub(crate) async fn look(context: &Context) -> Result<(Session, Arc<Bars>), Failure> {
+    let project = Project::open(&context.dir)?;
+    let bars = Arc::new(Bars::new(context.output));
+    let session = Session::look(project, Arc::clone(&bars) as _).await?;
+    tell_forgotten(context, &session);
+    Ok((session, bars))
+}
+
+fn tell_forgotten(context: &Context, session: &Session) {
+    for (subject, position) in again(session) {
         context.output.say(&format!(
             "the keyring was older than the ledger: subject {subject}, erased at position {position}, is forgotten again"
         ));
     }
-    Ok((session, bars))
 }
 
 /// Takes the bars away and closes the ledger; an error of the work comes before one of closing.

@@ -1,7 +1,7 @@
 use serde::Serialize;
 use waybill_engine::failure::Failure;
 
-use super::{close, open};
+use super::{close, look};
 use crate::{Context, exit::Exit, output::table};
 
 /// See where the project stands
@@ -35,7 +35,7 @@ struct ObjectLine {
 
 impl StatusArgs {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
-        let (session, bars) = open(context).await?;
+        let (session, bars) = look(context).await?;
         let ledger = session.recorder.ledger();
         let mut objects = std::collections::BTreeMap::new();
         for landed in session.state.landing().all().filter(waybill_projector::landing::Landed::is_live) {
