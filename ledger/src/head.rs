@@ -104,7 +104,7 @@ pub fn open_note(note: &str, verifier: &str) -> Result<(u64, Digest), NoteError>
         return Err(NoteError::Form("it has fewer than three lines"));
     };
     if origin != name {
-        return Err(NoteError::Form("it is of another ledger than the public key"));
+        return Err(NoteError::Unsigned(name.to_owned()));
     }
     let size = size.parse().map_err(|_| NoteError::Form("its size is no number"))?;
     let root = STANDARD.decode(root).map_err(|_| NoteError::Form("its root is not base64"))?;

@@ -611,7 +611,7 @@ fn read_names(core: &Arc<Core>) -> Result<Names, OpenError> {
                     names.insert(kind, text);
                 }
                 (Event::NameRegistered { kind, .. }, Opened::Locked) => {
-                    names.insert(kind, format!("(sealed {position})"))
+                    names.insert(kind, format!("(sealed {position})"));
                 }
                 (Event::NameRegistered { kind, .. }, _) => names.insert(kind, format!("(forgotten {position})")),
                 _ => return Err(damaged(format!("event {position} registers no name"))),

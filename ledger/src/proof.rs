@@ -97,7 +97,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) leaves: &'a [Digest],
     pub(crate) head: String,
     pub(crate) key: String,
-    pub(crate) content: Option<([u8; 32], Vec<u8>)>,
+    pub(crate) content: Option<vault::Shown>,
 }
 
 /// Makes a proof.
@@ -116,7 +116,7 @@ pub(crate) fn make(parts: Parts<'_>) -> Option<Proof> {
         block_path: texts(merkle::path(leaves, usize::try_from(number).ok()?)),
         head,
         key,
-        content: content.map(|(salt, plain)| Shown { salt: STANDARD.encode(salt), plain: STANDARD.encode(plain) }),
+        content: content.map(|shown| Shown { salt: STANDARD.encode(shown.salt), plain: STANDARD.encode(&shown.plain) }),
     })
 }
 
@@ -199,7 +199,7 @@ mod tests {
         for n in 0..40 {
             let draft = |n: usize| {
                 let draft = Draft::new(NameId(0), Event::RecordReleased).subject(subject);
-                if n % 3 == 0 { draft.content(Content::Text(format!("reason {n}"))) } else { draft }
+                if n.is_multiple_of(3) { draft.content(Content::Text(format!("reason {n}"))) } else { draft }
             };
             ledger.append((0..=n).map(draft).collect()).wait().unwrap();
         }

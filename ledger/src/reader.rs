@@ -13,7 +13,7 @@ use crate::{
     ledger::Core,
     store::StoreError,
     subject::{Position, SubjectId},
-    vault::{self, VaultError},
+    vault::{self, Shown, VaultError},
 };
 
 /// How many blocks are kept taken apart.
@@ -165,7 +165,7 @@ impl Reader {
     }
 
     /// Returns the salt and the encoded bytes of an event's content, if it has one that can be opened.
-    pub(crate) fn plain(&self, block: &Block, index: u32) -> Result<Option<([u8; 32], Vec<u8>)>, ReadError> {
+    pub(crate) fn plain(&self, block: &Block, index: u32) -> Result<Option<Shown>, ReadError> {
         let position = Position(block.header.first.0 + u64::from(index));
         let envelope =
             block.envelope(index).map_err(|error| ReadError::Block { number: number_of(&self.0, position), error })?;

@@ -40,6 +40,15 @@ pub(crate) struct Boxed {
     bytes: Vec<u8>,
 }
 
+/// A content as its commitment sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Shown {
+    /// The salt.
+    pub(crate) salt: [u8; 32],
+    /// The encoded content.
+    pub(crate) plain: Vec<u8>,
+}
+
 /// A sealed content that cannot be opened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum VaultError {
@@ -93,8 +102,8 @@ pub(crate) fn open(
     committed: &Digest,
     packer: &Packer,
 ) -> Result<Content, VaultError> {
-    let (_, plain) = open_plain(sealed, key, position, subject, committed, packer)?;
-    Ok(codec::decode(&plain)?)
+    let shown = open_plain(sealed, key, position, subject, committed, packer)?;
+    Ok(codec::decode(&shown.plain)?)
 }
 
 /// Opens a sealed content as far as its salt and its encoded bytes, and checks them against the commitment.
@@ -105,7 +114,7 @@ pub(crate) fn open_plain(
     subject: SubjectId,
     committed: &Digest,
     packer: &Packer,
-) -> Result<([u8; 32], Vec<u8>), VaultError> {
+) -> Result<Shown, VaultError> {
     let (nonce, sealed) = sealed.split_at_checked(24).ok_or(VaultError::Sealed)?;
     let aad = associated(position, subject);
     let bytes = XChaCha20Poly1305::new(key.into())
@@ -125,7 +134,7 @@ pub(crate) fn open_plain(
     if commitment(salt, &plain) != *committed {
         return Err(VaultError::Commitment);
     }
-    Ok((*salt, plain))
+    Ok(Shown { salt: *salt, plain })
 }
 
 /// Returns the commitment to an encoded content.

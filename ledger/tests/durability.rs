@@ -2,7 +2,7 @@
 //!
 //! `WAYBILL_KILLS=200 cargo test -p waybill-ledger --test durability` kills it as often as that.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -168,9 +168,11 @@ async fn delete<D: Destination>(
     };
     let singly: BTreeSet<SubjectId> =
         others.iter().filter_map(|removal| session.state.landing().get(removal.target)?.destination).collect();
+    // Of this object alone: what of the objects before it is still there was kept, for someone built on it.
     let leaving = |state: &State, destination: SubjectId| {
-        singly.contains(&destination)
-            || state.landing().owner_index(destination).is_some_and(|index| inverse.is_plain(index))
+        let landing = state.landing();
+        let plain = |index| inverse.is_plain(index) && landing.at(index).is_some_and(|landed| landed.object == name);
+        singly.contains(&destination) || landing.owner_index(destination).is_some_and(plain)
     };
     let plain: Vec<u32> =
         inverse.plain_of(&session.state, name).map(|index| u32::try_from(index).unwrap_or(u32::MAX)).collect();

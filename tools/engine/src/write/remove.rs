@@ -103,7 +103,7 @@ impl<D: Destination> Writer<'_, D> {
                 tally.held += 1;
                 let event = Event::RecordHeld { reason: HoldReason::Forgotten };
                 let draft = self.rec().draft(event).subject(removal.target.subject).target(removal.target.part);
-                forgotten.push(removal.inverts.into_iter().fold(draft, |draft, at| draft.cause(at)));
+                forgotten.push(removal.inverts.into_iter().fold(draft, Draft::cause));
             }
         }
         self.rec().append(forgotten).await?;
