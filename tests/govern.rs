@@ -245,3 +245,66 @@ fn people_read_while_a_run_writes_and_after_it_was_killed() {
     project.run(&["reconcile"]).exits(0);
     project.verifies();
 }
+
+#[test]
+fn step_s13_the_log_answers_by_every_filter_and_the_same_without_its_index() {
+    let (_dir, org, project) = moved();
+    project.run(&["reconcile"]).exits(0);
+    let log = |args: &[&str]| -> Vec<Json> {
+        let mut all = vec!["--json", "audit", "log"];
+        all.extend(args);
+        project.run(&all).exits(0).out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let all = log(&[]);
+    let id = text(&org.query("SELECT Id FROM Contact WHERE Source_System_ID__c != null LIMIT 1")[0], "Id");
+    let record = format!("Contact/{id}");
+    let life = project.run(&["--json", "audit", "record", &record]).exits(0).out;
+    let kinds: Vec<String> =
+        life.lines().map(|line| text(&serde_json::from_str::<Json>(line).unwrap(), "event")).collect();
+    let expected = ["RecordExtracted", "RecordMapped", "WriteIntended", "WriteConfirmed", "AfterImageTaken"];
+    assert!(expected.iter().all(|kind| kinds.iter().any(|own| own == kind)), "{kinds:?}");
+    let confirmed = life.lines().map(|line| serde_json::from_str::<Json>(line).unwrap());
+    let confirmed = confirmed.filter(|line| line["event"] == "WriteConfirmed").last().unwrap();
+
+    let answers = || {
+        [
+            log(&["--run", "2"]),
+            log(&["--event", "WriteConfirmed"]),
+            log(&["--outcome", "held"]),
+            log(&["--actor", "Test Person"]),
+            log(&["--record", &record]),
+            log(&["--record", &record, "--outcome", "confirmed"]),
+            log(&["--after", &text(&confirmed, "time")]),
+            log(&["--before", &text(&confirmed, "time")]),
+            log(&["--from", "100", "--at", "199"]),
+        ]
+    };
+    let found = answers();
+    let only = |wanted: &dyn Fn(&Json) -> bool| all.iter().filter(|line| wanted(line)).cloned().collect::<Vec<_>>();
+    assert_eq!(found[0], only(&|line| line["run"] == 2));
+    assert_eq!(found[1], only(&|line| line["event"] == "WriteConfirmed"));
+    assert_eq!(found[2], only(&|line| line["event"] == "RecordHeld"));
+    assert_eq!(found[3], only(&|line| line["actor"] == "Test Person"));
+    assert!(!found[4].is_empty() && found[4].iter().all(|line| all.contains(line)));
+    assert!(found[5].iter().any(|line| line["position"] == confirmed["position"]));
+    assert_eq!(found[6], only(&|line| text(line, "time") >= text(&confirmed, "time")));
+    assert_eq!(found[7], only(&|line| text(line, "time") < text(&confirmed, "time")));
+    assert_eq!(found[8].len(), 100);
+    let sizes: Vec<usize> = found.iter().map(Vec::len).collect();
+    assert!(sizes[0] >= 2 && sizes[1] > 10 && sizes[3] >= 1, "{sizes:?}");
+
+    fs::remove_dir_all(project.path().join("ledger/index")).unwrap();
+    assert_eq!(answers(), found);
+    fs::write(project.path().join("ledger/index/summaries"), [7; 1_000]).unwrap();
+    assert_eq!(answers(), found);
+
+    // As of an earlier position the record is not confirmed yet.
+    let before = (confirmed["position"].as_u64().unwrap() - 1).to_string();
+    let early = project.run(&["--json", "audit", "record", &record, "--at", &before]).exits(0).out;
+    assert!(early.contains("WriteIntended") && !early.contains("WriteConfirmed"));
+    project.run(&["audit", "log", "--event", "Nonsense"]).exits(2).says(&[
+        "no kind of event",
+        "WriteConfirmed",
+        "hint:",
+    ]);
+}

@@ -332,6 +332,125 @@ pub enum Event {
     },
 }
 
+/// The kinds of events, by their numbers in the encoding.
+pub const KINDS: [&str; 43] = [
+    "ProjectOpened",
+    "NameRegistered",
+    "RunStarted",
+    "RunPaused",
+    "RunResumed",
+    "RunEnded",
+    "ClockStepped",
+    "ReportWritten",
+    "SchemaSeen",
+    "RecordExtracted",
+    "RecordGone",
+    "RecordUnreadable",
+    "CheckpointReached",
+    "PlanStored",
+    "PlanProposed",
+    "PlanApproved",
+    "OwnerResolved",
+    "GateDecided",
+    "IdentityLinked",
+    "IdentityUnlinked",
+    "RecordMapped",
+    "RecordMerged",
+    "RecordHeld",
+    "RecordReleased",
+    "RecordSkipped",
+    "BaselineTaken",
+    "BeforeImageTaken",
+    "BatchFormed",
+    "WriteIntended",
+    "RemoteJobOpened",
+    "WriteConfirmed",
+    "WriteRejected",
+    "WriteUnknown",
+    "AfterImageTaken",
+    "SideEffectSeen",
+    "Reconciled",
+    "MismatchFound",
+    "DriftFound",
+    "RollbackPlanned",
+    "SubjectErased",
+    "KeyRotated",
+    "HeadSigned",
+    "DictionaryAdded",
+];
+
+impl Event {
+    /// Returns the number of the event's kind, an index into [`KINDS`].
+    pub fn number(&self) -> u8 {
+        match self {
+            Self::ProjectOpened => 0,
+            Self::NameRegistered { .. } => 1,
+            Self::RunStarted { .. } => 2,
+            Self::RunPaused { .. } => 3,
+            Self::RunResumed => 4,
+            Self::RunEnded { .. } => 5,
+            Self::ClockStepped { .. } => 6,
+            Self::ReportWritten { .. } => 7,
+            Self::SchemaSeen { .. } => 8,
+            Self::RecordExtracted { .. } => 9,
+            Self::RecordGone { .. } => 10,
+            Self::RecordUnreadable { .. } => 11,
+            Self::CheckpointReached { .. } => 12,
+            Self::PlanStored { .. } => 13,
+            Self::PlanProposed { .. } => 14,
+            Self::PlanApproved { .. } => 15,
+            Self::OwnerResolved { .. } => 16,
+            Self::GateDecided { .. } => 17,
+            Self::IdentityLinked { .. } => 18,
+            Self::IdentityUnlinked { .. } => 19,
+            Self::RecordMapped { .. } => 20,
+            Self::RecordMerged { .. } => 21,
+            Self::RecordHeld { .. } => 22,
+            Self::RecordReleased => 23,
+            Self::RecordSkipped { .. } => 24,
+            Self::BaselineTaken { .. } => 25,
+            Self::BeforeImageTaken { .. } => 26,
+            Self::BatchFormed { .. } => 27,
+            Self::WriteIntended { .. } => 28,
+            Self::RemoteJobOpened => 29,
+            Self::WriteConfirmed { .. } => 30,
+            Self::WriteRejected { .. } => 31,
+            Self::WriteUnknown { .. } => 32,
+            Self::AfterImageTaken { .. } => 33,
+            Self::SideEffectSeen { .. } => 34,
+            Self::Reconciled { .. } => 35,
+            Self::MismatchFound { .. } => 36,
+            Self::DriftFound { .. } => 37,
+            Self::RollbackPlanned { .. } => 38,
+            Self::SubjectErased { .. } => 39,
+            Self::KeyRotated => 40,
+            Self::HeadSigned { .. } => 41,
+            Self::DictionaryAdded { .. } => 42,
+        }
+    }
+
+    /// Returns the event's kind, as one word.
+    pub fn kind(&self) -> &'static str {
+        KINDS[usize::from(self.number())]
+    }
+
+    /// Returns the further record that the event is about, beside its subject.
+    pub fn other(&self) -> Option<SubjectId> {
+        match self {
+            Self::IdentityLinked { destination, .. }
+            | Self::IdentityUnlinked { destination }
+            | Self::BeforeImageTaken { destination }
+            | Self::WriteConfirmed { destination, .. }
+            | Self::AfterImageTaken { destination }
+            | Self::SideEffectSeen { destination, .. }
+            | Self::DriftFound { destination, .. } => Some(*destination),
+            Self::RecordMerged { into } => Some(*into),
+            Self::SubjectErased { erased } => Some(*erased),
+            _ => None,
+        }
+    }
+}
+
 /// What a registered name names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
 pub enum NameKind {
@@ -591,4 +710,29 @@ pub enum DriftKind {
     Deleted,
     /// Other people's records hang on it.
     HasChildren,
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_number_of_a_kind_is_its_number_in_the_encoding() {
+        let events = [
+            Event::ProjectOpened,
+            Event::RunResumed,
+            Event::ClockStepped { by: 1 },
+            Event::RecordReleased,
+            Event::RemoteJobOpened,
+            Event::SubjectErased { erased: SubjectId(1) },
+            Event::KeyRotated,
+            Event::DictionaryAdded { dictionary: 1 },
+        ];
+        for event in events {
+            assert_eq!(crate::codec::encode(&event).unwrap()[0], event.number(), "{}", event.kind());
+            assert!(format!("{event:?}").starts_with(event.kind()));
+        }
+        assert_eq!(usize::from(Event::DictionaryAdded { dictionary: 1 }.number()) + 1, KINDS.len());
+    }
 }

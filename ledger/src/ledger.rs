@@ -24,10 +24,12 @@ use crate::{
     content::Content,
     event::{Event, NameKind},
     head::{Head, Scribe},
+    index::Index as Lookup,
     keyring::{self, Keyring},
     merkle::Frontier,
     pack::{self, Packer},
     proof::{self, Proof},
+    reader,
     share::{self, Server, Way},
     store::{MemoryStore, SledStore, Store},
     subject::{Digest, NameId, Position, SubjectId, SubjectKey},
@@ -36,6 +38,7 @@ use crate::{
 
 pub use crate::{
     draft::Draft,
+    index::Query,
     keyring::KeyringError,
     ports::{Clock, Entropy, Ports},
     reader::{Opened, ReadError, Reader},
@@ -159,6 +162,8 @@ pub(crate) struct Core {
     pub(crate) scribe: Option<Scribe>,
     pub(crate) index: RwLock<Index>,
     pub(crate) packer: Packer,
+    /// Where to look for what.
+    pub(crate) lookup: RwLock<Lookup>,
     pub(crate) cache: Mutex<Vec<(u64, Arc<crate::block::Block>)>>,
     /// Keeps a ledger in memory's keys as long as it lives.
     keys: Option<Keys>,
@@ -275,7 +280,17 @@ impl Ledger {
         let index = Index::default();
         let anchor = Anchor::create(&home.anchor(), &index.head()).map_err(io)?;
         keyring::sync_dir(&home.log)?;
-        let ledger = Self::start(Box::new(store), keyring, ports, Some(scribe), index, Some(anchor), Some(lock), None)?;
+        let ledger = Self::start(
+            Box::new(store),
+            keyring,
+            ports,
+            Some(scribe),
+            index,
+            Some(anchor),
+            Some(lock),
+            None,
+            Some((&home.log, true)),
+        )?;
         ledger.shared(home)
     }
 
@@ -295,7 +310,17 @@ impl Ledger {
         let scribe = Scribe::new(&keyring::signing_key(&home.keys)?);
         let store = SledStore::open(&home.store()).map_err(|e| opening(&home.log, e))?;
         let index = index_of(&store, &home.log, Some(&acknowledged))?;
-        let ledger = Self::start(Box::new(store), keyring, ports, Some(scribe), index, Some(anchor), Some(lock), None)?;
+        let ledger = Self::start(
+            Box::new(store),
+            keyring,
+            ports,
+            Some(scribe),
+            index,
+            Some(anchor),
+            Some(lock),
+            None,
+            Some((&home.log, true)),
+        )?;
         ledger.shared(home)
     }
 
@@ -317,7 +342,17 @@ impl Ledger {
         let lock = match share::way(&home.log, &home.store())? {
             Way::Shared(store) => {
                 let index = index_of(&store, &home.log, Some(&acknowledged))?;
-                return Self::start(Box::new(store), keyring, ports, scribe, index, None, None, None);
+                return Self::start(
+                    Box::new(store),
+                    keyring,
+                    ports,
+                    scribe,
+                    index,
+                    None,
+                    None,
+                    None,
+                    Some((&home.log, false)),
+                );
             }
             Way::Free(lock) => lock,
         };
@@ -326,7 +361,7 @@ impl Ledger {
         }
         let store = SledStore::open(&home.store()).map_err(|e| opening(&home.log, e))?;
         let index = index_of(&store, &home.log, Some(&acknowledged))?;
-        Self::start(Box::new(store), keyring, ports, scribe, index, None, Some(lock), None)
+        Self::start(Box::new(store), keyring, ports, scribe, index, None, Some(lock), None, Some((&home.log, false)))
     }
 
     /// Answers readers in other processes from now on.
@@ -350,7 +385,7 @@ impl Ledger {
         let keys = Keys(dir);
         let scribe = Scribe::new(&keyring::signing_key(&keys.0)?);
         let index = index_of(&*store, Path::new("memory"), None)?;
-        Self::start(store, keyring, ports, Some(scribe), index, None, None, Some(keys))
+        Self::start(store, keyring, ports, Some(scribe), index, None, None, Some(keys), None)
     }
 
     #[expect(clippy::too_many_arguments, reason = "the parts of an open ledger, each named at its three call sites")]
@@ -363,7 +398,13 @@ impl Ledger {
         anchor: Option<Anchor>,
         lock: Option<File>,
         keys: Option<Keys>,
+        place: Option<(&Path, bool)>,
     ) -> Result<Self, OpenError> {
+        let lookup = Lookup::open(
+            place.map(|(log, _)| log.join("index")).as_deref(),
+            place.is_some_and(|(_, own)| own),
+            index.tree.size(),
+        );
         let core = Arc::new(Core {
             store,
             keyring: Mutex::new(keyring),
@@ -371,9 +412,11 @@ impl Ledger {
             scribe,
             index: RwLock::new(index),
             packer: Packer::new(),
+            lookup: RwLock::new(lookup),
             cache: Mutex::default(),
             keys,
         });
+        catch_up(&core)?;
         read_dictionaries(&core)?;
         // A reader beside the owner leaves that to the owner.
         let forgotten_again = if lock.is_some() || core.keys.is_some() { forget_again(&core)? } else { Vec::new() };
@@ -575,6 +618,17 @@ pub(crate) fn dictionary_entry(dictionary: u16, position: Position) -> (Vec<u8>,
 /// Returns the entry of the room that remembers where a name was registered.
 pub(crate) fn name_entry(name: NameId, position: Position) -> (Vec<u8>, Vec<u8>) {
     ([NAME_ROOM, &name.0.to_be_bytes()].concat(), position.0.to_be_bytes().to_vec())
+}
+
+/// Adds to the index what it lacks: all of it, if someone deleted it.
+fn catch_up(core: &Core) -> Result<(), OpenError> {
+    let mut lookup = core.lookup.write().unwrap_or_else(PoisonError::into_inner);
+    for number in lookup.next()..core.blocks() {
+        let damaged = |what: String| OpenError::Damaged { path: "blocks".into(), what };
+        let block = reader::load(core, number).map_err(|e| damaged(e.to_string()))?;
+        lookup.add(number, &block).map_err(|e| damaged(format!("block {number}: {e}")))?;
+    }
+    Ok(())
 }
 
 fn read_dictionaries(core: &Arc<Core>) -> Result<(), OpenError> {

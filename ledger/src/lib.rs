@@ -14,6 +14,7 @@ pub mod content;
 mod draft;
 pub mod event;
 pub mod head;
+mod index;
 mod keyring;
 pub mod ledger;
 pub mod merkle;

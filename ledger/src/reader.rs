@@ -9,6 +9,7 @@ use crate::{
     block::{Block, BlockError},
     content::Content,
     event::Envelope,
+    index::Query,
     keyring::{Held, KeyringError},
     ledger::Core,
     store::StoreError,
@@ -93,17 +94,7 @@ impl Reader {
         R: RangeBounds<Position>,
         F: FnMut(&Envelope) -> bool,
     {
-        let mut next = match range.start_bound() {
-            Bound::Included(at) => *at,
-            Bound::Excluded(at) => at.next(),
-            Bound::Unbounded => Position(0),
-        };
-        let end = match range.end_bound() {
-            Bound::Included(at) => at.next(),
-            Bound::Excluded(at) => *at,
-            Bound::Unbounded => Position(u64::MAX),
-        };
-        let end = end.min(self.end());
+        let (mut next, end) = self.bounds(&range);
         let (core, mut wanted) = (Arc::clone(&self.0), wanted);
         let mut current: Option<Block> = None;
         std::iter::from_fn(move || {
@@ -129,6 +120,71 @@ impl Reader {
     /// Returns every event from a position on, with all contents.
     pub fn events(&self, from: Position) -> impl Iterator<Item = Result<(Envelope, Opened), ReadError>> + use<> {
         self.read(from.., |_| true)
+    }
+
+    /// Returns every event in a range of positions that is what `query` asks for, in order; contents are opened where
+    /// `wanted` says so. Blocks that cannot hold such an event are not read.
+    pub fn find<R, F>(
+        &self,
+        query: Query,
+        range: R,
+        mut wanted: F,
+    ) -> impl Iterator<Item = Result<(Envelope, Opened), ReadError>> + use<R, F>
+    where
+        R: RangeBounds<Position>,
+        F: FnMut(&Envelope) -> bool,
+    {
+        let (start, end) = self.bounds(&range);
+        let from = number_of(&self.0, start);
+        let lookup = self.0.lookup.read().unwrap_or_else(PoisonError::into_inner);
+        // An index that cannot be read costs time, never an answer.
+        let blocks = lookup.blocks_for(&query, from).unwrap_or_else(|_| (from..self.0.blocks()).collect());
+        drop(lookup);
+        let (core, mut blocks) = (Arc::clone(&self.0), blocks.into_iter());
+        let mut current: Option<(Block, u32)> = None;
+        std::iter::from_fn(move || {
+            loop {
+                let Some((block, next)) = &mut current else {
+                    match load(&core, blocks.next()?) {
+                        Ok(block) if block.header.first < end => current = Some((block, 0)),
+                        Ok(_) => return None,
+                        Err(e) => return Some(Err(e)),
+                    }
+                    continue;
+                };
+                if *next >= block.header.events {
+                    current = None;
+                    continue;
+                }
+                let index = *next;
+                *next += 1;
+                let position = Position(block.header.first.0 + u64::from(index));
+                if position < start || position >= end {
+                    continue;
+                }
+                match block.envelope(index) {
+                    Ok(envelope) if !query.wants(&envelope) => {}
+                    Ok(envelope) => return Some(open(&core, block, envelope, index, &mut wanted)),
+                    Err(error) => {
+                        return Some(Err(ReadError::Block { number: number_of(&core, position), error }));
+                    }
+                }
+            }
+        })
+    }
+
+    fn bounds(&self, range: &impl RangeBounds<Position>) -> (Position, Position) {
+        let start = match range.start_bound() {
+            Bound::Included(at) => *at,
+            Bound::Excluded(at) => at.next(),
+            Bound::Unbounded => Position(0),
+        };
+        let end = match range.end_bound() {
+            Bound::Included(at) => at.next(),
+            Bound::Excluded(at) => *at,
+            Bound::Unbounded => Position(u64::MAX),
+        };
+        (start, end.min(self.end()))
     }
 
     /// Returns one event with its content.
@@ -183,7 +239,7 @@ fn number_of(core: &Core, position: Position) -> u64 {
     index.firsts.partition_point(|first| *first <= position).saturating_sub(1) as u64
 }
 
-fn load(core: &Core, number: u64) -> Result<Block, ReadError> {
+pub(crate) fn load(core: &Core, number: u64) -> Result<Block, ReadError> {
     let missing = || ReadError::Block { number, error: BlockError::Form("it is missing") };
     let bytes = core.store.block(number)?.ok_or_else(missing)?;
     Block::parse(bytes).map_err(|error| ReadError::Block { number, error })
@@ -198,6 +254,17 @@ fn event(
     let position = Position(block.header.first.0 + u64::from(index));
     let envelope =
         block.envelope(index).map_err(|error| ReadError::Block { number: number_of(core, position), error })?;
+    open(core, block, envelope, index, wanted)
+}
+
+fn open(
+    core: &Core,
+    block: &Block,
+    envelope: Envelope,
+    index: u32,
+    wanted: &mut impl FnMut(&Envelope) -> bool,
+) -> Result<(Envelope, Opened), ReadError> {
+    let position = envelope.position;
     let Some(commitment) = envelope.content else { return Ok((envelope, Opened::Nothing)) };
     if !wanted(&envelope) {
         return Ok((envelope, Opened::Locked));
@@ -213,4 +280,56 @@ fn event(
         ),
     };
     Ok((envelope, opened))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use proptest::prelude::*;
+
+    use crate::{
+        event::{Event, KINDS},
+        ledger::{Draft, Home, Ledger, Ports, Query},
+        subject::{NameId, Position, RunId, SubjectId, SubjectKey},
+    };
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+        #[test]
+        fn the_index_finds_what_reading_everything_finds(
+            batches in prop::collection::vec((0u32..40, 1u32..4, 0u32..5, 1usize..400), 1..12),
+            kind in prop::option::of(0u8..u8::try_from(KINDS.len()).unwrap()), run in prop::option::of(0u32..6),
+            subject in prop::option::of(0u32..45), actor in prop::option::of(0u32..5), from in 0u64..600,
+        ) {
+            let dir = tempfile::tempdir().unwrap();
+            let home = Home { log: dir.path().join("log"), keys: dir.path().join("keys") };
+            let ledger = Ledger::create(&home, Ports::system()).unwrap();
+            for (who, run, actor, count) in batches {
+                let draft = |n: usize| {
+                    let id = (who + u32::try_from(n % 3).unwrap()).to_string();
+                    let subject = ledger.subject(&SubjectKey::new("crm", "people", id)).unwrap();
+                    let event = if n.is_multiple_of(5) { Event::RemoteJobOpened } else { Event::AfterImageTaken { destination: subject } };
+                    let draft = Draft::new(NameId(actor), event).run(RunId(run));
+                    if n.is_multiple_of(2) { draft.subject(subject) } else { draft }
+                };
+                ledger.append((0..count).map(draft).collect()).wait().unwrap();
+            }
+            let query = Query {
+                kinds: kind.into_iter().collect(),
+                actor: actor.map(NameId),
+                run: run.map(RunId),
+                subject: subject.map(SubjectId),
+                ..Query::default()
+            };
+            let found = |ledger: &Ledger| -> Vec<u64> {
+                ledger.reader().find(query.clone(), Position(from).., |_| false).map(|event| event.unwrap().0.position.0).collect()
+            };
+            let all = ledger.reader().read(Position(from).., |_| false).map(|event| event.unwrap().0);
+            let expected: Vec<u64> = all.filter(|envelope| query.wants(envelope)).map(|envelope| envelope.position.0).collect();
+            prop_assert_eq!(&found(&ledger), &expected);
+            ledger.close().unwrap();
+            let again = Ledger::open(&home, Ports::system()).unwrap();
+            prop_assert_eq!(&found(&again), &expected);
+        }
+    }
 }

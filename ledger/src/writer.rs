@@ -16,6 +16,7 @@ use crate::{
     codec::CodecError,
     draft::Draft,
     event::{Envelope, Event},
+    index::Gather,
     keyring::{Held, KeyringError},
     ledger::{Core, dictionary_entry, erased_entry, name_entry},
     store::StoreError,
@@ -161,6 +162,7 @@ struct Desk<'a> {
     core: &'a Arc<Core>,
     anchor: Option<Anchor>,
     builder: Builder,
+    gathered: Gather,
     room: Vec<(Vec<u8>, Vec<u8>)>,
     waiting: Vec<(SyncSender<Result<Appended, AppendError>>, Appended)>,
     next: Position,
@@ -176,6 +178,7 @@ impl<'a> Desk<'a> {
             core,
             anchor,
             builder: Builder::default(),
+            gathered: Gather::default(),
             room: Vec::new(),
             waiting: Vec::new(),
             next: index.end,
@@ -246,6 +249,7 @@ impl<'a> Desk<'a> {
             },
         };
         self.builder.push(envelope, sealed.as_deref())?;
+        self.gathered.note(envelope);
         if let Event::NameRegistered { name, .. } = envelope.event {
             self.room.push(name_entry(name, envelope.position));
         }
@@ -302,6 +306,8 @@ impl<'a> Desk<'a> {
             self.core.keyring().sync().map_err(keys)?;
             self.core.store.append(number, &bytes, &self.room).map_err(|e| AppendError::Store(Arc::new(e)))?;
             self.room.clear();
+            let gathered = std::mem::take(&mut self.gathered);
+            self.core.lookup.write().unwrap_or_else(PoisonError::into_inner).close_block(number, gathered);
             let head = {
                 let mut index = self.core.index.write().unwrap_or_else(PoisonError::into_inner);
                 index.push(&header);

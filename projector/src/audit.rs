@@ -90,8 +90,7 @@ pub fn describe(envelope: &Envelope, name: impl Fn(NameId) -> String) -> String 
 
 /// Returns the kind of an event as one word, by which logs are filtered.
 pub fn kind(event: &Event) -> String {
-    let text = format!("{event:?}");
-    text.split([' ', '{', '(']).next().unwrap_or_default().to_owned()
+    event.kind().to_owned()
 }
 
 fn at(object: String, field: Option<String>) -> String {

@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 use waybill_ledger::{
-    Content, Envelope, FieldName, NameId, Position, RunId, SubjectId, SubjectKey, Value,
-    event::NameKind,
-    ledger::{Ledger, Opened},
+    Content, Envelope, FieldName, Micros, NameId, Position, RunId, SubjectId, SubjectKey, Value,
+    event::{KINDS, NameKind},
+    ledger::{Ledger, Opened, Query},
 };
 use waybill_projector::audit::{describe, kind};
 
@@ -46,10 +46,79 @@ pub struct Filter {
     pub event: Option<String>,
     /// By this actor.
     pub actor: Option<String>,
+    /// About this record.
+    pub record: Option<String>,
+    /// Only the outcomes of writes of this kind.
+    pub outcome: Option<Outcome>,
+    /// Not before this time.
+    pub after: Option<Micros>,
+    /// Before this time.
+    pub before: Option<Micros>,
     /// Up to this position, which is left out.
-    pub before: Option<Position>,
+    pub end: Option<Position>,
     /// From this position on.
     pub from: Option<Position>,
+}
+
+/// How a write, or a record on its way, came out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Done.
+    Confirmed,
+    /// Refused.
+    Rejected,
+    /// Not known at that moment.
+    Unknown,
+    /// Waiting for a person.
+    Held,
+    /// Not carried.
+    Skipped,
+}
+
+impl Outcome {
+    fn kind(self) -> &'static str {
+        match self {
+            Self::Confirmed => "WriteConfirmed",
+            Self::Rejected => "WriteRejected",
+            Self::Unknown => "WriteUnknown",
+            Self::Held => "RecordHeld",
+            Self::Skipped => "RecordSkipped",
+        }
+    }
+}
+
+/// Returns what the filter asks of the ledger; nothing, if no event can be like that.
+fn query(session: &Session, filter: &Filter) -> Result<Option<Query>, Failure> {
+    let number = |name: &str| {
+        let at = KINDS.iter().position(|kind| kind.eq_ignore_ascii_case(name));
+        at.and_then(|at| u8::try_from(at).ok()).ok_or_else(|| {
+            Failure::usage(format!("there is no kind of event called `{name}`"))
+                .hint(format!("the kinds are: {}", KINDS.join(", ")))
+        })
+    };
+    let of_event = filter.event.as_deref().map(number).transpose()?;
+    let of_outcome = filter.outcome.map(|outcome| number(outcome.kind())).transpose()?;
+    if let (Some(event), Some(outcome)) = (of_event, of_outcome)
+        && event != outcome
+    {
+        return Ok(None);
+    }
+    let actor = match &filter.actor {
+        None => None,
+        Some(name) => match session.recorder.ledger().find_name(NameKind::Actor, name) {
+            Some(actor) => Some(actor),
+            None if name == "waybill" => Some(NameId(0)),
+            None => return Ok(None),
+        },
+    };
+    Ok(Some(Query {
+        kinds: of_event.or(of_outcome).into_iter().collect(),
+        actor,
+        run: filter.run,
+        after: filter.after,
+        before: filter.before,
+        subject: filter.record.as_deref().map(|name| find(session, name)).transpose()?,
+    }))
 }
 
 /// Calls `each` with every event that the filter wants, in order, until it says to stop.
@@ -59,31 +128,28 @@ pub fn log(
     mut each: impl FnMut(Line) -> Result<bool, Failure>,
 ) -> Result<(), Failure> {
     let ledger = session.recorder.ledger();
-    let end = filter.before.unwrap_or(Position(u64::MAX));
-    for event in ledger.reader().read(filter.from.unwrap_or(Position(0))..end, |_| false) {
-        let (envelope, _) = event?;
-        let wanted = filter.run.is_none_or(|run| envelope.run == Some(run))
-            && filter.event.as_ref().is_none_or(|wanted| kind(&envelope.event).eq_ignore_ascii_case(wanted))
-            && filter.actor.as_ref().is_none_or(|wanted| ledger.name_text(envelope.actor).as_ref() == Some(wanted));
-        if wanted && !each(line(ledger, &envelope, None))? {
+    let Some(query) = query(session, filter)? else { return Ok(()) };
+    let range = filter.from.unwrap_or(Position(0))..filter.end.unwrap_or(Position(u64::MAX));
+    for event in ledger.reader().find(query, range, |_| false) {
+        if !each(line(ledger, &event?.0, None))? {
             return Ok(());
         }
     }
     Ok(())
 }
 
-/// Returns the whole life of one record: by `system/object/id`, `object/id`, or the id of a destination record.
-pub fn record(session: &Session, name: &str) -> Result<Vec<Line>, Failure> {
+/// Returns the whole life of one record, or its life before `end`: by `system/object/id`, `object/id`, or the id of a
+/// destination record.
+pub fn record(session: &Session, name: &str, end: Option<Position>) -> Result<Vec<Line>, Failure> {
     let ledger = session.recorder.ledger();
     let subject = find(session, name)?;
     // A destination record's life is that of the source record that lives in it.
     let subject = session.state.landing().owner(subject).map_or(subject, |landed| landed.target.subject);
+    let query = Query { subject: Some(subject), ..Query::default() };
     let mut lines = Vec::new();
-    for event in ledger.reader().read(Position(0).., |envelope| envelope.subject == Some(subject)) {
+    for event in ledger.reader().find(query, ..end.unwrap_or(Position(u64::MAX)), |_| true) {
         let (envelope, opened) = event?;
-        if envelope.subject == Some(subject) {
-            lines.push(line(ledger, &envelope, Some(opened)));
-        }
+        lines.push(line(ledger, &envelope, Some(opened)));
     }
     Ok(lines)
 }

@@ -1,13 +1,14 @@
 use std::path::{Path, PathBuf};
 
+use chrono::{DateTime, Utc};
 use serde_json::json;
 use waybill_engine::{
-    audit::{self, Filter, Line},
+    audit::{self, Filter, Line, Outcome},
     failure::Failure,
     project::Project,
 };
 use waybill_ledger::{
-    Position, RunId,
+    Micros, Position, RunId,
     ledger::{Depth, Opened, verify},
     proof,
 };
@@ -36,6 +37,18 @@ enum What {
         /// By this actor
         #[arg(long, value_name = "NAME")]
         actor: Option<String>,
+        /// About this record: object/id of the source or of the destination
+        #[arg(long, value_name = "RECORD")]
+        record: Option<String>,
+        /// Only how writes and records came out
+        #[arg(long, value_name = "OUTCOME")]
+        outcome: Option<Came>,
+        /// Not before this time, such as 2026-03-01T12:00:00Z
+        #[arg(long, value_name = "TIME")]
+        after: Option<DateTime<Utc>>,
+        /// Before this time
+        #[arg(long, value_name = "TIME")]
+        before: Option<DateTime<Utc>>,
         /// From this position on
         #[arg(long, value_name = "POSITION")]
         from: Option<u64>,
@@ -51,6 +64,9 @@ enum What {
         /// The record: object/id of the source or of the destination
         #[arg(value_name = "RECORD")]
         record: String,
+        /// As of this position: later events are left out
+        #[arg(long, value_name = "POSITION")]
+        at: Option<u64>,
     },
     /// Check every byte of the ledger, and with the keys every content
     Verify {
@@ -84,15 +100,41 @@ enum What {
     },
 }
 
+/// How a write, or a record on its way, came out.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Came {
+    Confirmed,
+    Rejected,
+    Unknown,
+    Held,
+    Skipped,
+}
+
+impl From<Came> for Outcome {
+    fn from(came: Came) -> Self {
+        match came {
+            Came::Confirmed => Self::Confirmed,
+            Came::Rejected => Self::Rejected,
+            Came::Unknown => Self::Unknown,
+            Came::Held => Self::Held,
+            Came::Skipped => Self::Skipped,
+        }
+    }
+}
+
 impl AuditArgs {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         match self.what {
-            What::Log { run, event, actor, from, at, limit } => {
+            What::Log { run, event, actor, record, outcome, after, before, from, at, limit } => {
                 let filter = Filter {
                     run: run.map(RunId),
                     event,
                     actor,
-                    before: at.map(|at| Position(at.saturating_add(1))),
+                    record,
+                    outcome: outcome.map(Into::into),
+                    after: after.map(|time| Micros(time.timestamp_micros())),
+                    before: before.map(|time| Micros(time.timestamp_micros())),
+                    end: at.map(|at| Position(at.saturating_add(1))),
                     from: from.map(Position),
                 };
                 let (session, bars) = look(context).await?;
@@ -107,9 +149,9 @@ impl AuditArgs {
                 });
                 close(session, &bars, done).await?;
             }
-            What::Record { record } => {
+            What::Record { record, at } => {
                 let (session, bars) = look(context).await?;
-                let done = audit::record(&session, &record);
+                let done = audit::record(&session, &record, at.map(|at| Position(at.saturating_add(1))));
                 for line in close(session, &bars, done).await? {
                     context.output.item(&line, || long(&line))?;
                 }
