@@ -156,11 +156,13 @@ fn an_acknowledgement_follows_a_sync_of_every_file_that_was_written() {
     process.kill().unwrap();
     process.wait().unwrap();
 
-    // Files of the ledger that were written and not synced since. A snapshot of sled's is rebuilt if it is not whole.
+    // Files of the ledger that were written and not synced since. A snapshot of sled's is rebuilt if it is not whole, and
+    // so is the index.
     let mut dirty: BTreeSet<PathBuf> = BTreeSet::new();
     let mut begun: BTreeMap<String, String> = BTreeMap::new();
     let (mut checked, mut synced) = (0, BTreeSet::new());
-    for line in fs::read_to_string(&trace).unwrap().lines() {
+    let text = fs::read_to_string(&trace).unwrap();
+    for (number, line) in text.lines().enumerate() {
         let (process, call) = line.split_once(' ').unwrap();
         let call = call.trim_start();
         let whole = if let Some(start) = call.strip_suffix(" <unfinished ...>") {
@@ -174,20 +176,22 @@ fn an_acknowledgement_follows_a_sync_of_every_file_that_was_written() {
             call.to_owned()
         };
         if whole.contains("\"acknowledged ") && whole.starts_with("write(1<") {
-            assert!(dirty.is_empty(), "acknowledged while these were not synced: {dirty:?}");
+            let before: Vec<&str> = text.lines().skip(number.saturating_sub(25)).take(26).collect();
+            assert!(dirty.is_empty(), "acknowledged while these were not synced: {dirty:?}\n{}", before.join("\n"));
             checked += 1;
             continue;
         }
         let Some(path) = path_of(&whole).filter(|path| path.starts_with(dir.path()) && *path != trace) else {
             continue;
         };
-        let snapshot = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("snap."));
+        let rebuilt = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("snap."))
+            || path.parent().is_some_and(|dir| dir.ends_with("index"));
         if whole.starts_with("fsync") || whole.starts_with("fdatasync") {
             if whole.trim_end().ends_with("= 0") {
                 dirty.remove(&path);
                 synced.insert(path.file_name().unwrap().to_string_lossy().into_owned());
             }
-        } else if !snapshot {
+        } else if !rebuilt {
             dirty.insert(path);
         }
     }

@@ -10,6 +10,8 @@
 //! - Its cache lets go of pages only when a shard of it (one of 256) has been asked 64 times, whatever its capacity says: a
 //!   scan touches each page once, and 400 MB of them stay. Values are therefore read one by one and each is asked for a few
 //!   times more, which costs a tenth of the reading and keeps 30 MB instead of 400.
+//! - Looking a key up can split the page that it lies on, and a split is a write. After an append every key of it is looked
+//!   up before the flush, so that nothing is left for a reader to write.
 //! - It panics on damage. Panics while it opens or reads become errors.
 //! - After a write failed (a full disk), dropping it hangs. It is let go of without being dropped.
 
@@ -132,8 +134,9 @@ impl Store for SledStore {
         let done = self
             .with(|db| {
                 db.apply_batch(batch)?;
-                db.flush()?;
-                (0..parts(block.len())).try_for_each(|part| ask_again(db, &key(number, part), ASK_AGAIN))
+                // Looking a key up can split its page, which is a write: so before the flush.
+                (0..parts(block.len())).try_for_each(|part| ask_again(db, &key(number, part), ASK_AGAIN))?;
+                db.flush().map(drop)
             })
             .and_then(|()| self.file.sync_data().map_err(|error| StoreError::Io { path: self.path.join("db"), error }));
         match done {
