@@ -263,8 +263,8 @@ fn step_s13_the_log_answers_by_every_filter_and_the_same_without_its_index() {
         life.lines().map(|line| text(&serde_json::from_str::<Json>(line).unwrap(), "event")).collect();
     let expected = ["RecordExtracted", "RecordMapped", "WriteIntended", "WriteConfirmed", "AfterImageTaken"];
     assert!(expected.iter().all(|kind| kinds.iter().any(|own| own == kind)), "{kinds:?}");
-    let confirmed = life.lines().map(|line| serde_json::from_str::<Json>(line).unwrap());
-    let confirmed = confirmed.filter(|line| line["event"] == "WriteConfirmed").last().unwrap();
+    let mut confirmed = life.lines().map(|line| serde_json::from_str::<Json>(line).unwrap());
+    let confirmed = confirmed.rfind(|line| line["event"] == "WriteConfirmed").unwrap();
 
     let answers = || {
         [

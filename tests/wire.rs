@@ -272,3 +272,14 @@ fn wait(org: &Org, path: &str) -> Json {
     }
     panic!("{path} does not end");
 }
+
+#[test]
+fn faults_can_be_armed_when_the_sandbox_starts() {
+    let org = Org::start(&["--faults", "{\"unavailable\": 1}"]);
+    let describe = || org.raw("GET", "sobjects", "application/json", "").0;
+    assert_eq!((describe(), describe()), (503, 200));
+    let mut command = std::process::Command::new(waybill_tests::binary());
+    let wrong = command.args(["sandbox", "salesforce", "--faults", "{\"nonsense\": 1}"]).output().unwrap();
+    assert!(!wrong.status.success());
+    assert!(String::from_utf8_lossy(&wrong.stderr).contains("nonsense"), "{wrong:?}");
+}

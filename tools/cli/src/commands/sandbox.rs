@@ -30,6 +30,9 @@ pub(crate) struct SandboxArgs {
     /// How many milliseconds every answer takes
     #[arg(long, default_value_t = 0, value_name = "MS")]
     latency: u64,
+    /// Faults that are armed from the start, as JSON, such as '{"lose_answers": 2}'; the same as POST /__sandbox/faults takes
+    #[arg(long, value_name = "SPEC")]
+    faults: Option<String>,
     /// Stop when standard input ends, so that no server outlives the script that started it
     #[arg(long)]
     until_eof: bool,
@@ -58,6 +61,7 @@ impl SandboxArgs {
             tls: self.tls,
             limits: self.limits == Limits::Real,
             state: self.state,
+            faults: self.faults,
             latency: Duration::from_millis(self.latency),
         };
         let running = serve(options).await.map_err(|e| {

@@ -57,6 +57,8 @@ pub struct Options {
     pub state: Option<PathBuf>,
     /// How long every answer takes.
     pub latency: Duration,
+    /// Faults that are armed from the start, as JSON.
+    pub faults: Option<String>,
 }
 
 impl Default for Options {
@@ -68,6 +70,7 @@ impl Default for Options {
             limits: true,
             state: None,
             latency: Duration::ZERO,
+            faults: None,
         }
     }
 }
@@ -134,6 +137,12 @@ impl Server {
             load(&mut org, path)?;
         }
         let service = Arc::new(Service::new(org, credentials, options.seed, options.limits));
+        if let Some(spec) = &options.faults {
+            let faults = serde_json::from_str(spec).map_err(|e| {
+                io::Error::new(io::ErrorKind::InvalidInput, format!("the faults are not a specification: {e}"))
+            })?;
+            *service::locked(&service.faults) = faults;
+        }
         let token = service.issue();
         Ok(Self { service, token, tls: options.tls.is_some() })
     }
