@@ -9,7 +9,11 @@ use std::{
 };
 
 use serde_json::Value as Json;
-use waybill_tests::{Org, Project, generate, root, text};
+use waybill_ledger::{
+    Content, Position,
+    ledger::{Home, Ledger, Ports},
+};
+use waybill_tests::{Org, Project, generate, root, rows, text};
 
 fn moved() -> (tempfile::TempDir, Org, Project) {
     let dir = tempfile::tempdir().unwrap();
@@ -307,4 +311,35 @@ fn step_s13_the_log_answers_by_every_filter_and_the_same_without_its_index() {
         "WriteConfirmed",
         "hint:",
     ]);
+}
+
+#[test]
+fn no_dictionary_holds_a_piece_of_a_record() {
+    let (dir, _org, project) = moved();
+    let home = Home { log: project.path().join("ledger"), keys: project.path().join("keys") };
+    let ledger = Ledger::look(&home, Ports::system()).unwrap();
+    let dictionaries: Vec<Vec<u8>> = ledger
+        .reader()
+        .events(Position(0))
+        .filter_map(|event| match event.unwrap().1.content() {
+            Some(Content::Dictionary { bytes, .. }) => Some(bytes),
+            _ => None,
+        })
+        .collect();
+    assert!(dictionaries.len() >= 6, "only {} dictionaries were learned", dictionaries.len());
+    let mut looked_for = 0;
+    for (file, columns) in
+        [("contacts.csv", ["email", "last_name", "phone"]), ("companies.csv", ["name", "domain", "phone"])]
+    {
+        for row in rows(&dir.path().join("export").join(file)) {
+            for value in columns.iter().filter_map(|column| row.get(*column)).filter(|value| value.len() >= 6) {
+                looked_for += 1;
+                let found = dictionaries
+                    .iter()
+                    .any(|dictionary| dictionary.windows(value.len()).any(|piece| piece == value.as_bytes()));
+                assert!(!found, "a dictionary holds `{value}` of {file}");
+            }
+        }
+    }
+    assert!(looked_for > 300, "only {looked_for} values were looked for");
 }

@@ -10,16 +10,15 @@
 
 use std::{
     collections::HashMap,
-    fs::{self, File, OpenOptions, TryLockError},
+    fs::{self, File},
     io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
-    time::{Duration, Instant},
 };
 
 use crate::{
     anchor::Anchor,
-    block::{BlockError, HEADER, Header},
+    block::Header,
     codec,
     content::Content,
     event::{Event, NameKind},
@@ -27,9 +26,9 @@ use crate::{
     index::Index as Lookup,
     keyring::{self, Keyring},
     merkle::Frontier,
+    opening::{catch_up, forget_again, ignore_missing, index_of, lock, opening, read_dictionaries, read_names, sync_files, write_synced},
     pack::{self, Packer},
     proof::{self, Proof},
-    reader,
     share::{self, Server, Way},
     store::{MemoryStore, SledStore, Store},
     subject::{Digest, NameId, Position, SubjectId, SubjectKey},
@@ -152,6 +151,20 @@ pub struct Ledger {
     _lock: Option<File>,
 }
 
+/// What an open ledger is put together from.
+struct Parts<'a> {
+    store: Box<dyn Store>,
+    keyring: Keyring,
+    ports: Ports,
+    scribe: Option<Scribe>,
+    index: Index,
+    anchor: Option<Anchor>,
+    lock: Option<File>,
+    keys: Option<Keys>,
+    /// Where the log lies, and whether its index is ours to write.
+    place: Option<(&'a Path, bool)>,
+}
+
 /// What the writer and the readers share.
 #[derive(Debug)]
 pub(crate) struct Core {
@@ -231,23 +244,18 @@ impl Index {
 }
 
 #[derive(Debug, Default)]
-struct Names {
+pub(crate) struct Names {
     by_text: HashMap<(NameKind, String), NameId>,
     texts: Vec<(NameKind, String)>,
 }
 
 impl Names {
-    fn insert(&mut self, kind: NameKind, text: String) {
+    pub(crate) fn insert(&mut self, kind: NameKind, text: String) {
         let id = NameId(u32::try_from(self.texts.len() + 1).unwrap_or(u32::MAX));
         self.texts.push((kind, text.clone()));
         self.by_text.insert((kind, text), id);
     }
 }
-
-/// The room's prefixes for names and for dictionaries.
-const NAME_ROOM: &[u8] = b"name/";
-const ERASED_ROOM: &[u8] = b"erased/";
-const DICTIONARY_ROOM: &[u8] = b"dictionary/";
 
 impl Ledger {
     /// Makes a new ledger with new keys, and opens it.
@@ -280,17 +288,17 @@ impl Ledger {
         let index = Index::default();
         let anchor = Anchor::create(&home.anchor(), &index.head()).map_err(io)?;
         keyring::sync_dir(&home.log)?;
-        let ledger = Self::start(
-            Box::new(store),
+        let ledger = Self::start(Parts {
+            store: Box::new(store),
             keyring,
             ports,
-            Some(scribe),
+            scribe: Some(scribe),
             index,
-            Some(anchor),
-            Some(lock),
-            None,
-            Some((&home.log, true)),
-        )?;
+            anchor: Some(anchor),
+            lock: Some(lock),
+            keys: None,
+            place: Some((&home.log, true)),
+        })?;
         ledger.shared(home)
     }
 
@@ -310,17 +318,17 @@ impl Ledger {
         let scribe = Scribe::new(&keyring::signing_key(&home.keys)?);
         let store = SledStore::open(&home.store()).map_err(|e| opening(&home.log, e))?;
         let index = index_of(&store, &home.log, Some(&acknowledged))?;
-        let ledger = Self::start(
-            Box::new(store),
+        let ledger = Self::start(Parts {
+            store: Box::new(store),
             keyring,
             ports,
-            Some(scribe),
+            scribe: Some(scribe),
             index,
-            Some(anchor),
-            Some(lock),
-            None,
-            Some((&home.log, true)),
-        )?;
+            anchor: Some(anchor),
+            lock: Some(lock),
+            keys: None,
+            place: Some((&home.log, true)),
+        })?;
         ledger.shared(home)
     }
 
@@ -331,6 +339,7 @@ impl Ledger {
         if !anchor.exists() {
             return Err(OpenError::Missing { path: home.log.clone() });
         }
+        // Before the blocks are counted: what is acknowledged now is among them.
         let acknowledged = Anchor::look(&anchor).map_err(|error| OpenError::Io { path: anchor, error })?;
         let keyring = match Keyring::open(&home.keys) {
             Ok(keyring) => keyring,
@@ -338,30 +347,37 @@ impl Ledger {
             Err(KeyringError::Io { error, .. }) if error.kind() == io::ErrorKind::PermissionDenied => Keyring::blind()?,
             Err(e) => return Err(e.into()),
         };
-        let scribe = keyring::signing_key(&home.keys).ok().map(|key| Scribe::new(&key));
-        let lock = match share::way(&home.log, &home.store())? {
-            Way::Shared(store) => {
-                let index = index_of(&store, &home.log, Some(&acknowledged))?;
-                return Self::start(
-                    Box::new(store),
-                    keyring,
-                    ports,
-                    scribe,
-                    index,
-                    None,
-                    None,
-                    None,
-                    Some((&home.log, false)),
-                );
+        match share::way(&home.log, &home.store())? {
+            Way::Shared(store) => Self::reading(home, ports, keyring, &acknowledged, Box::new(store), None),
+            Way::Free(lock) if !keyring.is_blind() => Self::open_locked(home, ports, lock),
+            Way::Free(lock) => {
+                let store = SledStore::open(&home.store()).map_err(|e| opening(&home.log, e))?;
+                Self::reading(home, ports, keyring, &acknowledged, Box::new(store), Some(lock))
             }
-            Way::Free(lock) => lock,
-        };
-        if !keyring.is_blind() {
-            return Self::open_locked(home, ports, lock);
         }
-        let store = SledStore::open(&home.store()).map_err(|e| opening(&home.log, e))?;
-        let index = index_of(&store, &home.log, Some(&acknowledged))?;
-        Self::start(Box::new(store), keyring, ports, scribe, index, None, Some(lock), None, Some((&home.log, false)))
+    }
+
+    pub(crate) fn reading(
+        home: &Home,
+        ports: Ports,
+        keyring: Keyring,
+        acknowledged: &Head,
+        store: Box<dyn Store>,
+        lock: Option<File>,
+    ) -> Result<Self, OpenError> {
+        let scribe = keyring::signing_key(&home.keys).ok().map(|key| Scribe::new(&key));
+        let index = index_of(&*store, &home.log, Some(acknowledged))?;
+        Self::start(Parts {
+            store,
+            keyring,
+            ports,
+            scribe,
+            index,
+            anchor: None,
+            lock,
+            keys: None,
+            place: Some((&home.log, false)),
+        })
     }
 
     /// Answers readers in other processes from now on.
@@ -385,21 +401,12 @@ impl Ledger {
         let keys = Keys(dir);
         let scribe = Scribe::new(&keyring::signing_key(&keys.0)?);
         let index = index_of(&*store, Path::new("memory"), None)?;
-        Self::start(store, keyring, ports, Some(scribe), index, None, None, Some(keys), None)
+        let scribe = Some(scribe);
+        Self::start(Parts { store, keyring, ports, scribe, index, anchor: None, lock: None, keys: Some(keys), place: None })
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the parts of an open ledger, each named at its three call sites")]
-    fn start(
-        store: Box<dyn Store>,
-        keyring: Keyring,
-        ports: Ports,
-        scribe: Option<Scribe>,
-        index: Index,
-        anchor: Option<Anchor>,
-        lock: Option<File>,
-        keys: Option<Keys>,
-        place: Option<(&Path, bool)>,
-    ) -> Result<Self, OpenError> {
+    fn start(parts: Parts<'_>) -> Result<Self, OpenError> {
+        let Parts { store, keyring, ports, scribe, index, anchor, lock, keys, place } = parts;
         let lookup = Lookup::open(
             place.map(|(log, _)| log.join("index")).as_deref(),
             place.is_some_and(|(_, own)| own),
@@ -417,10 +424,11 @@ impl Ledger {
             keys,
         });
         catch_up(&core)?;
-        read_dictionaries(&core)?;
-        // A reader beside the owner leaves that to the owner.
-        let forgotten_again = if lock.is_some() || core.keys.is_some() { forget_again(&core)? } else { Vec::new() };
-        let names = read_names(&core)?;
+        // A reader beside the owner sees one moment, and leaves to the owner what the owner must do.
+        let beside = lock.is_none() && core.keys.is_none();
+        read_dictionaries(&core, beside)?;
+        let forgotten_again = if beside { Vec::new() } else { forget_again(&core)? };
+        let names = read_names(&core, beside)?;
         let read_only = anchor.is_none() && core.keys.is_none();
         let writer = Writer::start(Arc::clone(&core), anchor);
         Ok(Self { core, writer, names: Mutex::new(names), forgotten_again, read_only, server: None, _lock: lock })
@@ -584,172 +592,6 @@ impl Ledger {
     }
 }
 
-/// Returns the entry of the room that remembers where a subject was forgotten.
-pub(crate) fn erased_entry(subject: SubjectId, position: Position) -> (Vec<u8>, Vec<u8>) {
-    ([ERASED_ROOM, &subject.0.to_be_bytes()].concat(), position.0.to_be_bytes().to_vec())
-}
-
-/// Destroys again the keys of every subject that the ledger says was forgotten, and returns those that were there: an
-/// older keyring was put back, or the process was killed between the event and the key.
-fn forget_again(core: &Core) -> Result<Vec<(SubjectId, Position)>, OpenError> {
-    let damaged = |what: String| OpenError::Damaged { path: "forgotten subjects".into(), what };
-    let mut again = Vec::new();
-    let mut keyring = core.keyring();
-    for (key, position) in core.store.room(ERASED_ROOM).map_err(|e| damaged(e.to_string()))? {
-        let subject = key.get(ERASED_ROOM.len()..).and_then(|bytes| bytes.try_into().ok()).map(u32::from_be_bytes);
-        let position = position.try_into().ok().map(u64::from_be_bytes);
-        let (Some(subject), Some(position)) = (subject, position) else {
-            return Err(damaged("an entry is not one".into()));
-        };
-        let subject = SubjectId(subject);
-        // A keyring that is older than the subject has no key of it.
-        if subject.0 < keyring.len() && keyring.destroy(subject)? {
-            again.push((subject, Position(position)));
-        }
-    }
-    Ok(again)
-}
-
-/// Returns the entry of the room that remembers where a dictionary was added.
-pub(crate) fn dictionary_entry(dictionary: u16, position: Position) -> (Vec<u8>, Vec<u8>) {
-    ([DICTIONARY_ROOM, &dictionary.to_be_bytes()].concat(), position.0.to_be_bytes().to_vec())
-}
-
-/// Returns the entry of the room that remembers where a name was registered.
-pub(crate) fn name_entry(name: NameId, position: Position) -> (Vec<u8>, Vec<u8>) {
-    ([NAME_ROOM, &name.0.to_be_bytes()].concat(), position.0.to_be_bytes().to_vec())
-}
-
-/// Adds to the index what it lacks: all of it, if someone deleted it.
-fn catch_up(core: &Core) -> Result<(), OpenError> {
-    let mut lookup = core.lookup.write().unwrap_or_else(PoisonError::into_inner);
-    for number in lookup.next()..core.blocks() {
-        let damaged = |what: String| OpenError::Damaged { path: "blocks".into(), what };
-        let block = reader::load(core, number).map_err(|e| damaged(e.to_string()))?;
-        lookup.add(number, &block).map_err(|e| damaged(format!("block {number}: {e}")))?;
-    }
-    Ok(())
-}
-
-fn read_dictionaries(core: &Arc<Core>) -> Result<(), OpenError> {
-    let damaged = |what: String| OpenError::Damaged { path: "dictionaries".into(), what };
-    let reader = Reader::new(Arc::clone(core));
-    for (_, position) in core.store.room(DICTIONARY_ROOM).map_err(|e| damaged(e.to_string()))? {
-        let position =
-            position.try_into().map(u64::from_be_bytes).map_err(|_| damaged("one has no position".into()))?;
-        match reader.at(Position(position)).map_err(|e| damaged(e.to_string()))? {
-            Some((_, Opened::Locked)) => {}
-            Some((envelope, Opened::Content(Content::Dictionary { shape, bytes })))
-                if core
-                    .packer
-                    .learn(shape.clone(), bytes.clone())
-                    .map(|n| Event::DictionaryAdded { dictionary: n })
-                    == Some(envelope.event.clone()) => {}
-            _ => return Err(damaged(format!("event {position} adds none"))),
-        }
-    }
-    Ok(())
-}
-
-fn read_names(core: &Arc<Core>) -> Result<Names, OpenError> {
-    let damaged = |what: String| OpenError::Damaged { path: "names".into(), what };
-    let mut names = Names::default();
-    let reader = Reader::new(Arc::clone(core));
-    for (_, position) in core.store.room(NAME_ROOM).map_err(|e| damaged(e.to_string()))? {
-        let position =
-            position.try_into().map(u64::from_be_bytes).map_err(|_| damaged("a name has no position".into()))?;
-        match reader.at(Position(position)).map_err(|e| damaged(e.to_string()))? {
-            Some((envelope, opened)) => match (envelope.event, opened) {
-                (Event::NameRegistered { kind, text: Some(text), .. }, _)
-                | (Event::NameRegistered { kind, text: None, .. }, Opened::Content(Content::Text(text))) => {
-                    names.insert(kind, text);
-                }
-                (Event::NameRegistered { kind, .. }, Opened::Locked) => {
-                    names.insert(kind, format!("(sealed {position})"));
-                }
-                (Event::NameRegistered { kind, .. }, _) => names.insert(kind, format!("(forgotten {position})")),
-                _ => return Err(damaged(format!("event {position} registers no name"))),
-            },
-            None => return Err(damaged(format!("event {position} is not there"))),
-        }
-    }
-    Ok(names)
-}
-
-/// Reads the headers of all blocks, and compares the tree with the last acknowledged head.
-fn index_of(store: &dyn Store, path: &Path, acknowledged: Option<&Head>) -> Result<Index, OpenError> {
-    let damaged = |what: String| OpenError::Damaged { path: path.to_owned(), what };
-    let mut index = Index::default();
-    for number in 0..store.blocks() {
-        let bytes = store.head_of(number, HEADER).map_err(|e| opening(path, e))?;
-        let bytes = bytes.ok_or_else(|| damaged(format!("block {number} is missing")))?;
-        let header = Header::read(&bytes).map_err(|e| match e {
-            BlockError::Newer(_) => OpenError::Newer { path: path.to_owned(), what: e.to_string() },
-            e => damaged(format!("block {number}: {e}")),
-        })?;
-        if header.first != index.end || header.previous != index.tree.root() {
-            return Err(damaged(format!("block {number} does not follow the one before it")));
-        }
-        index.push(&header);
-        if let Some(head) = acknowledged.filter(|head| head.blocks == number + 1)
-            && head.root != index.tree.root()
-        {
-            return Err(damaged(format!("its first {} blocks are not those that were acknowledged", head.blocks)));
-        }
-    }
-    match acknowledged {
-        Some(head) if head.blocks > index.tree.size() => {
-            Err(OpenError::Behind { path: path.to_owned(), acknowledged: head.end, found: index.end })
-        }
-        _ => Ok(index),
-    }
-}
-
-pub(crate) fn opening(path: &Path, error: StoreError) -> OpenError {
-    match error {
-        StoreError::Io { path, error } => OpenError::Io { path, error },
-        StoreError::Damaged { what, .. } => OpenError::Damaged { path: path.to_owned(), what },
-        other => OpenError::Damaged { path: path.to_owned(), what: other.to_string() },
-    }
-}
-
-/// Takes the lock of a ledger. It can linger a moment after its process was killed.
-pub(crate) fn lock(log: &Path) -> Result<File, OpenError> {
-    let path = log.join("lock");
-    let io = |error| OpenError::Io { path: path.clone(), error };
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(io)?;
-    let began = Instant::now();
-    loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(file),
-            Err(TryLockError::WouldBlock) if began.elapsed() < Duration::from_secs(1) => {
-                std::thread::sleep(Duration::from_millis(50));
-            }
-            Err(TryLockError::WouldBlock) => return Err(OpenError::Held { path: log.to_owned() }),
-            Err(TryLockError::Error(error)) => return Err(io(error)),
-        }
-    }
-}
-
-fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    fs::write(path, bytes)?;
-    File::open(path)?.sync_all()
-}
-
-fn sync_files(dir: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(dir)? {
-        let path = entry?.path();
-        if path.is_file() {
-            File::open(path)?.sync_all()?;
-        }
-    }
-    File::open(dir)?.sync_all()
-}
-
-fn ignore_missing(error: io::Error) -> io::Result<()> {
-    if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
-}
-
 /// Returns the encoded bytes over which a digest of a value is taken.
 pub fn canonical<T: bincode::Encode>(value: &T) -> Result<Vec<u8>, codec::CodecError> {
     codec::encode(value)
@@ -758,7 +600,10 @@ pub fn canonical<T: bincode::Encode>(value: &T) -> Result<Vec<u8>, codec::CodecE
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::sync::atomic::{AtomicI64, Ordering};
+    use std::{
+        sync::atomic::{AtomicI64, Ordering},
+        time::Duration,
+    };
 
     use proptest::prelude::*;
 

@@ -18,6 +18,7 @@ mod index;
 mod keyring;
 pub mod ledger;
 pub mod merkle;
+mod opening;
 mod pack;
 mod ports;
 pub mod proof;

@@ -27,7 +27,8 @@ use bincode::{Decode, Encode};
 
 use crate::{
     codec,
-    ledger::{Core, OpenError, lock},
+    ledger::{Core, OpenError},
+    opening::lock,
     store::{Entry, SledStore, Store, StoreError},
 };
 
@@ -302,8 +303,10 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::{
+        anchor::Anchor,
         content::Content,
-        event::Event,
+        event::{Event, NameKind},
+        keyring::Keyring,
         ledger::{Depth, Draft, Home, Ledger, Opened, Ports, verify},
         subject::{NameId, Position, SubjectKey},
     };
@@ -342,6 +345,27 @@ mod tests {
         assert_eq!(texts(&reader).len(), 3_000, "the writer is gone, the reader reads on");
         drop(reader);
         Ledger::open(&home, Ports::system()).unwrap().close().unwrap();
+    }
+
+    #[test]
+    fn what_is_registered_while_a_reader_opens_is_not_part_of_its_moment() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = home(dir.path());
+        let writer = Ledger::create(&home, Ports::system()).unwrap();
+        writer.name(NameKind::Object, "people").unwrap();
+        let Way::Shared(store) = way(&home.log, &home.store()).unwrap() else { panic!("the writer answers") };
+        writer.name(NameKind::Object, "places").unwrap();
+        let acknowledged = Anchor::look(&home.anchor()).unwrap();
+        let keyring = Keyring::open(&home.keys).unwrap();
+        let late = Ledger::reading(&home, Ports::system(), keyring, &acknowledged, Box::new(store), None);
+        assert!(matches!(late, Err(OpenError::Behind { .. })), "an anchor of later is refused");
+
+        let acknowledged = Anchor::look(&home.anchor()).unwrap();
+        let Way::Shared(store) = way(&home.log, &home.store()).unwrap() else { panic!("the writer answers") };
+        writer.name(NameKind::Object, "things").unwrap();
+        let keyring = Keyring::open(&home.keys).unwrap();
+        let reader = Ledger::reading(&home, Ports::system(), keyring, &acknowledged, Box::new(store), None).unwrap();
+        assert_eq!(reader.names_of(NameKind::Object), ["people", "places"]);
     }
 
     #[test]

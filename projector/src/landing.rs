@@ -63,7 +63,7 @@ impl Landed {
 /// No record.
 const NOBODY: u32 = u32::MAX;
 
-/// One target in 44 bytes: there are as many as there are records.
+/// One target in 40 bytes: there are as many as there are records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Entry {
     subject: u32,
@@ -77,10 +77,53 @@ struct Entry {
     part: u16,
     object: u16,
     generation: u16,
-    write: WriteState,
-    operation: Operation,
-    created: bool,
-    changed: bool,
+    /// See [`Flags`].
+    flags: Flags,
+}
+
+/// How far a target's latest write has come, what that write does, and what we have done to the record: in one byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Flags(u8);
+
+impl Flags {
+    const CREATED: u8 = 1 << 6;
+    const CHANGED: u8 = 1 << 7;
+    const WRITES: [WriteState; 5] = [
+        WriteState::Planned,
+        WriteState::Intended,
+        WriteState::Unknown,
+        WriteState::Confirmed,
+        WriteState::Rejected,
+    ];
+    const OPERATIONS: [Operation; 4] = [Operation::Nothing, Operation::Create, Operation::Update, Operation::Delete];
+
+    fn write(self) -> WriteState {
+        Self::WRITES.get(usize::from(self.0 & 7)).copied().unwrap_or_default()
+    }
+
+    fn set_write(&mut self, write: WriteState) {
+        self.0 = self.0 & !7 | index_in(&Self::WRITES, &write);
+    }
+
+    fn operation(self) -> Operation {
+        Self::OPERATIONS[usize::from(self.0 >> 3 & 3)]
+    }
+
+    fn set_operation(&mut self, operation: Operation) {
+        self.0 = self.0 & !(3 << 3) | index_in(&Self::OPERATIONS, &operation) << 3;
+    }
+
+    fn has(self, flag: u8) -> bool {
+        self.0 & flag != 0
+    }
+
+    fn set(&mut self, flag: u8, on: bool) {
+        self.0 = if on { self.0 | flag } else { self.0 & !flag };
+    }
+}
+
+fn index_in<T: PartialEq>(all: &[T], one: &T) -> u8 {
+    all.iter().position(|other| other == one).and_then(|at| u8::try_from(at).ok()).unwrap_or(0)
 }
 
 /// What is known only while a write is under way.
@@ -118,7 +161,7 @@ impl Landing {
             Event::IdentityLinked { destination, .. } => {
                 let index = self.entry_of(target);
                 self.own(*destination, index);
-                self.entries[index].created = false;
+                self.entries[index].flags.set(Flags::CREATED, false);
             }
             Event::IdentityUnlinked { destination } => {
                 let index = self.entry_of(target);
@@ -133,7 +176,7 @@ impl Landing {
                 let index = self.moved(target, at, WriteEvent::Intended)?;
                 let entry = &mut self.entries[index];
                 entry.object = narrow(object.0);
-                entry.operation = *operation;
+                entry.flags.set_operation(*operation);
                 let under_way = self.under_way(index);
                 under_way.intended = Some(at);
                 under_way.batch = envelope.batch;
@@ -161,10 +204,10 @@ impl Landing {
             Operation::Create => {
                 self.own(destination, index);
                 let entry = &mut self.entries[index];
-                entry.created = true;
+                entry.flags.set(Flags::CREATED, true);
                 entry.after = Place::NOWHERE;
             }
-            Operation::Update => self.entries[index].changed = true,
+            Operation::Update => self.entries[index].flags.set(Flags::CHANGED, true),
             Operation::Nothing => {}
             Operation::Delete => {
                 let entry = &mut self.entries[index];
@@ -183,7 +226,8 @@ impl Landing {
 
     fn moved(&mut self, target: Target, at: Position, event: WriteEvent) -> Result<usize, IllegalTransition> {
         let index = self.entry_of(target);
-        self.entries[index].write = self.entries[index].write.next(at, event)?;
+        let flags = &mut self.entries[index].flags;
+        flags.set_write(flags.write().next(at, event)?);
         Ok(index)
     }
 
@@ -249,10 +293,7 @@ impl Landing {
             part: target.part.part,
             object: 0,
             generation: 0,
-            write: WriteState::Planned,
-            operation: Operation::Nothing,
-            created: false,
-            changed: false,
+            flags: Flags::default(),
         });
         *self.slot(target.subject) = number(index) + 1;
         index
@@ -265,11 +306,14 @@ impl Landing {
         Some(Landed {
             target: Target { subject: SubjectId(entry.subject), part },
             object: NameId(entry.object.into()),
-            write: entry.write,
-            operation: entry.operation,
+            write: entry.flags.write(),
+            operation: entry.flags.operation(),
             destination: (entry.destination != NOBODY).then_some(SubjectId(entry.destination)),
-            created: entry.created,
-            plain: entry.created && !entry.changed && entry.generation == 1 && entry.destination != NOBODY,
+            created: entry.flags.has(Flags::CREATED),
+            plain: entry.flags.has(Flags::CREATED)
+                && !entry.flags.has(Flags::CHANGED)
+                && entry.generation == 1
+                && entry.destination != NOBODY,
             mapped: entry.mapped.get(),
             digest: entry.digest,
             after: entry.after.get(),

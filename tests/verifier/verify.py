@@ -28,9 +28,12 @@ def need(condition, why):
 
 def b64(text):
     try:
-        return base64.b64decode(text, validate=True)
+        data = base64.b64decode(text, validate=True)
     except Exception as error:
         raise Refused(f"a part is not base64: {error}") from error
+    # The unused bits of the last character are zero: one value has one text.
+    need(base64.b64encode(data).decode() == text, "a part is not base64 as it is written")
+    return data
 
 
 def digest(text):
