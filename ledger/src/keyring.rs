@@ -81,6 +81,7 @@ pub(crate) struct Keyring {
     file: File,
     wrapping: Key,
     indexing: Key,
+    marking: Key,
     /// Slots on disk and synced.
     synced: u32,
     /// Slots that are not on disk yet.
@@ -100,6 +101,7 @@ impl Keyring {
             file,
             wrapping: [0; 32],
             indexing: [0; 32],
+            marking: [0; 32],
             synced: 0,
             pending: Vec::new(),
             index: Index::default(),
@@ -161,6 +163,7 @@ impl Keyring {
         Ok(Self {
             wrapping: blake3::derive_key("waybill ledger: wrapping of subject keys, v1", &project),
             indexing: blake3::derive_key("waybill ledger: index of subjects, v1", &project),
+            marking: blake3::derive_key("waybill ledger: snapshots, v1", &project),
             synced: count,
             pending: Vec::new(),
             path,
@@ -168,6 +171,11 @@ impl Keyring {
             index,
             blind: false,
         })
+    }
+
+    /// Returns the key by which snapshots are known to be ours, if there is a keyring.
+    pub(crate) fn marking(&self) -> Option<Key> {
+        (!self.blind).then_some(self.marking)
     }
 
     /// Returns whether there are no keys.
@@ -313,7 +321,7 @@ fn short(digest: &[u8]) -> u32 {
     u32::from_le_bytes(digest[..4].try_into().expect("a digest has 32 bytes"))
 }
 
-/// Slots by the first four bytes of their digest: open addressing over slot numbers, two fifths to four fifths full.
+/// Slots by the first four bytes of their digest: open addressing over slot numbers, seven to nine tenths full.
 #[derive(Debug, Default)]
 struct Index {
     digests: Vec<u32>,
@@ -329,8 +337,8 @@ impl Index {
     fn push(&mut self, digest: Option<u32>) {
         let slot = self.len();
         self.digests.push(digest.unwrap_or(0));
-        if self.digests.len() * 5 >= self.table.len() * 4 {
-            self.table = vec![0; (self.digests.len() * 2).next_power_of_two().max(64)];
+        if self.digests.len() * 10 >= self.table.len() * 9 {
+            self.table = vec![0; (self.digests.len() * 10 / 7).max(64)];
             for (slot, digest) in self.digests.iter().enumerate() {
                 place(&mut self.table, *digest, slot);
             }
@@ -347,12 +355,11 @@ impl Index {
     }
 
     fn candidates(&self, digest: u32) -> impl Iterator<Item = u32> {
-        let mask = self.table.len().wrapping_sub(1);
-        let mut at = start(digest, mask);
+        let mut at = start(digest, self.table.len());
         std::iter::from_fn(move || {
             loop {
                 let slot = (*self.table.get(at)?).checked_sub(1)?;
-                at = (at + 1) & mask;
+                at = following(at, self.table.len());
                 if self.digests[slot as usize] == digest {
                     return Some(slot);
                 }
@@ -361,15 +368,19 @@ impl Index {
     }
 }
 
-fn start(digest: u32, mask: usize) -> usize {
-    digest as usize & mask
+/// Digests are evenly spread over 32 bits: scaled down, they are evenly spread over the table.
+fn start(digest: u32, length: usize) -> usize {
+    usize::try_from((u64::from(digest) * length as u64) >> 32).unwrap_or(0)
+}
+
+fn following(at: usize, length: usize) -> usize {
+    if at + 1 == length { 0 } else { at + 1 }
 }
 
 fn place(table: &mut [u32], digest: u32, slot: usize) {
-    let mask = table.len() - 1;
-    let mut at = start(digest, mask);
+    let mut at = start(digest, table.len());
     while table[at] != 0 {
-        at = (at + 1) & mask;
+        at = following(at, table.len());
     }
     table[at] = u32::try_from(slot + 1).unwrap_or(u32::MAX);
 }

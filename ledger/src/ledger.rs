@@ -26,7 +26,10 @@ use crate::{
     index::Index as Lookup,
     keyring::{self, Keyring},
     merkle::Frontier,
-    opening::{catch_up, forget_again, ignore_missing, index_of, lock, opening, read_dictionaries, read_names, sync_files, write_synced},
+    opening::{
+        catch_up, forget_again, ignore_missing, index_of, lock, opening, read_dictionaries, read_names, sync_files,
+        write_synced,
+    },
     pack::{self, Packer},
     proof::{self, Proof},
     share::{self, Server, Way},
@@ -145,6 +148,8 @@ pub struct Ledger {
     names: Mutex<Names>,
     forgotten_again: Vec<(SubjectId, Position)>,
     read_only: bool,
+    /// Where snapshots lie, and whether they are ours to write.
+    pub(crate) snapshots: Option<(PathBuf, bool)>,
     /// Answers readers in other processes.
     server: Option<Server>,
     /// Held as long as the ledger is open.
@@ -402,7 +407,17 @@ impl Ledger {
         let scribe = Scribe::new(&keyring::signing_key(&keys.0)?);
         let index = index_of(&*store, Path::new("memory"), None)?;
         let scribe = Some(scribe);
-        Self::start(Parts { store, keyring, ports, scribe, index, anchor: None, lock: None, keys: Some(keys), place: None })
+        Self::start(Parts {
+            store,
+            keyring,
+            ports,
+            scribe,
+            index,
+            anchor: None,
+            lock: None,
+            keys: Some(keys),
+            place: None,
+        })
     }
 
     fn start(parts: Parts<'_>) -> Result<Self, OpenError> {
@@ -431,7 +446,17 @@ impl Ledger {
         let names = read_names(&core, beside)?;
         let read_only = anchor.is_none() && core.keys.is_none();
         let writer = Writer::start(Arc::clone(&core), anchor);
-        Ok(Self { core, writer, names: Mutex::new(names), forgotten_again, read_only, server: None, _lock: lock })
+        let snapshots = place.map(|(log, own)| (log.join("snapshots"), own));
+        Ok(Self {
+            core,
+            writer,
+            names: Mutex::new(names),
+            forgotten_again,
+            read_only,
+            snapshots,
+            server: None,
+            _lock: lock,
+        })
     }
 
     /// Returns the slot of a subject, taking a new one if it has none.

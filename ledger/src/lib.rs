@@ -26,6 +26,7 @@ mod reader;
 pub mod record;
 pub mod schema;
 mod share;
+pub mod snapshot;
 pub mod store;
 pub mod subject;
 mod vault;

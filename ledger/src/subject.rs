@@ -38,6 +38,7 @@ macro_rules! number {
 
 number!(
     /// The gapless number of an event, counted from 0.
+    #[derive(Default)]
     Position(u64)
 );
 number!(

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use bincode::{Decode, Encode};
 use waybill_ledger::{
     Envelope, Event, NameId, RunId, SubjectId, TargetPart,
     event::{Operation, RunKind},
@@ -14,7 +15,7 @@ use waybill_ledger::{
 use crate::{delta::Intake, landing::Landing};
 
 /// What became of the writes of one run to one destination object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, Encode, Decode)]
 pub struct TargetAccount {
     /// Intents.
     pub planned: u64,
@@ -97,7 +98,7 @@ impl SourceAccount {
 }
 
 /// The fold of the second identity, and of what an approval has been used for.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
 pub struct Accounts {
     runs: BTreeMap<(RunId, NameId), TargetAccount>,
     kinds: BTreeMap<RunId, RunKind>,

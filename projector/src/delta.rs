@@ -5,6 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bincode::{Decode, Encode};
+
 use crate::place::Place;
 use waybill_ledger::{Envelope, Event, Micros, NameId, Position, SubjectId, event::HoldReason};
 
@@ -26,7 +28,7 @@ pub struct Seen {
 }
 
 /// One record in 20 bytes: there are as many as the source has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 struct Entry {
     subject: u32,
     position: Place,
@@ -65,7 +67,7 @@ impl Entry {
 }
 
 /// What is known of one source object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
 pub struct ObjectIntake {
     /// Where its first record stands.
     pub first: Option<Position>,
@@ -84,7 +86,7 @@ pub struct ObjectIntake {
 }
 
 /// The fold: the source as the ledger knows it.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
 pub struct Intake {
     /// Subject to the index of its entry plus one. Subjects of the destination lie between, so entries are kept apart.
     index: Vec<u32>,

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use bincode::{Decode, Encode};
 use waybill_ledger::{BatchId, Envelope, Event, NameId, Position, SubjectId, Target, TargetPart, event::Operation};
 
 use crate::place::Place;
@@ -37,8 +38,8 @@ pub struct Landed {
     pub intended: Option<Position>,
     /// The batch of that intent.
     pub batch: Option<BatchId>,
-    /// How many destination records this target has had.
-    pub generation: u16,
+    /// How many destination records this target has had; 255 stands for more.
+    pub generation: u8,
     /// The latest mapping whose write is not confirmed.
     pending: Option<Position>,
 }
@@ -63,38 +64,38 @@ impl Landed {
 /// No record.
 const NOBODY: u32 = u32::MAX;
 
-/// One target in 40 bytes: there are as many as there are records.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// One target in 32 bytes: there are as many as there are records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 struct Entry {
     subject: u32,
     destination: u32,
-    /// The next target of the same subject, as its index plus one.
-    next: u32,
     mapped: Place,
     after: Place,
     digest: [u8; 8],
-    rule: u16,
     part: u16,
-    object: u16,
-    generation: u16,
+    /// Its rule and object, as the number of a [`Kind`].
+    kind: u16,
+    generation: u8,
     /// See [`Flags`].
     flags: Flags,
 }
 
+/// What many targets have in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+struct Kind {
+    rule: NameId,
+    object: NameId,
+}
+
 /// How far a target's latest write has come, what that write does, and what we have done to the record: in one byte.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
 struct Flags(u8);
 
 impl Flags {
     const CREATED: u8 = 1 << 6;
     const CHANGED: u8 = 1 << 7;
-    const WRITES: [WriteState; 5] = [
-        WriteState::Planned,
-        WriteState::Intended,
-        WriteState::Unknown,
-        WriteState::Confirmed,
-        WriteState::Rejected,
-    ];
+    const WRITES: [WriteState; 5] =
+        [WriteState::Planned, WriteState::Intended, WriteState::Unknown, WriteState::Confirmed, WriteState::Rejected];
     const OPERATIONS: [Operation; 4] = [Operation::Nothing, Operation::Create, Operation::Update, Operation::Delete];
 
     fn write(self) -> WriteState {
@@ -127,7 +128,7 @@ fn index_in<T: PartialEq>(all: &[T], one: &T) -> u8 {
 }
 
 /// What is known only while a write is under way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
 struct UnderWay {
     /// The latest mapping, and the first bytes of its digest.
     pending: Option<(Position, [u8; 8])>,
@@ -136,11 +137,14 @@ struct UnderWay {
 }
 
 /// The fold.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
 pub struct Landing {
     /// By subject, an index plus one: of a source record its first target, of a destination record the target in it.
     slots: Vec<u32>,
     entries: Vec<Entry>,
+    kinds: Vec<Kind>,
+    /// By a target's index, the target that its subject had before it.
+    earlier: BTreeMap<u32, u32>,
     under_way: BTreeMap<u32, UnderWay>,
 }
 
@@ -155,7 +159,7 @@ impl Landing {
                 let index = self.entry_of(target);
                 let mut short = [0; 8];
                 short.copy_from_slice(&digest.0[..8]);
-                self.entries[index].object = narrow(object.0);
+                self.set_object(index, *object);
                 self.under_way(index).pending = Some((at, short));
             }
             Event::IdentityLinked { destination, .. } => {
@@ -174,9 +178,8 @@ impl Landing {
             }
             Event::WriteIntended { object, operation, .. } => {
                 let index = self.moved(target, at, WriteEvent::Intended)?;
-                let entry = &mut self.entries[index];
-                entry.object = narrow(object.0);
-                entry.flags.set_operation(*operation);
+                self.set_object(index, *object);
+                self.entries[index].flags.set_operation(*operation);
                 let under_way = self.under_way(index);
                 under_way.intended = Some(at);
                 under_way.batch = envelope.batch;
@@ -264,34 +267,56 @@ impl Landing {
     }
 
     fn find(&self, target: Target) -> Option<usize> {
-        let mut at = self.head(target.subject);
-        while at != 0 {
-            let index = at as usize - 1;
-            let entry = self.entries.get(index)?;
-            if u32::from(entry.rule) == target.part.rule.0 && entry.part == target.part.part {
-                return Some(index);
-            }
-            at = entry.next;
+        self.indexes(target.subject).find(|index| self.part(*index) == target.part)
+    }
+
+    /// Returns the numbers of a subject's targets, the latest first.
+    fn indexes(&self, subject: SubjectId) -> impl Iterator<Item = usize> {
+        let first = self.head(subject).checked_sub(1);
+        std::iter::successors(first, |index| self.earlier.get(index).copied()).map(|index| index as usize)
+    }
+
+    fn part(&self, index: usize) -> TargetPart {
+        TargetPart { rule: self.kind(index).rule, part: self.entries[index].part }
+    }
+
+    fn kind(&self, index: usize) -> Kind {
+        self.kinds[usize::from(self.entries[index].kind)]
+    }
+
+    /// Returns the number of a kind. They are few: rules and objects of a plan.
+    fn number_of(&mut self, kind: Kind) -> u16 {
+        let at = self.kinds.iter().position(|known| *known == kind).unwrap_or_else(|| {
+            self.kinds.push(kind);
+            self.kinds.len() - 1
+        });
+        u16::try_from(at).unwrap_or(u16::MAX)
+    }
+
+    fn set_object(&mut self, index: usize, object: NameId) {
+        let kind = self.kind(index);
+        if kind.object != object {
+            self.entries[index].kind = self.number_of(Kind { object, ..kind });
         }
-        None
     }
 
     fn entry_of(&mut self, target: Target) -> usize {
         if let Some(index) = self.find(target) {
             return index;
         }
-        let next = self.head(target.subject);
         let index = self.entries.len();
+        if let Some(earlier) = self.head(target.subject).checked_sub(1) {
+            self.earlier.insert(number(index), earlier);
+        }
+        let kind = self.number_of(Kind { rule: target.part.rule, object: NameId(0) });
         self.entries.push(Entry {
             subject: target.subject.0,
             destination: NOBODY,
-            next,
             mapped: Place::NOWHERE,
             after: Place::NOWHERE,
             digest: [0; 8],
-            rule: narrow(target.part.rule.0),
             part: target.part.part,
-            object: 0,
+            kind,
             generation: 0,
             flags: Flags::default(),
         });
@@ -302,10 +327,9 @@ impl Landing {
     fn unpack(&self, index: usize) -> Option<Landed> {
         let entry = self.entries.get(index)?;
         let under_way = self.under_way.get(&number(index)).copied().unwrap_or_default();
-        let part = TargetPart { rule: NameId(entry.rule.into()), part: entry.part };
         Some(Landed {
-            target: Target { subject: SubjectId(entry.subject), part },
-            object: NameId(entry.object.into()),
+            target: Target { subject: SubjectId(entry.subject), part: self.part(index) },
+            object: self.kind(index).object,
             write: entry.flags.write(),
             operation: entry.flags.operation(),
             destination: (entry.destination != NOBODY).then_some(SubjectId(entry.destination)),
@@ -351,12 +375,7 @@ impl Landing {
 
     /// Returns every target of a subject, the latest first.
     pub fn of(&self, subject: SubjectId) -> impl Iterator<Item = Landed> {
-        let mut at = self.head(subject);
-        std::iter::from_fn(move || {
-            let index = (at as usize).checked_sub(1)?;
-            at = self.entries.get(index)?.next;
-            self.unpack(index)
-        })
+        self.indexes(subject).filter_map(|index| self.unpack(index))
     }
 
     /// Returns the number of the target that lives in a destination record, counted from 0 in the order of [`all`](Self::all).
@@ -389,9 +408,4 @@ impl Landing {
 /// Entries are numbered in 32 bits, as subjects are.
 fn number(index: usize) -> u32 {
     u32::try_from(index).unwrap_or(NOBODY)
-}
-
-/// Names are few: rules and objects of a plan.
-fn narrow(name: u32) -> u16 {
-    u16::try_from(name).unwrap_or(u16::MAX)
 }

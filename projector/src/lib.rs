@@ -8,6 +8,7 @@ pub mod accounting;
 pub mod audit;
 pub mod converge;
 pub mod delta;
+pub mod folds;
 mod key;
 pub mod landing;
 pub mod mapping;

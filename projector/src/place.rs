@@ -1,12 +1,13 @@
 //! A position in five bytes, for folds that keep one or more for every record.
 
+use bincode::{Decode, Encode};
 use waybill_ledger::Position;
 
 /// The number that stands for no position. A ledger of a million million events is yet to be written.
 const NONE: u64 = (1 << 40) - 1;
 
 /// A position, or none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub(crate) struct Place([u8; 5]);
 
 impl Place {

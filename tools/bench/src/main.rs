@@ -133,7 +133,7 @@ fn run(cli: &Cli) -> Fallible<()> {
                     trip.ledger_mb
                 );
             }
-            println!("growth {:.0} MB", figures.growth_mb);
+            println!("growth {:.1} MB", figures.growth_mb);
         }
         What::Demo => {
             let took = bench.demo()?;

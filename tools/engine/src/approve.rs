@@ -123,7 +123,7 @@ pub fn predict(session: &Session, prepared: &Prepared) -> Result<Prediction, Fai
         let owner_fields: Vec<&String> =
             rule.fields.values().filter(|field| field.owner).filter_map(|field| field.from.first()).collect();
         session.progress.begin(&format!("mapping {}", rule.from), session.state.intake().object(object).live);
-        for record in records_at(ledger, &session.state.intake().positions(object))? {
+        for record in records_at(ledger, session.state.intake().positions(object))? {
             let (_, record) = record?;
             session.progress.advance(1);
             for field in &owner_fields {

@@ -473,7 +473,7 @@ impl<D: Destination> Loader<'_, D> {
         let mut others = Alternates::new();
         for (object, field) in wanted {
             let Some(name) = self.ledger().find_name(NameKind::Object, &object) else { continue };
-            for record in records_at(self.ledger(), &state.intake().positions(name))? {
+            for record in records_at(self.ledger(), state.intake().positions(name))? {
                 let (_, record) = record?;
                 if let Some(value) = record.fields.value(&field) {
                     let value = value.to_string().trim().to_owned();
@@ -515,7 +515,7 @@ fn read_ahead(
     positions: Vec<Position>,
 ) -> tokio::task::JoinHandle<Result<Vec<(Position, Record)>, Failure>> {
     let ledger = Arc::clone(ledger);
-    tokio::task::spawn_blocking(move || records_at(&ledger, &positions)?.collect())
+    tokio::task::spawn_blocking(move || records_at(&ledger, positions)?.collect())
 }
 
 /// Returns the canonical bytes of fields.

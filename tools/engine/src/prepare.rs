@@ -169,7 +169,7 @@ impl Prepared {
                     continue;
                 };
                 let mut parents = BTreeMap::new();
-                for record in records_at(ledger, &session.state.intake().positions(object))? {
+                for record in records_at(ledger, session.state.intake().positions(object))? {
                     let (_, record) = record?;
                     let parent = mapping::parents(rule, &record).find(|(name, _)| **name == field).map(|(_, id)| id);
                     if let Some(parent) = parent {

@@ -42,7 +42,7 @@ impl Session {
         })
         .await
         .map_err(|e| Failure::failed(format!("the ledger could not be opened: {e}")))??;
-        Self::over(Arc::new(ledger), project, progress).await
+        Self::over(Arc::new(ledger), project, progress, true).await
     }
 
     /// Opens the project's ledger to read it, also while another process writes it.
@@ -54,16 +54,20 @@ impl Session {
         })
         .await
         .map_err(|e| Failure::failed(format!("the ledger could not be opened: {e}")))??;
-        Self::over(Arc::new(ledger), project, progress).await
+        Self::over(Arc::new(ledger), project, progress, false).await
     }
 
-    async fn over(ledger: Arc<Ledger>, project: Project, progress: Arc<dyn Progress>) -> Result<Self, Failure> {
+    async fn over(
+        ledger: Arc<Ledger>,
+        project: Project,
+        progress: Arc<dyn Progress>,
+        writes: bool,
+    ) -> Result<Self, Failure> {
         let recorder = Recorder::new(Arc::clone(&ledger))?;
-        let mut state = State::new(&project.config.project.id);
         if ledger.reader().end().0 <= 1 && !ledger.is_read_only() {
             recorder.append(vec![recorder.draft(Event::ProjectOpened)]).await?;
         }
-        state.catch_up(&ledger)?;
+        let state = State::restore(&project.config.project.id, &ledger, writes)?;
         Ok(Self { project, state, recorder, progress })
     }
 
@@ -91,8 +95,11 @@ impl Session {
     }
 
     /// Ends the session: everything is durable and the lock is free when it returns.
-    pub async fn close(self) -> Result<(), Failure> {
+    pub async fn close(mut self) -> Result<(), Failure> {
         let ledger = Arc::clone(self.recorder.ledger());
+        // What a run has appended last may not be taken in yet.
+        self.state.catch_up(&ledger)?;
+        self.state.keep(&ledger)?;
         drop(self);
         let Some(ledger) = Arc::into_inner(ledger) else { return Ok(()) };
         tokio::task::spawn_blocking(move || ledger.close())

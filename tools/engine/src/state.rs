@@ -1,54 +1,33 @@
 //! What the ledger says, held in memory: nothing but folds, fed by replay alone.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use waybill_ledger::{
     Content, Digest, Envelope, Event, Position, RunId, SubjectId, SubjectKey,
-    event::{Operation, RunKind, RunOutcome, Side},
-    ledger::{Ledger, Opened},
+    event::{KINDS, Operation, RunKind, Side},
+    ledger::{Ledger, Opened, Query},
 };
-use waybill_projector::{accounting::Accounts, delta::Intake, landing::Landing};
+use waybill_projector::{
+    accounting::Accounts,
+    delta::Intake,
+    folds::{self, Folds},
+    landing::Landing,
+};
+
+pub use waybill_projector::folds::{Baseline, Run};
 
 use crate::failure::Failure;
 
-/// The folds of a project.
+/// What the ledger says of a project: its folds, and the few contents that they lead to.
 #[derive(Debug)]
 pub struct State {
     project: String,
-    next: Position,
-    intake: Intake,
-    landing: Landing,
-    accounts: Accounts,
-    runs: Vec<Run>,
+    folds: Folds,
     approval: Option<Approval>,
     ids: DestinationIds,
-    /// Baselines by destination object, in the order of the parts.
-    baselines: BTreeMap<waybill_ledger::NameId, Baseline>,
-    jobs: BTreeMap<waybill_ledger::BatchId, String>,
-    batches: u64,
-    schemas: BTreeMap<Side, Position>,
-    erased: BTreeSet<SubjectId>,
-}
-
-/// A run as the ledger tells it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Run {
-    /// Its number.
-    pub id: RunId,
-    /// What it does.
-    pub kind: RunKind,
-    /// The plan it runs under.
-    pub plan: Option<Digest>,
-    /// Its first event.
-    pub began: Position,
-    /// When it began.
-    pub at: waybill_ledger::Micros,
-    /// Its last event and how it ended.
-    pub ended: Option<(Position, RunOutcome)>,
+    /// How far the latest snapshot reaches.
+    kept: Position,
 }
 
 /// What was approved, as the approval's document says it.
@@ -69,111 +48,67 @@ pub struct Approval {
     pub position: Option<Position>,
 }
 
-/// A baseline of one object.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Baseline {
-    /// Where its parts stand.
-    pub parts: Vec<Position>,
-    /// Rows in all parts.
-    pub rows: u64,
-    /// Whether it is whole.
-    pub complete: bool,
-}
-
 impl State {
-    /// Returns the state of an empty ledger.
-    pub fn new(project: &str) -> Self {
-        Self {
-            project: project.to_owned(),
-            next: Position(0),
-            intake: Intake::default(),
-            landing: Landing::default(),
-            accounts: Accounts::default(),
-            runs: Vec::new(),
-            approval: None,
-            ids: DestinationIds::default(),
-            baselines: BTreeMap::new(),
-            jobs: BTreeMap::new(),
-            batches: 0,
-            schemas: BTreeMap::new(),
-            erased: BTreeSet::new(),
-        }
+    /// Returns the state of a ledger: from its latest snapshot, if it has one, and the events after it. Destination ids are
+    /// contents and lie in no snapshot: they are read from the ledger if `writes`, for whoever is going to write.
+    pub fn restore(project: &str, ledger: &Arc<Ledger>, writes: bool) -> Result<Self, Failure> {
+        let kept = ledger.snapshot(SNAPSHOT, folds::FORM);
+        // A snapshot that cannot be read is one that is not there.
+        let folds = kept.and_then(|kept| Folds::read(kept.body).ok()).unwrap_or_default();
+        let ids = if writes { DestinationIds::read(ledger, &folds)? } else { DestinationIds::default() };
+        let (project, kept) = (project.to_owned(), folds.next);
+        let mut state = Self { project, folds, approval: None, ids, kept };
+        state.approval = state.folds.approval.map(|at| read_approval(ledger, at)).transpose()?;
+        state.catch_up(ledger)?;
+        Ok(state)
     }
 
     /// Takes in every event that the ledger has acknowledged since the last time.
     pub fn catch_up(&mut self, ledger: &Arc<Ledger>) -> Result<(), Failure> {
-        let events = ledger.reader().read(self.next.., needs_content);
+        let events = ledger.reader().read(self.folds.next.., needs_content);
         for event in events {
             let (envelope, opened) = event?;
-            self.next = envelope.position.next();
             self.apply(&envelope, opened)?;
         }
         Ok(())
     }
 
+    /// Keeps a snapshot, if taking in what came since the last one would take a while.
+    pub fn keep(&mut self, ledger: &Ledger) -> Result<(), Failure> {
+        if self.folds.next.0 < self.kept.0 + WORTH {
+            return Ok(());
+        }
+        let write = |to: &mut dyn std::io::Write| self.folds.write(to).map_err(std::io::Error::other);
+        match ledger.keep_snapshot(SNAPSHOT, folds::FORM, self.folds.next, write) {
+            Ok(_) => {}
+            // The ledger does without: a snapshot saves time and nothing else.
+            Err(error) => tracing::warn!(%error, "no snapshot could be kept"),
+        }
+        self.kept = self.folds.next;
+        Ok(())
+    }
+
     fn apply(&mut self, envelope: &Envelope, opened: Opened) -> Result<(), Failure> {
-        self.intake.apply(envelope);
-        self.landing.apply(envelope).map_err(|e| Failure::ledger(e.to_string()))?;
-        self.accounts.apply(envelope);
-        let content = match opened {
-            Opened::Content(content) => Some(content),
-            Opened::Nothing | Opened::Erased | Opened::Locked => None,
-        };
-        match (&envelope.event, content) {
-            (Event::RunStarted { kind, plan }, _) => {
-                if let Some(id) = envelope.run {
-                    let (began, at) = (envelope.position, envelope.time);
-                    self.runs.push(Run { id, kind: *kind, plan: *plan, began, at, ended: None });
-                }
-            }
-            (Event::RunEnded { outcome }, _) => {
-                if let Some(run) = self.runs.iter_mut().find(|run| Some(run.id) == envelope.run) {
-                    run.ended = Some((envelope.position, *outcome));
-                }
-            }
-            (Event::PlanApproved { .. }, Some(Content::Document { text, .. })) => {
-                let mut approval: Approval = serde_json::from_str(&text).map_err(|e| {
-                    Failure::ledger(format!("the approval at position {} is damaged: {e}", envelope.position))
-                })?;
-                approval.position = Some(envelope.position);
-                self.approval = Some(approval);
+        self.folds.apply(envelope).map_err(|e| Failure::ledger(e.to_string()))?;
+        match (&envelope.event, opened) {
+            (Event::PlanApproved { .. }, Opened::Content(content)) => {
+                self.approval = Some(approval_of(envelope.position, content)?);
             }
             (
                 Event::WriteConfirmed { destination, .. } | Event::IdentityLinked { destination, .. },
-                Some(Content::DestinationId { id, .. }),
+                Opened::Content(Content::DestinationId { id, .. }),
             ) => {
-                if let Some(target) = self.landing.owner_index(*destination) {
+                if let Some(target) = self.folds.landing.owner_index(*destination) {
                     self.ids.insert(target, &id);
                 }
             }
             (Event::SubjectErased { erased }, _) => {
                 // As if its contents had never been readable.
-                self.erased.insert(*erased);
-                for destination in self.landing.of(*erased).filter_map(|landed| landed.destination) {
-                    if let Some(target) = self.landing.owner_index(destination) {
+                for destination in self.folds.landing.of(*erased).filter_map(|landed| landed.destination) {
+                    if let Some(target) = self.folds.landing.owner_index(destination) {
                         self.ids.remove(target);
                     }
                 }
-            }
-            (Event::BaselineTaken { object, rows, complete, .. }, _) => {
-                let baseline = self.baselines.entry(*object).or_default();
-                if baseline.complete {
-                    *baseline = Baseline::default();
-                }
-                baseline.parts.push(envelope.position);
-                baseline.rows += rows;
-                baseline.complete = *complete;
-            }
-            (Event::RemoteJobOpened, Some(Content::Text(job))) => {
-                if let Some(batch) = envelope.batch {
-                    self.jobs.insert(batch, job);
-                }
-            }
-            (Event::SchemaSeen { side, .. }, _) => {
-                self.schemas.insert(*side, envelope.position);
-            }
-            (Event::BatchFormed { .. }, _) => {
-                self.batches = self.batches.max(envelope.batch.map_or(0, |batch| batch.0));
             }
             _ => {}
         }
@@ -182,22 +117,22 @@ impl State {
 
     /// Returns what has been read of the source.
     pub fn intake(&self) -> &Intake {
-        &self.intake
+        &self.folds.intake
     }
 
     /// Returns where every record lives.
     pub fn landing(&self) -> &Landing {
-        &self.landing
+        &self.folds.landing
     }
 
     /// Returns the accounts of law 9.
     pub fn accounts(&self) -> &Accounts {
-        &self.accounts
+        &self.folds.accounts
     }
 
     /// Returns every run, in order.
     pub fn runs(&self) -> &[Run] {
-        &self.runs
+        &self.folds.runs
     }
 
     /// Returns the latest approval.
@@ -207,57 +142,62 @@ impl State {
 
     /// Returns the latest baseline of an object.
     pub fn baseline(&self, object: waybill_ledger::NameId) -> Option<&Baseline> {
-        self.baselines.get(&object)
+        self.folds.baselines.get(&object)
     }
 
     /// Returns the remote job that was opened for a batch.
-    pub fn job(&self, batch: waybill_ledger::BatchId) -> Option<&str> {
-        self.jobs.get(&batch).map(String::as_str)
+    pub fn job(&self, ledger: &Ledger, batch: waybill_ledger::BatchId) -> Result<Option<String>, Failure> {
+        let Some(at) = self.folds.jobs.get(&batch) else { return Ok(None) };
+        Ok(match ledger.reader().at(*at)?.map(|(_, opened)| opened) {
+            Some(Opened::Content(Content::Text(job))) => Some(job),
+            _ => None,
+        })
     }
 
     /// Returns the number of the next batch.
     pub fn next_batch(&mut self) -> waybill_ledger::BatchId {
-        self.batches += 1;
-        waybill_ledger::BatchId(self.batches)
+        self.folds.batches += 1;
+        waybill_ledger::BatchId(self.folds.batches)
     }
 
     /// Returns the number of the next run.
     pub fn next_run(&self) -> RunId {
-        RunId(self.runs.last().map_or(1, |run| run.id.0 + 1))
+        RunId(self.runs().last().map_or(1, |run| run.id.0 + 1))
     }
 
     /// Returns the last run that writes records, if it is of this kind and plan and has not ended.
     pub fn unfinished(&self, kind: RunKind, plan: Option<Digest>) -> Option<RunId> {
         let writes =
             |run: &&Run| matches!(run.kind, RunKind::Sample | RunKind::Load | RunKind::Delta | RunKind::Rollback);
-        let last = self.runs.iter().rev().find(writes)?;
+        let last = self.runs().iter().rev().find(writes)?;
         (last.kind == kind && last.plan == plan && last.ended.is_none()).then_some(last.id)
     }
 
-    /// Returns the id by which the destination knows a record of ours, while it is there.
+    /// Returns the id by which the destination knows a record of ours, while it is there. Only a state that was restored for
+    /// writing knows ids.
     pub fn destination_id(&self, destination: SubjectId) -> Option<String> {
-        self.ids.get(self.landing.owner_index(destination)?)
+        self.ids.get(self.landing().owner_index(destination)?)
     }
 
     /// Returns how many rows of a destination object are ours and forgotten: they are there, and the ledger cannot say which.
     pub fn forgotten(&self, object: waybill_ledger::NameId) -> u64 {
-        let live = self.erased.iter().flat_map(|subject| self.landing.of(*subject));
+        let live = self.folds.erased.iter().flat_map(|subject| self.landing().of(*subject));
         live.filter(|landed| landed.object == object && landed.is_live()).count() as u64
     }
 
     /// Returns where one side was described last.
     pub fn schema_seen(&self, side: Side) -> Option<Position> {
-        self.schemas.get(&side).copied()
+        self.folds.schemas.get(&side).copied()
     }
 
     /// Returns the position up to which the state is current.
     pub fn position(&self) -> Position {
-        self.next
+        self.folds.next
     }
 
     /// Returns how many writes of this kind are confirmed under the present approval.
     pub fn confirmed(&self, object: waybill_ledger::NameId, operation: Operation) -> u64 {
-        self.accounts.confirmed(object, operation)
+        self.accounts().confirmed(object, operation)
     }
 
     /// Returns the subject key of a constant record of the plan.
@@ -266,15 +206,33 @@ impl State {
     }
 }
 
+/// The name of the snapshot.
+const SNAPSHOT: &str = "state";
+/// After how many events a snapshot is worth its bytes.
+const WORTH: u64 = 8_192;
+
 /// Chooses the events whose content the state needs; all others stay sealed.
 fn needs_content(envelope: &Envelope) -> bool {
-    matches!(
-        envelope.event,
-        Event::PlanApproved { .. }
-            | Event::WriteConfirmed { operation: Operation::Create, .. }
-            | Event::IdentityLinked { .. }
-            | Event::RemoteJobOpened
-    )
+    matches!(envelope.event, Event::PlanApproved { .. }) || names_destination(envelope)
+}
+
+/// Returns whether an event's content is the id of a destination record.
+fn names_destination(envelope: &Envelope) -> bool {
+    matches!(envelope.event, Event::WriteConfirmed { operation: Operation::Create, .. } | Event::IdentityLinked { .. })
+}
+
+fn read_approval(ledger: &Ledger, at: Position) -> Result<Approval, Failure> {
+    match ledger.reader().at(at)?.map(|(_, opened)| opened) {
+        Some(Opened::Content(content)) => approval_of(at, content),
+        _ => Err(Failure::ledger(format!("the approval at position {at} cannot be read"))),
+    }
+}
+
+fn approval_of(at: Position, content: Content) -> Result<Approval, Failure> {
+    let damaged = |what: String| Failure::ledger(format!("the approval at position {at} is damaged: {what}"));
+    let Content::Document { text, .. } = content else { return Err(damaged("it is no document".to_owned())) };
+    let approval: Approval = serde_json::from_str(&text).map_err(|e| damaged(e.to_string()))?;
+    Ok(Approval { position: Some(at), ..approval })
 }
 
 /// Returns the bytes over which a content's digest is taken.
@@ -291,6 +249,28 @@ struct DestinationIds {
 }
 
 impl DestinationIds {
+    /// Reads the ids of every record that is there.
+    fn read(ledger: &Ledger, folds: &Folds) -> Result<Self, Failure> {
+        let mut ids = Self::default();
+        let number = |kind: &str| KINDS.iter().position(|known| *known == kind).and_then(|at| u8::try_from(at).ok());
+        let kinds = ["WriteConfirmed", "IdentityLinked"].into_iter().filter_map(number).collect();
+        let query = Query { kinds, ..Query::default() };
+        for event in ledger.reader().find(query, ..folds.next, names_destination) {
+            let (envelope, opened) = event?;
+            let (Event::WriteConfirmed { destination, .. } | Event::IdentityLinked { destination, .. }) =
+                envelope.event
+            else {
+                continue;
+            };
+            if let (Opened::Content(Content::DestinationId { id, .. }), Some(target)) =
+                (opened, folds.landing.owner_index(destination))
+            {
+                ids.insert(target, &id);
+            }
+        }
+        Ok(ids)
+    }
+
     fn insert(&mut self, slot: usize, id: &str) {
         if self.short.len() <= slot {
             self.short.resize(slot + 1, [0; 19]);

@@ -40,7 +40,7 @@ impl References {
                 )));
             }
             let mut records = BTreeMap::new();
-            for record in records_at(ledger, &state.intake().positions(name))? {
+            for record in records_at(ledger, state.intake().positions(name))? {
                 let (_, record) = record?;
                 records.insert(record.id.clone(), record);
             }
@@ -63,9 +63,8 @@ impl References {
 /// Reads source records at these positions, which must ascend. Forgotten and locked ones are left out.
 pub fn records_at(
     ledger: &Arc<Ledger>,
-    positions: &[Position],
+    wanted: Vec<Position>,
 ) -> Result<impl Iterator<Item = Result<(Position, Record), Failure>> + use<>, Failure> {
-    let wanted: Vec<Position> = positions.to_vec();
     let (first, last) = (wanted.first().copied().unwrap_or(Position(0)), wanted.last().copied());
     let end = last.map_or(Position(0), Position::next);
     let reader = ledger.reader();

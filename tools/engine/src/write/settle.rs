@@ -141,7 +141,7 @@ impl<D: Destination> Writer<'_, D> {
         }
         let mut tally = Tally::default();
         for (batch, open) in batches {
-            let job = batch.and_then(|batch| state.job(batch)).map(str::to_owned);
+            let job = batch.map(|batch| state.job(self.rec().ledger(), batch)).transpose()?.flatten();
             if let Some(job) = job {
                 self.resume_job(&open, &job).await?;
                 state.catch_up(self.rec().ledger())?;
