@@ -13,7 +13,11 @@ use std::{
     fs::{self, File},
     io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use crate::{
@@ -42,7 +46,7 @@ pub use crate::{
     draft::Draft,
     index::Query,
     keyring::KeyringError,
-    ports::{Clock, Entropy, Ports},
+    ports::{Clock, Entropy, Ports, Sealing},
     reader::{Opened, ReadError, Reader},
     store::StoreError,
     verify::{Depth, Verified, VerifyError, verify},
@@ -182,6 +186,8 @@ pub(crate) struct Core {
     pub(crate) packer: Packer,
     /// Where to look for what.
     pub(crate) lookup: RwLock<Lookup>,
+    /// Nanoseconds spent on it.
+    pub(crate) indexing: AtomicU64,
     pub(crate) cache: Mutex<Vec<(u64, Arc<crate::block::Block>)>>,
     /// Keeps a ledger in memory's keys as long as it lives.
     keys: Option<Keys>,
@@ -435,6 +441,7 @@ impl Ledger {
             index: RwLock::new(index),
             packer: Packer::new(),
             lookup: RwLock::new(lookup),
+            indexing: AtomicU64::new(0),
             cache: Mutex::default(),
             keys,
         });
@@ -573,6 +580,11 @@ impl Ledger {
         self.read_only
     }
 
+    /// Returns how long the writing thread has been at the index, of all the time that appends took.
+    pub fn spent_on_index(&self) -> Duration {
+        Duration::from_nanos(self.core.indexing.load(Ordering::Relaxed))
+    }
+
     /// Returns the head: everything acknowledged so far.
     pub fn head(&self) -> Head {
         self.core.index.read().unwrap_or_else(PoisonError::into_inner).head()
@@ -625,10 +637,7 @@ pub fn canonical<T: bincode::Encode>(value: &T) -> Result<Vec<u8>, codec::CodecE
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::{
-        sync::atomic::{AtomicI64, Ordering},
-        time::Duration,
-    };
+    use std::sync::atomic::AtomicI64;
 
     use proptest::prelude::*;
 

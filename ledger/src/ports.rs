@@ -23,6 +23,21 @@ pub trait Entropy: Send + Sync {
     fn fill(&self, bytes: &mut [u8]);
 }
 
+/// When a block is sealed: at whichever comes first, or when nothing more waits to be appended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sealing {
+    /// So many events.
+    pub events: u32,
+    /// So many bytes of sealed contents.
+    pub bytes: usize,
+}
+
+impl Default for Sealing {
+    fn default() -> Self {
+        Self { events: 1_024, bytes: 256 << 10 }
+    }
+}
+
 /// The clock and the randomness that a ledger uses.
 #[derive(Clone)]
 pub struct Ports {
@@ -30,12 +45,18 @@ pub struct Ports {
     pub clock: Arc<dyn Clock>,
     /// Makes keys, salts and nonces.
     pub entropy: Arc<dyn Entropy>,
+    /// When a block is sealed.
+    pub sealing: Sealing,
 }
 
 impl Ports {
     /// Returns the machine's own clock and randomness.
     pub fn system() -> Self {
-        Self { clock: Arc::new(SystemClock(Instant::now())), entropy: Arc::new(SystemEntropy) }
+        Self {
+            clock: Arc::new(SystemClock(Instant::now())),
+            entropy: Arc::new(SystemEntropy),
+            sealing: Sealing::default(),
+        }
     }
 }
 

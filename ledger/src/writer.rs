@@ -4,10 +4,11 @@ use std::{
     io,
     sync::{
         Arc, Mutex, PoisonError,
+        atomic::Ordering,
         mpsc::{Receiver, SyncSender, TryRecvError, sync_channel},
     },
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crate::{
@@ -25,10 +26,6 @@ use crate::{
     vault::{self, Boxed},
 };
 
-/// A block is sealed at this many events.
-const EVENTS: u32 = 1_024;
-/// A block is sealed at this many bytes of sealed contents.
-const VAULT: usize = 256 << 10;
 /// How many appends may wait before the caller does.
 const WAITING: usize = 64;
 /// A step of the clock that is worth an event, in microseconds.
@@ -261,7 +258,8 @@ impl<'a> Desk<'a> {
             self.room.push(erased_entry(erased, envelope.position));
         }
         self.next = self.next.next();
-        if self.builder.events() >= EVENTS || self.builder.vault_bytes() >= VAULT {
+        let sealing = self.core.ports.sealing;
+        if self.builder.events() >= sealing.events || self.builder.vault_bytes() >= sealing.bytes {
             self.commit()?;
         }
         Ok(())
@@ -307,8 +305,10 @@ impl<'a> Desk<'a> {
             self.core.keyring().sync().map_err(keys)?;
             self.core.store.append(number, &bytes, &self.room).map_err(|e| AppendError::Store(Arc::new(e)))?;
             self.room.clear();
-            let gathered = std::mem::take(&mut self.gathered);
+            let (gathered, began) = (std::mem::take(&mut self.gathered), Instant::now());
             self.core.lookup.write().unwrap_or_else(PoisonError::into_inner).close_block(number, gathered);
+            let spent = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            self.core.indexing.fetch_add(spent, Ordering::Relaxed);
             let head = {
                 let mut index = self.core.index.write().unwrap_or_else(PoisonError::into_inner);
                 index.push(&header);

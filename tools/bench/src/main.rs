@@ -2,8 +2,9 @@
 //!
 //! `migrate` moves a generated company through the real binary into a sandbox of its own, and holds it against a loader
 //! without memory that sends the same rows by the same bulk jobs. `memory` holds the peak memory of two sizes against each
-//! other. The sandbox is another process and counts for neither.
+//! other. `ledger` holds the ledger against stores that people know. The sandbox is another process and counts for neither.
 
+mod ledger;
 mod loader;
 mod process;
 
@@ -13,6 +14,9 @@ use clap::{Parser, Subcommand};
 use serde::Serialize;
 
 use process::{Bench, Trip};
+
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 #[derive(Debug, Parser)]
 #[command(name = "waybill-bench", version, about = "Measures Waybill, as ratios within one run")]
@@ -46,6 +50,11 @@ enum What {
     },
     /// How long the demo takes
     Demo,
+    /// The ledger against stores that people know, in speed and size
+    Ledger(ledger::Ledger),
+    /// One part of `ledger`, in a process of its own
+    #[command(hide = true)]
+    Part(ledger::One),
 }
 
 #[derive(Debug, Serialize)]
@@ -83,8 +92,14 @@ fn main() -> ExitCode {
 
 #[expect(clippy::print_stdout, reason = "figures are what this prints")]
 fn run(cli: &Cli) -> Fallible<()> {
+    match &cli.what {
+        What::Ledger(what) => return ledger::run(what),
+        What::Part(one) => return ledger::one(one),
+        _ => {}
+    }
     let bench = Bench::new(cli.binary.clone())?;
     match cli.what {
+        What::Ledger(_) | What::Part(_) => {}
         What::Migrate { companies, contacts } => {
             let trip = bench.trip(companies, contacts, false)?;
             let loader = bench.load_bare(companies, contacts)?;
