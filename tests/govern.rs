@@ -173,11 +173,11 @@ fn a_forgotten_person_is_in_no_byte_and_every_proof_still_holds() {
     let mut restored = dark.clone();
     for slot in &erased {
         let slot = usize::try_from(slot[0].as_u64().unwrap()).unwrap();
-        assert_eq!(dark[slot * 128], 2, "the slot is destroyed");
-        assert!(dark[slot * 128 + 1..slot * 128 + 112].iter().all(|byte| *byte == 0));
+        assert_eq!(dark[slot * 80], 2, "the slot is destroyed");
+        assert!(dark[slot * 80 + 1..(slot + 1) * 80].iter().all(|byte| *byte == 0));
         // A live slot of anyone stands for the old one: what counts is that it is destroyed again.
-        let live = dark[128..256].to_vec();
-        restored[slot * 128..(slot + 1) * 128].copy_from_slice(&live);
+        let live = dark[80..160].to_vec();
+        restored[slot * 80..(slot + 1) * 80].copy_from_slice(&live);
     }
     fs::write(project.path().join("keys/subjects"), &restored).unwrap();
     let told = project.run(&["status"]).exits(0);

@@ -5,7 +5,7 @@
 
 use bincode::{Decode, Encode};
 
-use crate::subject::{BatchId, Digest, Micros, NameId, Position, RunId, SubjectId, TargetPart};
+use crate::subject::{BatchId, Digest, Fingerprint, Micros, NameId, Position, RunId, SubjectId, TargetPart};
 
 /// One event with its circumstances, as it stands in a block.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -94,7 +94,7 @@ pub enum Event {
         /// When the source says it was last modified, by the source's clock.
         modified: Option<Micros>,
         /// The digest of its content, keyed by the subject.
-        digest: Digest,
+        digest: Fingerprint,
     },
     /// The source says that a record is gone.
     RecordGone {
@@ -177,7 +177,7 @@ pub enum Event {
         /// The destination object.
         object: NameId,
         /// The digest of the mapped fields, keyed by the subject.
-        digest: Digest,
+        digest: Fingerprint,
     },
     /// A source record went into a target that another one leads.
     RecordMerged {

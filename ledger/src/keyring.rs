@@ -3,16 +3,18 @@
 //! ```text
 //! keys/project.key   32 random bytes as hexadecimal: wraps every subject's key (owner only)
 //! keys/signing.key   32 random bytes as hexadecimal: signs heads (owner only)
-//! keys/subjects      128-byte slots, the slot's number times 128 is its place:
-//!                    state 1 (1 live, 2 destroyed) · zeros 7 · keyed digest of the readable id 32 ·
-//!                    nonce 24 · the subject's key, wrapped 48 · blake3 of the 112 bytes before, its first 16
+//! keys/subjects      80-byte slots, the slot's number times 80 is its place:
+//!                    state 1 (1 live, 2 destroyed) · zeros 3 · keyed digest of the readable id 16 ·
+//!                    nonce 12 · the subject's key, wrapped 48; of a destroyed slot all but the state is zero
 //! ```
 //!
 //! The digest of a readable id is blake3 keyed by a key derived from the project key, so the file names nobody. A
-//! subject's key is random and wrapped with XChaCha20-Poly1305 under a key derived from the project key, with the slot
-//! number as associated data. Slots are never reused. A new slot is synced before the block that uses it.
+//! subject's key is random and wrapped with ChaCha20-Poly1305 under a key derived from the project key, with a random
+//! nonce and with the slot number and the 20 bytes before the nonce as associated data: a changed slot does not open. (As
+//! many slots as can be numbered, each with 96 random bits, stay within what that cipher is good for.) Slots are never
+//! reused. A new slot is synced before the block that uses it.
 //!
-//! In memory a subject costs between 9 and 14 bytes.
+//! In memory a subject costs about 10 bytes.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -22,7 +24,7 @@ use std::{
 };
 
 use chacha20poly1305::{
-    KeyInit, XChaCha20Poly1305, XNonce,
+    ChaCha20Poly1305, KeyInit, Nonce,
     aead::{Aead, Payload},
 };
 
@@ -32,7 +34,9 @@ use crate::{
     vault::Key,
 };
 
-const SLOT: usize = 128;
+const SLOT: usize = 80;
+/// How many keys are held open at a time.
+const OPEN: usize = 1_024;
 const LIVE: u8 = 1;
 const DESTROYED: u8 = 2;
 
@@ -87,6 +91,8 @@ pub(crate) struct Keyring {
     /// Slots that are not on disk yet.
     pending: Vec<u8>,
     index: Index,
+    /// Keys that were used lately, each at the place of its slot's number modulo [`OPEN`].
+    open: Vec<Option<(SubjectId, Key)>>,
     /// Whether there is no keyring: nothing can be opened, and nobody is found.
     blind: bool,
 }
@@ -105,6 +111,7 @@ impl Keyring {
             synced: 0,
             pending: Vec::new(),
             index: Index::default(),
+            open: Vec::new(),
             blind: true,
         })
     }
@@ -150,7 +157,7 @@ impl Keyring {
             file.read_exact_at(page, u64::from(slot) * SLOT as u64).map_err(io)?;
             for (n, bytes) in page.chunks_exact(SLOT).enumerate() {
                 match bytes[0] {
-                    LIVE => index.push(Some(short(&bytes[8..40]))),
+                    LIVE => index.push(Some(short(&bytes[DIGEST]))),
                     DESTROYED => index.push(None),
                     _ => {
                         let what = format!("slot {} is neither live nor destroyed", slot as usize + n);
@@ -169,6 +176,7 @@ impl Keyring {
             path,
             file,
             index,
+            open: vec![None; OPEN],
             blind: false,
         })
     }
@@ -185,12 +193,12 @@ impl Keyring {
 
     /// Returns the slot of a subject, if it has one.
     pub(crate) fn find(&self, key: &SubjectKey) -> Result<Option<SubjectId>, KeyringError> {
-        self.find_digest(&self.digest(key))
+        self.find_digest(self.digest(key))
     }
 
-    fn find_digest(&self, digest: &Digest) -> Result<Option<SubjectId>, KeyringError> {
-        for slot in self.index.candidates(short(&digest.0)) {
-            if self.slot(SubjectId(slot))?[8..40] == digest.0 {
+    fn find_digest(&self, digest: [u8; 16]) -> Result<Option<SubjectId>, KeyringError> {
+        for slot in self.index.candidates(short(&digest)) {
+            if self.slot(SubjectId(slot))?[DIGEST] == digest {
                 return Ok(Some(SubjectId(slot)));
             }
         }
@@ -203,47 +211,57 @@ impl Keyring {
             return Err(KeyringError::Missing(self.path.clone()));
         }
         let digest = self.digest(key);
-        if let Some(subject) = self.find_digest(&digest)? {
+        if let Some(subject) = self.find_digest(digest)? {
             return Ok(subject);
         }
         let subject = SubjectId(self.index.len());
         if subject.0 == u32::MAX {
             return Err(KeyringError::Full);
         }
-        let (mut own, mut nonce) = ([0; 32], [0; 24]);
+        let (mut own, mut nonce) = ([0; 32], [0; 12]);
         entropy.fill(&mut own);
         entropy.fill(&mut nonce);
-        let wrapped = XChaCha20Poly1305::new((&self.wrapping).into())
-            .encrypt(XNonce::from_slice(&nonce), Payload { msg: &own, aad: &subject.0.to_le_bytes() })
-            .expect("32 bytes are within the cipher's limit");
         let mut slot = [0; SLOT];
         slot[0] = LIVE;
-        slot[8..40].copy_from_slice(&digest.0);
-        slot[40..64].copy_from_slice(&nonce);
-        slot[64..112].copy_from_slice(&wrapped);
-        let check = check(&slot);
-        slot[112..].copy_from_slice(&check);
+        slot[DIGEST].copy_from_slice(&digest);
+        let wrapped = ChaCha20Poly1305::new((&self.wrapping).into())
+            .encrypt(Nonce::from_slice(&nonce), Payload { msg: &own, aad: &associated(subject, &slot) })
+            .expect("32 bytes are within the cipher's limit");
+        slot[NONCE].copy_from_slice(&nonce);
+        slot[WRAPPED].copy_from_slice(&wrapped);
         self.pending.extend_from_slice(&slot);
-        self.index.push(Some(short(&digest.0)));
+        self.index.push(Some(short(&digest)));
+        self.open[subject.0 as usize % OPEN] = Some((subject, own));
         Ok(subject)
     }
 
     /// Returns what the slot holds.
-    pub(crate) fn key(&self, subject: SubjectId) -> Result<Held, KeyringError> {
+    pub(crate) fn key(&mut self, subject: SubjectId) -> Result<Held, KeyringError> {
         if self.blind {
             return Ok(Held::Locked);
         }
+        let open = subject.0 as usize % OPEN;
+        if let Some((_, key)) = self.open[open].filter(|(held, _)| *held == subject) {
+            return Ok(Held::Key(key));
+        }
+        let held = self.read(subject)?;
+        if let Held::Key(key) = held {
+            self.open[open] = Some((subject, key));
+        }
+        Ok(held)
+    }
+
+    /// Reads a slot itself, past the keys that are open.
+    pub(crate) fn read(&self, subject: SubjectId) -> Result<Held, KeyringError> {
         let slot = self.slot(subject)?;
         let damaged =
             |what: &str| KeyringError::Damaged { path: self.path.clone(), what: format!("slot {subject}: {what}") };
         if slot[0] == DESTROYED {
-            return Ok(Held::Erased);
+            let empty = slot[1..].iter().all(|byte| *byte == 0);
+            return if empty { Ok(Held::Erased) } else { Err(damaged("it is destroyed and not empty")) };
         }
-        if slot[112..] != check(&slot) {
-            return Err(damaged("its checksum is wrong"));
-        }
-        let key = XChaCha20Poly1305::new((&self.wrapping).into())
-            .decrypt(XNonce::from_slice(&slot[40..64]), Payload { msg: &slot[64..112], aad: &subject.0.to_le_bytes() })
+        let key = ChaCha20Poly1305::new((&self.wrapping).into())
+            .decrypt(Nonce::from_slice(&slot[NONCE]), Payload { msg: &slot[WRAPPED], aad: &associated(subject, &slot) })
             .map_err(|_| damaged("it does not open with the project key"))?;
         key.try_into().map(Held::Key).map_err(|_| damaged("its key has a wrong length"))
     }
@@ -256,8 +274,7 @@ impl Keyring {
         if live {
             let mut slot = [0; SLOT];
             slot[0] = DESTROYED;
-            let check = check(&slot);
-            slot[112..].copy_from_slice(&check);
+            self.open[subject.0 as usize % OPEN] = None;
             let io = |error| KeyringError::Io { path: self.path.clone(), error };
             self.file.write_all_at(&slot, u64::from(subject.0) * SLOT as u64).map_err(io)?;
             self.file.sync_data().map_err(io)?;
@@ -303,18 +320,25 @@ impl Keyring {
         Ok(slot)
     }
 
-    fn digest(&self, key: &SubjectKey) -> Digest {
+    fn digest(&self, key: &SubjectKey) -> [u8; 16] {
         let mut hasher = blake3::Hasher::new_keyed(&self.indexing);
         for part in [&key.system, &key.object, &key.id] {
             hasher.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
         }
-        Digest(*hasher.finalize().as_bytes())
+        hasher.finalize().as_bytes()[..16].try_into().expect("a hash has 32 bytes")
     }
 }
 
-fn check(slot: &[u8; SLOT]) -> [u8; 16] {
-    let hash = blake3::hash(&slot[..112]);
-    hash.as_bytes()[..16].try_into().expect("a hash has 32 bytes")
+/// Where the parts of a slot are.
+const DIGEST: std::ops::Range<usize> = 4..20;
+const NONCE: std::ops::Range<usize> = 20..32;
+const WRAPPED: std::ops::Range<usize> = 32..80;
+
+fn associated(subject: SubjectId, slot: &[u8; SLOT]) -> [u8; 24] {
+    let mut bytes = [0; 24];
+    bytes[..4].copy_from_slice(&subject.0.to_le_bytes());
+    bytes[4..].copy_from_slice(&slot[..20]);
+    bytes
 }
 
 fn short(digest: &[u8]) -> u32 {
@@ -459,10 +483,13 @@ mod tests {
         drop(keyring);
         let path = dir.path().join("subjects");
         let mut bytes = fs::read(&path).unwrap();
-        bytes[SLOT + 70] ^= 1;
-        fs::write(&path, bytes).unwrap();
-        let error = Keyring::open(dir.path()).unwrap().key(slot).unwrap_err();
-        assert!(error.to_string().contains("slot 1"), "{error}");
+        for at in 0..SLOT {
+            bytes[SLOT + at] ^= 1;
+            fs::write(&path, &bytes).unwrap();
+            let error = Keyring::open(dir.path()).and_then(|mut keyring| keyring.key(slot)).unwrap_err();
+            assert!(error.to_string().contains("slot 1"), "byte {at}: {error}");
+            bytes[SLOT + at] ^= 1;
+        }
     }
 
     #[test]
@@ -482,7 +509,7 @@ mod tests {
             assert!(keyring.subject(&named(2), &*entropy).unwrap() > slots[4]);
         }
         let after = fs::read(dir.path().join("subjects")).unwrap();
-        let old = &before[slots[2].0 as usize * SLOT + 8..][..104];
+        let old = &before[slots[2].0 as usize * SLOT + 4..][..76];
         assert!(!after.windows(16).any(|window| old.windows(16).any(|piece| piece == window && piece != [0; 16])));
     }
 

@@ -38,7 +38,7 @@ use crate::{
     proof::{self, Proof},
     share::{self, Server, Way},
     store::{MemoryStore, SledStore, Store},
-    subject::{Digest, NameId, Position, SubjectId, SubjectKey},
+    subject::{Digest, Fingerprint, NameId, Position, SubjectId, SubjectKey},
     writer::Writer,
 };
 
@@ -511,14 +511,15 @@ impl Ledger {
         self.names().texts.iter().filter(|(known, _)| *known == kind).map(|(_, text)| text.clone()).collect()
     }
 
-    /// Returns the digest of `bytes`, keyed by a subject: equal contents of two subjects cannot be told from each other.
-    pub fn digest(&self, subject: SubjectId, bytes: &[u8]) -> Result<Digest, KeyringError> {
+    /// Returns the fingerprint of `bytes`, keyed by a subject: equal contents of two subjects cannot be told from each other.
+    pub fn digest(&self, subject: SubjectId, bytes: &[u8]) -> Result<Fingerprint, KeyringError> {
         let key = match self.core.keyring().key(subject)? {
             keyring::Held::Key(key) => blake3::derive_key("waybill ledger: digest of contents, v1", &key),
             keyring::Held::Erased => [0; 32],
             keyring::Held::Locked => return Err(KeyringError::Missing("keys/subjects".into())),
         };
-        Ok(Digest(*blake3::keyed_hash(&key, bytes).as_bytes()))
+        let digest = blake3::keyed_hash(&key, bytes);
+        Ok(Fingerprint(digest.as_bytes()[..16].try_into().expect("a hash has 32 bytes")))
     }
 
     /// Forgets subjects for ever: writes down that they were forgotten, makes that durable, then destroys their keys. What

@@ -37,4 +37,6 @@ pub use content::{BaselineRow, Content, Decision, Mapped, Shape};
 pub use event::{Envelope, Event};
 pub use record::{Field, FieldName, Fields, ObjectName, Record, RuleId, SystemName, Value};
 pub use schema::{Choice, FieldKind, FieldSchema, NewChoice, ObjectSchema, Schema, SchemaChange, User, Variant};
-pub use subject::{BatchId, Digest, Micros, NameId, Position, RunId, SubjectId, SubjectKey, Target, TargetPart};
+pub use subject::{
+    BatchId, Digest, Fingerprint, Micros, NameId, Position, RunId, SubjectId, SubjectKey, Target, TargetPart,
+};

@@ -1,6 +1,7 @@
 //! What the ledger takes from the machine: time and randomness. Tests put their own in place.
 
 use std::{
+    cell::RefCell,
     fmt,
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -81,8 +82,32 @@ impl Clock for SystemClock {
 
 struct SystemEntropy;
 
+/// Random bytes that were drawn and not given away yet.
+struct Drawn {
+    bytes: [u8; 4_096],
+    left: usize,
+}
+
+thread_local! {
+    static DRAWN: RefCell<Drawn> = const { RefCell::new(Drawn { bytes: [0; 4_096], left: 0 }) };
+}
+
 impl Entropy for SystemEntropy {
     fn fill(&self, bytes: &mut [u8]) {
-        getrandom::fill(bytes).expect("the operating system gives random bytes");
+        let draw = |bytes: &mut [u8]| getrandom::fill(bytes).expect("the operating system gives random bytes");
+        if bytes.len() > 256 {
+            return draw(bytes);
+        }
+        // Every content takes two draws: asking the system for many at a time spares a call for each.
+        DRAWN.with_borrow_mut(|drawn| {
+            if drawn.left < bytes.len() {
+                draw(&mut drawn.bytes);
+                drawn.left = drawn.bytes.len();
+            }
+            let given = &mut drawn.bytes[drawn.left - bytes.len()..drawn.left];
+            bytes.copy_from_slice(given);
+            given.fill(0);
+            drawn.left -= bytes.len();
+        });
     }
 }

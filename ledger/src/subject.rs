@@ -184,6 +184,36 @@ impl serde::Serialize for Digest {
     }
 }
 
+/// The first half of a keyed digest: enough to see whether a content is still the same, and of no use to guess it by.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
+pub struct Fingerprint(pub [u8; 16]);
+
+impl Fingerprint {
+    /// Returns the first six hexadecimal digits.
+    pub fn short(&self) -> String {
+        self.0[..3].iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Returns its first eight bytes, which is what folds keep.
+    pub fn head(&self) -> [u8; 8] {
+        let mut head = [0; 8];
+        head.copy_from_slice(&self.0[..8]);
+        head
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Fingerprint({})", self.short())
+    }
+}
+
+impl serde::Serialize for Fingerprint {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+    }
+}
+
 /// The text is not 64 hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a digest is 64 hexadecimal digits")]

@@ -13,7 +13,7 @@
 
 use chacha20poly1305::{
     KeyInit, XChaCha20Poly1305, XNonce,
-    aead::{Aead, Payload},
+    aead::{Aead, AeadInPlace, Payload},
 };
 
 use crate::{
@@ -87,10 +87,14 @@ pub(crate) fn seal(boxed: &Boxed, key: &Key, position: Position, subject: Subjec
     let mut nonce = [0; 24];
     entropy.fill(&mut nonce);
     let aad = associated(position, subject);
-    let sealed = XChaCha20Poly1305::new(key.into())
-        .encrypt(XNonce::from_slice(&nonce), Payload { msg: &boxed.bytes, aad: &aad })
+    let mut sealed = Vec::with_capacity(nonce.len() + boxed.bytes.len() + 16);
+    sealed.extend_from_slice(&nonce);
+    sealed.extend_from_slice(&boxed.bytes);
+    let tag = XChaCha20Poly1305::new(key.into())
+        .encrypt_in_place_detached(XNonce::from_slice(&nonce), &aad, &mut sealed[nonce.len()..])
         .expect("a content is shorter than the cipher's limit of 256 GB");
-    [nonce.as_slice(), &sealed].concat()
+    sealed.extend_from_slice(&tag);
+    sealed
 }
 
 /// Opens a sealed content and checks it against its commitment.

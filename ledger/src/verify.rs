@@ -1,12 +1,20 @@
 //! Checks a ledger from its bytes up, trusting nothing that it says about itself.
 
-use std::{fmt, fs, path::PathBuf};
+use std::{
+    fmt, fs,
+    num::NonZero,
+    ops::Range,
+    path::PathBuf,
+    sync::atomic::{AtomicU64, Ordering},
+    thread::available_parallelism,
+};
 
 use crate::{
     anchor::Anchor,
-    block::Block,
+    block::{Block, Header},
+    codec,
     content::Content,
-    event::Event,
+    event::{Envelope, Event},
     head::{Head, NoteError, Scribe, open_note},
     keyring::{self, Held, Keyring, KeyringError},
     ledger::{Home, OpenError},
@@ -128,6 +136,151 @@ pub fn verify(home: &Home, depth: Depth, since: Option<&str>) -> Result<Verified
     Ok(found)
 }
 
+/// How many blocks are checked at a time.
+const AT_ONCE: u64 = 32;
+
+/// What the block of a number is found to be, when it is looked at alone.
+struct Looked {
+    header: Header,
+    /// The times of its first and its last event.
+    times: (Micros, Micros),
+    contents: u64,
+    erased: u64,
+    sealed: u64,
+}
+
+/// Why a block could not be looked at alone.
+enum Alone {
+    /// It adds a dictionary, or needs one that a block before it adds: it must be looked at in its turn.
+    InTurn,
+    Damaged(Damage),
+}
+
+/// What every block is looked at with.
+struct Look<'a> {
+    store: &'a dyn Store,
+    keyring: Option<&'a Keyring>,
+    packer: Packer,
+}
+
+impl Look<'_> {
+    /// Looks at one block. In its turn it may add a dictionary.
+    fn at(&self, number: u64, in_turn: bool) -> Result<Looked, Alone> {
+        let damage =
+            |position: Option<Position>, what: String| Alone::Damaged(Damage { block: number, position, what });
+        let bytes = self.store.block(number).map_err(|e| damage(None, e.to_string()))?;
+        let bytes = bytes.ok_or_else(|| damage(None, "it is missing".into()))?;
+        let block = Block::parse(bytes).map_err(|e| damage(None, e.to_string()))?;
+        let header = block.header;
+        if block.stored() != header.stored || block.envelope_root() != header.envelopes {
+            return Err(damage(None, "its envelopes are not those that its header commits to".into()));
+        }
+        if block.vault_root() != header.vault {
+            return Err(damage(None, "its sealed contents are not those that its header commits to".into()));
+        }
+        let mut looked =
+            Looked { header, times: (Micros(i64::MAX), Micros(i64::MIN)), contents: 0, erased: 0, sealed: 0 };
+        let mut held: Option<(SubjectId, Held)> = None;
+        for index in 0..header.events {
+            let position = Position(header.first.0 + u64::from(index));
+            let envelope = block.envelope(index).map_err(|e| damage(Some(position), e.to_string()))?;
+            if envelope.time < looked.times.1 {
+                return Err(damage(Some(position), "its time is before that of the event before it".into()));
+            }
+            looked.times = (looked.times.0.min(envelope.time), envelope.time);
+            if envelope.causes.iter().any(|cause| *cause >= position) {
+                return Err(damage(Some(position), "it names a cause that comes after it".into()));
+            }
+            let adds = matches!(envelope.event, Event::DictionaryAdded { .. });
+            if adds && !in_turn {
+                return Err(Alone::InTurn);
+            }
+            let Some(commitment) = envelope.content else { continue };
+            let Some(keyring) = self.keyring else {
+                *(if block.sealed(index).is_some() { &mut looked.sealed } else { &mut looked.erased }) += 1;
+                continue;
+            };
+            let subject = envelope.subject.unwrap_or(SubjectId::PROJECT);
+            // What is told of one record often stands together.
+            let key = match held {
+                Some((known, key)) if known == subject => key,
+                _ => keyring.read(subject).map_err(|e| damage(Some(position), e.to_string()))?,
+            };
+            held = Some((subject, key));
+            match (key, block.sealed(index)) {
+                (Held::Locked, Some(_)) => looked.sealed += 1,
+                (Held::Erased, _) | (_, None) => looked.erased += 1,
+                (Held::Key(key), Some(bytes)) => {
+                    let shown = vault::open_plain(bytes, &key, position, subject, &commitment, &self.packer);
+                    match shown {
+                        Ok(shown) if adds => self.learn(&envelope, &shown.plain, &damage)?,
+                        Ok(_) => {}
+                        Err(_) if !in_turn => return Err(Alone::InTurn),
+                        Err(e) => return Err(damage(Some(position), e.to_string())),
+                    }
+                    looked.contents += 1;
+                }
+            }
+        }
+        Ok(looked)
+    }
+
+    fn learn(
+        &self,
+        envelope: &Envelope,
+        plain: &[u8],
+        damage: &impl Fn(Option<Position>, String) -> Alone,
+    ) -> Result<(), Alone> {
+        let at = Some(envelope.position);
+        match codec::decode(plain).map_err(|e| damage(at, e.to_string()))? {
+            Content::Dictionary { shape, bytes } => {
+                let learned = self.packer.learn(shape, bytes).map(|dictionary| Event::DictionaryAdded { dictionary });
+                if learned.as_ref() == Some(&envelope.event) {
+                    return Ok(());
+                }
+                Err(damage(at, "a dictionary is out of turn".into()))
+            }
+            _ => Err(damage(at, "it adds no dictionary".into())),
+        }
+    }
+
+    /// Looks at some blocks, on as many threads as the machine has; one after the other, if one of them must wait its turn.
+    fn all(&self, numbers: Range<u64>) -> Vec<Result<Looked, Damage>> {
+        let next = AtomicU64::new(numbers.start);
+        let work = || {
+            let mut found = Vec::new();
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                if number >= numbers.end {
+                    return found;
+                }
+                found.push((number, self.at(number, false)));
+            }
+        };
+        let mut found = std::thread::scope(|scope| {
+            let others: Vec<_> =
+                (1..available_parallelism().map_or(1, NonZero::get)).map(|_| scope.spawn(work)).collect();
+            let mut found = work();
+            found.extend(others.into_iter().flat_map(|other| other.join().unwrap_or_default()));
+            found
+        });
+        found.sort_by_key(|(number, _)| *number);
+        let whole = found.len() as u64 == numbers.end - numbers.start;
+        if whole && found.iter().all(|(_, looked)| !matches!(looked, Err(Alone::InTurn))) {
+            let looked = found.into_iter().map(|(number, looked)| in_turn(number, looked));
+            return looked.collect();
+        }
+        numbers.map(|number| in_turn(number, self.at(number, true))).collect()
+    }
+}
+
+fn in_turn(number: u64, looked: Result<Looked, Alone>) -> Result<Looked, Damage> {
+    looked.map_err(|alone| match alone {
+        Alone::Damaged(damage) => damage,
+        Alone::InTurn => Damage { block: number, position: None, what: "a dictionary is out of turn".into() },
+    })
+}
+
 /// Checks every block of a store.
 pub(crate) fn check(
     store: &dyn Store,
@@ -142,56 +295,24 @@ pub(crate) fn check(
     {
         return Err(rewritten(0));
     }
-    let packer = Packer::new();
+    let look = Look { store, keyring, packer: Packer::new() };
     let (mut end, mut last) = (Position(0), Micros(i64::MIN));
     let (mut contents, mut erased, mut sealed) = (0, 0, 0);
-    for number in 0..store.blocks() {
-        let damage =
-            |position: Option<Position>, what: String| VerifyError::Damage(Damage { block: number, position, what });
-        let bytes = store.block(number).map_err(|e| damage(None, e.to_string()))?;
-        let bytes = bytes.ok_or_else(|| damage(None, "it is missing".into()))?;
-        let block = Block::parse(bytes).map_err(|e| damage(None, e.to_string()))?;
-        let header = block.header;
-        if header.first != end || header.previous != tree.root() {
-            return Err(damage(None, "it does not follow the block before it".into()));
+    let blocks = store.blocks();
+    let chunks =
+        (0..blocks).step_by(usize::try_from(AT_ONCE).unwrap_or(1)).map(|first| first..(first + AT_ONCE).min(blocks));
+    for (number, looked) in chunks.flat_map(|numbers| numbers.clone().zip(look.all(numbers))) {
+        let looked = looked.map_err(VerifyError::Damage)?;
+        let damage = |what: &str| VerifyError::Damage(Damage { block: number, position: None, what: what.into() });
+        if looked.header.first != end || looked.header.previous != tree.root() {
+            return Err(damage("it does not follow the block before it"));
         }
-        if block.stored() != header.stored || block.envelope_root() != header.envelopes {
-            return Err(damage(None, "its envelopes are not those that its header commits to".into()));
+        if looked.times.0 < last {
+            return Err(damage("its times are before those of the block before it"));
         }
-        if block.vault_root() != header.vault {
-            return Err(damage(None, "its sealed contents are not those that its header commits to".into()));
-        }
-        for index in 0..header.events {
-            let position = Position(header.first.0 + u64::from(index));
-            let envelope = block.envelope(index).map_err(|e| damage(Some(position), e.to_string()))?;
-            if envelope.time < last {
-                return Err(damage(Some(position), "its time is before that of the event before it".into()));
-            }
-            last = envelope.time;
-            if envelope.causes.iter().any(|cause| *cause >= position) {
-                return Err(damage(Some(position), "it names a cause that comes after it".into()));
-            }
-            let Some(commitment) = envelope.content else { continue };
-            let subject = envelope.subject.unwrap_or(SubjectId::PROJECT);
-            let held = keyring.map(|keyring| keyring.key(subject)).transpose();
-            match (held.map_err(|e| damage(Some(position), e.to_string()))?, block.sealed(index)) {
-                (None | Some(Held::Locked), Some(_)) => sealed += 1,
-                (Some(Held::Erased), _) | (_, None) => erased += 1,
-                (Some(Held::Key(key)), Some(bytes)) => {
-                    let content = vault::open(bytes, &key, position, subject, &commitment, &packer)
-                        .map_err(|e| damage(Some(position), e.to_string()))?;
-                    if let (Event::DictionaryAdded { dictionary }, Content::Dictionary { shape, bytes }) =
-                        (&envelope.event, content)
-                        && packer.learn(shape, bytes) != Some(*dictionary)
-                    {
-                        return Err(damage(Some(position), "a dictionary is out of turn".into()));
-                    }
-                    contents += 1;
-                }
-            }
-        }
-        end = header.end();
-        tree.push(header.leaf());
+        (end, last) = (looked.header.end(), looked.times.1.max(last));
+        (contents, erased, sealed) = (contents + looked.contents, erased + looked.erased, sealed + looked.sealed);
+        tree.push(looked.header.leaf());
         if let Some((blocks, root)) = since
             && blocks == tree.size()
             && root != tree.root()
@@ -199,7 +320,7 @@ pub(crate) fn check(
             return Err(rewritten(blocks));
         }
         if acknowledged.blocks == tree.size() && acknowledged.root != tree.root() {
-            return Err(damage(None, "up to here it is not what was acknowledged".into()));
+            return Err(damage("up to here it is not what was acknowledged"));
         }
     }
     if let Some((blocks, _)) = since

@@ -214,7 +214,8 @@ impl<'a> Desk<'a> {
         self.notice_clock()?;
         let appended = Appended { first: self.next, count: request.drafts.len() as u64 };
         self.waiting.push((request.done, appended));
-        for (draft, boxed) in request.drafts {
+        let held = self.keys_of(&request.drafts)?;
+        for ((draft, boxed), held) in request.drafts.into_iter().zip(held) {
             let mut causes = draft.causes;
             causes.extend(draft.earlier.iter().map(|index| Position(appended.first.0 + *index as u64)));
             let envelope = Envelope {
@@ -229,22 +230,30 @@ impl<'a> Desk<'a> {
                 event: draft.event,
                 content: boxed.as_ref().map(|boxed| boxed.commitment),
             };
-            self.push(&envelope, boxed.as_ref())?;
+            self.push(&envelope, boxed.as_ref().zip(held))?;
         }
         Ok(())
     }
 
-    fn push(&mut self, envelope: &Envelope, boxed: Option<&Boxed>) -> Result<(), AppendError> {
+    /// Returns the keys under which contents are sealed, with one look into the keyring.
+    fn keys_of(&self, drafts: &[(Draft, Option<Boxed>)]) -> Result<Vec<Option<Held>>, AppendError> {
+        let mut keyring = self.core.keyring();
+        let key = |(draft, boxed): &(Draft, Option<Boxed>)| {
+            let subject = draft.subject.unwrap_or(SubjectId::PROJECT);
+            boxed.as_ref().map(|_| keyring.key(subject)).transpose().map_err(keys)
+        };
+        drafts.iter().map(key).collect()
+    }
+
+    fn push(&mut self, envelope: &Envelope, content: Option<(&Boxed, Held)>) -> Result<(), AppendError> {
         let subject = envelope.subject.unwrap_or(SubjectId::PROJECT);
         let entropy = &*self.core.ports.entropy;
-        let sealed = match boxed {
+        let sealed = match content {
             None => None,
-            Some(boxed) => match self.core.keyring().key(subject).map_err(keys)? {
-                Held::Key(key) => Some(vault::seal(boxed, &key, envelope.position, subject, entropy)),
-                // Nothing more is kept about a forgotten subject.
-                Held::Erased => None,
-                Held::Locked => return Err(AppendError::Closed),
-            },
+            Some((boxed, Held::Key(key))) => Some(vault::seal(boxed, &key, envelope.position, subject, entropy)),
+            // Nothing more is kept about a forgotten subject.
+            Some((_, Held::Erased)) => None,
+            Some((_, Held::Locked)) => return Err(AppendError::Closed),
         };
         self.builder.push(envelope, sealed.as_deref())?;
         self.gathered.note(envelope);

@@ -101,9 +101,7 @@ impl Intake {
     pub fn apply(&mut self, envelope: &Envelope) {
         match (&envelope.event, envelope.subject) {
             (Event::RecordExtracted { object, modified, digest }, Some(subject)) => {
-                let mut short = [0; 8];
-                short.copy_from_slice(&digest.0[..8]);
-                self.extracted(subject, envelope.position, *object, short);
+                self.extracted(subject, envelope.position, *object, digest.head());
                 let entry = self.objects.entry(*object).or_default();
                 entry.modified = entry.modified.max(*modified);
             }

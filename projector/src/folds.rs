@@ -141,7 +141,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use proptest::prelude::*;
     use waybill_ledger::{
-        Target, TargetPart,
+        Fingerprint, Target, TargetPart,
         event::{GoneHow, HoldReason, Operation, UnknownCause},
     };
 
@@ -159,7 +159,7 @@ mod tests {
         let destination = SubjectId(100 + u32::from(a) * 7 + u32::from(b));
         let operations = [Operation::Create, Operation::Update, Operation::Delete, Operation::Nothing];
         let operation = operations[usize::from(b % 4)];
-        let digest = Digest([a ^ b; 32]);
+        let digest = Fingerprint([a ^ b; 16]);
         let open = landed.is_some_and(|landed| landed.is_open());
         let event = match what {
             0 | 1 => Event::RecordExtracted { object, modified: Some(Micros(i64::from(a))), digest },
@@ -171,7 +171,7 @@ mod tests {
             6..=10 => Event::WriteIntended { object, operation, inverts: None },
             11 => Event::AfterImageTaken { destination },
             12 => Event::SubjectErased { erased: target.subject },
-            13 => Event::RunStarted { kind: RunKind::Load, plan: Some(digest) },
+            13 => Event::RunStarted { kind: RunKind::Load, plan: Some(Digest([a; 32])) },
             14 => Event::RunEnded { outcome: RunOutcome::Done },
             15 => Event::RemoteJobOpened,
             16 => Event::RecordGone { object, how: GoneHow::Deleted },

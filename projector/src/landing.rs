@@ -157,10 +157,8 @@ impl Landing {
         match &envelope.event {
             Event::RecordMapped { object, digest } => {
                 let index = self.entry_of(target);
-                let mut short = [0; 8];
-                short.copy_from_slice(&digest.0[..8]);
                 self.set_object(index, *object);
-                self.under_way(index).pending = Some((at, short));
+                self.under_way(index).pending = Some((at, digest.head()));
             }
             Event::IdentityLinked { destination, .. } => {
                 let index = self.entry_of(target);

@@ -5,7 +5,11 @@
 //! - Its `flush` ends in `sync_file_range`, which does not survive a power cut. Every flush is followed by an `fdatasync`
 //!   of its file.
 //! - A page over 128 KiB becomes a blob file that is never synced and that no cache limit holds. A block is therefore
-//!   several values of at most 7,000 bytes, set in one batch.
+//!   several *chunks* of at most 7,000 bytes, set in one batch.
+//! - A page is written again, with everything on it, when it has more than 16 keys and when it was changed ten times: values
+//!   that come in the order of their keys are written three times over, and 0.6 of the file is dead. Chunks are therefore
+//!   numbered, and the keys of those to come stand there as empty values: their pages have long been split to eight keys
+//!   when the bytes arrive, and every byte is written once.
 //! - A kill while it opens leaves a `snap.*.generating` file that makes every later open fail. It is removed first.
 //! - Its cache lets go of pages only when a shard of it (one of 256) has been asked 64 times, whatever its capacity says: a
 //!   scan touches each page once, and 400 MB of them stay. Values are therefore read one by one and each is asked for a few
@@ -38,8 +42,11 @@ const CACHE: u64 = 16 << 20;
 /// read, which may be the only one of its page.
 const ASK_AGAIN: usize = 4;
 const ASK_AGAIN_LAST: usize = 64;
-/// Blocks have keys that begin with this, the room's keys begin with [`ROOM`].
+/// How many keys of chunks to come there are at least. A page is split at 17 keys, so the last 16 may be on one that is not.
+const AHEAD: u64 = 17;
+/// What the keys of blocks, of chunks and of the room begin with.
 const BLOCK: u8 = b'b';
+const CHUNK: u8 = b'c';
 const ROOM: u8 = b'r';
 /// How long a lock may linger after its process was killed.
 const LINGER: Duration = Duration::from_secs(1);
@@ -51,7 +58,16 @@ pub struct SledStore {
     /// sled's own file, to be synced after each flush.
     file: File,
     blocks: AtomicU64,
+    /// The next chunk, and the first that has no key yet.
+    chunks: Mutex<(u64, u64)>,
     failed: AtomicBool,
+}
+
+/// Where the chunks of a block are.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    first: u64,
+    count: u32,
 }
 
 impl std::fmt::Debug for SledStore {
@@ -79,21 +95,35 @@ impl SledStore {
             }
         };
         let file = File::open(path.join("db")).map_err(io)?;
-        let last = contained(path, || db.scan_prefix([BLOCK]).keys().next_back().transpose())?;
-        let blocks = match last {
-            None => 0,
-            Some(key) => {
-                let number = key.get(1..9).and_then(|bytes| bytes.try_into().ok()).map(u64::from_be_bytes);
-                number.ok_or_else(|| damaged(path, "a key of it is not one of ours"))? + 1
+        let not_ours = || damaged(path, "a key of it is not one of ours");
+        let (blocks, next) = match contained(path, || db.scan_prefix([BLOCK]).next_back().transpose())? {
+            None => (0, 0),
+            Some((key, place)) => {
+                let place = Place::read(&place).ok_or_else(not_ours)?;
+                (number_in(&key).ok_or_else(not_ours)? + 1, place.first + u64::from(place.count))
             }
+        };
+        let keys = match contained(path, || db.scan_prefix([CHUNK]).keys().next_back().transpose())? {
+            None => 0,
+            Some(key) => number_in(&key).ok_or_else(not_ours)? + 1,
         };
         Ok(Self {
             path: path.to_owned(),
             db: Mutex::new(Some(ManuallyDrop::new(db))),
             file,
             blocks: AtomicU64::new(blocks),
+            chunks: Mutex::new((next, keys.max(next))),
             failed: AtomicBool::new(false),
         })
+    }
+
+    fn place(&self, number: u64) -> Result<Option<Place>, StoreError> {
+        if number >= self.blocks() {
+            return Ok(None);
+        }
+        let not_ours = || damaged(&self.path, &format!("block {number} has no place in it"));
+        let value = self.with(|db| db.get(key(BLOCK, number)))?.ok_or_else(not_ours)?;
+        Place::read(&value).map(Some).ok_or_else(not_ours)
     }
 
     fn with<T>(&self, work: impl FnOnce(&sled::Db) -> sled::Result<T>) -> Result<T, StoreError> {
@@ -123,24 +153,35 @@ impl Store for SledStore {
         if number != next {
             return Err(StoreError::Conflict { number, next });
         }
+        let mut chunks = self.chunks.lock().unwrap_or_else(PoisonError::into_inner);
+        let (first, keys) = *chunks;
         let mut batch = sled::Batch::default();
-        for (part, bytes) in block.chunks(VALUE).enumerate() {
-            let part = u32::try_from(part).map_err(|_| damaged(&self.path, "a block is too long"))?;
-            batch.insert(key(number, part).as_slice(), bytes);
+        let mut end = first;
+        for bytes in block.chunks(VALUE) {
+            batch.insert(&key(CHUNK, end), bytes);
+            end += 1;
         }
+        let count = u32::try_from(end - first).map_err(|_| damaged(&self.path, "a block is too long"))?;
+        // One by one: sled takes the parts of a batch in no order, which would split pages anywhere.
+        let ahead = keys.max(first)..keys.max(end + AHEAD);
+        batch.insert(&key(BLOCK, number), &Place { first, count }.to_bytes());
         for (name, value) in room {
             batch.insert([&[ROOM], name.as_slice()].concat(), value.as_slice());
         }
         let done = self
             .with(|db| {
+                ahead.clone().try_for_each(|chunk| db.insert(key(CHUNK, chunk), &[]).map(drop))?;
+                ask_again(db, &key(CHUNK, ahead.end - 1), 1)?;
                 db.apply_batch(batch)?;
                 // Looking a key up can split its page, which is a write: so before the flush.
-                (0..parts(block.len())).try_for_each(|part| ask_again(db, &key(number, part), ASK_AGAIN))?;
+                (first..end).try_for_each(|chunk| ask_again(db, &key(CHUNK, chunk), ASK_AGAIN))?;
+                ask_again(db, &key(BLOCK, number), 1)?;
                 db.flush().map(drop)
             })
             .and_then(|()| self.file.sync_data().map_err(|error| StoreError::Io { path: self.path.join("db"), error }));
         match done {
             Ok(()) => {
+                *chunks = (end, ahead.end);
                 self.blocks.store(number + 1, Ordering::Release);
                 Ok(())
             }
@@ -156,23 +197,22 @@ impl Store for SledStore {
     }
 
     fn head_of(&self, number: u64, length: usize) -> Result<Option<Vec<u8>>, StoreError> {
-        if number >= self.blocks() {
-            return Ok(None);
-        }
-        self.with(|db| {
+        let Some(Place { first, count }) = self.place(number)? else { return Ok(None) };
+        let bytes = self.with(|db| {
             let mut bytes = Vec::new();
-            for part in 0.. {
-                let key = key(number, part);
-                let Some(value) = db.get(key)? else { break };
+            for chunk in first..first + u64::from(count) {
+                let key = key(CHUNK, chunk);
+                let Some(value) = db.get(key)? else { return Ok(None) };
                 bytes.extend_from_slice(&value);
-                if value.len() < VALUE || bytes.len() >= length {
+                if bytes.len() >= length || chunk + 1 == first + u64::from(count) {
                     ask_again(db, &key, ASK_AGAIN_LAST)?;
                     break;
                 }
                 ask_again(db, &key, ASK_AGAIN)?;
             }
-            Ok((!bytes.is_empty()).then_some(bytes))
-        })
+            Ok(Some(bytes))
+        })?;
+        bytes.map(Some).ok_or_else(|| damaged(&self.path, &format!("a chunk of block {number} is missing")))
     }
 
     fn room(&self, prefix: &[u8]) -> Result<Vec<Entry>, StoreError> {
@@ -199,16 +239,29 @@ impl Drop for SledStore {
     }
 }
 
-fn key(number: u64, part: u32) -> [u8; 13] {
-    let mut key = [BLOCK; 13];
-    key[1..9].copy_from_slice(&number.to_be_bytes());
-    key[9..].copy_from_slice(&part.to_be_bytes());
+impl Place {
+    fn to_bytes(self) -> [u8; 12] {
+        let mut bytes = [0; 12];
+        bytes[..8].copy_from_slice(&self.first.to_le_bytes());
+        bytes[8..].copy_from_slice(&self.count.to_le_bytes());
+        bytes
+    }
+
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let (first, count) = bytes.split_at_checked(8)?;
+        let first = u64::from_le_bytes(first.try_into().ok()?);
+        Some(Self { first, count: u32::from_le_bytes(count.try_into().ok()?) })
+    }
+}
+
+fn key(kind: u8, number: u64) -> [u8; 9] {
+    let mut key = [kind; 9];
+    key[1..].copy_from_slice(&number.to_be_bytes());
     key
 }
 
-/// How many values a block of so many bytes has.
-fn parts(bytes: usize) -> u32 {
-    u32::try_from(bytes.div_ceil(VALUE)).unwrap_or(u32::MAX)
+fn number_in(key: &[u8]) -> Option<u64> {
+    key.get(1..).and_then(|bytes| bytes.try_into().ok()).map(u64::from_be_bytes)
 }
 
 fn ask_again(db: &sled::Db, key: &[u8], times: usize) -> sled::Result<()> {

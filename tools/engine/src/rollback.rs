@@ -6,7 +6,7 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use waybill_connectors::Destination;
 use waybill_ledger::{
-    Digest, Event, NameId, ObjectName, Position, SubjectId, Target,
+    Event, NameId, ObjectName, Position, SubjectId, Target,
     event::{NameKind, Operation, RunKind, RunOutcome},
 };
 use waybill_projector::rollback::{self, Inverses, Scope};
@@ -291,7 +291,7 @@ async fn recreate<D: Destination>(
             target,
             record: format!("{object} of event {deleted}"),
             cause: Some(deleted),
-            digest: Digest::of(&crate::load::fields_bytes(&mapped.fields)?),
+            digest: writer.fingerprint(target.subject, &crate::load::fields_bytes(&mapped.fields)?)?,
             mapped,
             landed: state.landing().get(target),
             rule: waybill_ledger::RuleId::from("rollback"),

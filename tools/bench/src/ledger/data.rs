@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, NaiveDate};
 use waybill_ledger::{
-    BatchId, Content, Decision, Digest, Event, FieldName, Fields, Mapped, Micros, NameId, Record, RuleId, SubjectId,
-    TargetPart, Value, codec, event::Operation,
+    BatchId, Content, Decision, Event, FieldName, Fields, Fingerprint, Mapped, Micros, NameId, Record, RuleId,
+    SubjectId, TargetPart, Value, codec, event::Operation,
 };
 
 /// Words of business letters.
@@ -37,12 +37,6 @@ travel trial true trust try tuesday turn two type under unit until upon urgent u
 want warehouse was way wednesday week well were what when where which while who whole why wide will wish with within without \
 word work world would write year yes yesterday yet you young your";
 
-/// Words that samples for the dictionary are made of: none of the history's.
-const OTHER_WORDS: &str = "lorem ipsum dolor sit amet consectetur adipiscing elit sed eiusmod tempor incididunt labore magna \
-aliqua enim minim veniam quis nostrud exercitation ullamco laboris nisi aliquip commodo consequat duis aute irure \
-reprehenderit voluptate velit esse cillum fugiat nulla pariatur excepteur sint occaecat cupidatat proident sunt culpa qui \
-officia deserunt mollit anim laborum";
-
 /// One record's history.
 #[derive(Debug, Clone)]
 pub(super) struct Made {
@@ -52,7 +46,7 @@ pub(super) struct Made {
     pub(super) destination: String,
     pub(super) record: Content,
     pub(super) mapped: Content,
-    pub(super) digest: Digest,
+    pub(super) digests: [Fingerprint; 2],
 }
 
 /// Draws numbers from a seed; splitmix64.
@@ -79,10 +73,10 @@ impl Dice {
     fn text(&mut self, words: &[&str], bytes: usize) -> String {
         let mut text = String::with_capacity(bytes + 16);
         while text.len() < bytes {
-            // Frequent words are frequent: the square of an even number in 0..1 leans to the front.
+            // As in any language: the word of rank r comes up as often as 1 in r (Zipf).
             let even = self.below(1 << 20) as f64 / f64::from(1 << 20);
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index within the list")]
-            let at = (even * even * words.len() as f64) as usize;
+            let at = (words.len() as f64).powf(even) as usize - 1;
             text.push_str(words[at.min(words.len() - 1)]);
             text.push_str(if self.below(11) == 0 { ". " } else { " " });
         }
@@ -102,18 +96,18 @@ impl Dice {
 /// Makes record `n`. Ids come in random order, as CRMs have them.
 pub(super) fn make(n: u64) -> Made {
     let words: Vec<&str> = WORDS.split_whitespace().collect();
-    let (record, mapped, id, destination, digest) = record(n, 7, &words);
-    Made { id, destination, record, mapped, digest }
+    let (record, mapped, id, destination, digests) = record(n, 7, &words);
+    Made { id, destination, record, mapped, digests }
 }
 
-/// Makes samples to learn from: the same fields, other words.
+/// Makes samples to learn from: other records of the same maker.
 pub(super) fn samples() -> [Vec<Content>; 2] {
-    let words: Vec<&str> = OTHER_WORDS.split_whitespace().collect();
+    let words: Vec<&str> = WORDS.split_whitespace().collect();
     let made: Vec<_> = (0..400).map(|n| record(n, 1_000_003, &words)).collect();
     [made.iter().map(|made| made.0.clone()).collect(), made.iter().map(|made| made.1.clone()).collect()]
 }
 
-fn record(n: u64, seed: u64, words: &[&str]) -> (Content, Content, String, String, Digest) {
+fn record(n: u64, seed: u64, words: &[&str]) -> (Content, Content, String, String, [Fingerprint; 2]) {
     let mut dice = Dice(n.wrapping_mul(0x2545_f491_4f6c_dd1d) ^ seed);
     let (first, last, company) = (dice.pick(words), dice.pick(words), dice.pick(words));
     let (id, destination) = (dice.id("c"), dice.id("003"));
@@ -161,10 +155,14 @@ fn record(n: u64, seed: u64, words: &[&str]) -> (Content, Content, String, Strin
             what: "owner by e-mail".to_owned(),
         }],
     };
-    let mut digest = [0; 32];
-    digest.chunks_exact_mut(8).for_each(|part| part.copy_from_slice(&dice.next().to_le_bytes()));
+    let mut digest = || {
+        let mut bytes = [0; 16];
+        bytes.chunks_exact_mut(8).for_each(|part| part.copy_from_slice(&dice.next().to_le_bytes()));
+        Fingerprint(bytes)
+    };
+    let digests = [digest(), digest()];
     let record = Content::Record { object: "contacts".to_owned(), record: source };
-    (record, Content::Mapped(mapped), id, destination, Digest(digest))
+    (record, Content::Mapped(mapped), id, destination, digests)
 }
 
 /// The numbers that the history's names have.
@@ -177,8 +175,8 @@ pub(super) const PART: TargetPart = TargetPart { rule: NameId(4), part: 0 };
 pub(super) fn events(made: &Made, n: u64, destination: SubjectId) -> [Event; 4] {
     let modified = Some(Micros(1_600_000_000_000_000 + i64::try_from(n).unwrap_or(0) * 1_000));
     [
-        Event::RecordExtracted { object: CONTACTS, modified, digest: made.digest },
-        Event::RecordMapped { object: CONTACT, digest: made.digest },
+        Event::RecordExtracted { object: CONTACTS, modified, digest: made.digests[0] },
+        Event::RecordMapped { object: CONTACT, digest: made.digests[1] },
         Event::WriteIntended { object: CONTACT, operation: Operation::Create, inverts: None },
         Event::WriteConfirmed { destination, operation: Operation::Create },
     ]

@@ -11,7 +11,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use waybill_ledger::{
-    Position, RunId, SubjectKey,
+    Content, Position, RunId, SubjectKey,
     ledger::{Depth, Draft, Home, Ledger, Ports, Query, Receipt, Sealing, verify},
 };
 use waybill_projector::landing::Landing;
@@ -54,16 +54,19 @@ pub(super) fn home(dir: &Path) -> Home {
 }
 
 /// Makes records by the thousand and times what is done with them.
-pub(super) fn timed(shape: &Shape, mut work: impl FnMut(u64, &[Made]) -> Fallible<()>) -> Fallible<(Duration, u64)> {
+pub(super) fn timed(
+    shape: &Shape,
+    mut work: impl FnMut(u64, &mut [Made]) -> Fallible<()>,
+) -> Fallible<(Duration, u64)> {
     let (mut took, mut payload, records) = (Duration::ZERO, 0, shape.events / 4);
     for first in (0..records).step_by(usize::try_from(AT_ONCE)?) {
-        let made: Vec<Made> = (first..records.min(first + AT_ONCE)).map(data::make).collect();
+        let mut made: Vec<Made> = (first..records.min(first + AT_ONCE)).map(data::make).collect();
         payload += made
             .iter()
             .map(|made| (data::bytes(&made.record).len() + data::bytes(&made.mapped).len()) as u64)
             .sum::<u64>();
         let began = Instant::now();
-        work(first, &made)?;
+        work(first, &mut made)?;
         took += began.elapsed();
     }
     Ok((took, payload))
@@ -78,7 +81,7 @@ pub(super) fn append(dir: &Path, shape: &Shape) -> Fallible<Figures> {
     }
     let mut receipts: VecDeque<Receipt> = VecDeque::new();
     let (took, payload) = timed(shape, |first, made| {
-        for (batch, made) in made.chunks(shape.batch / 4).enumerate() {
+        for (batch, made) in made.chunks_mut(shape.batch / 4).enumerate() {
             let first = first + (batch * (shape.batch / 4)) as u64;
             receipts.push_back(ledger.append(drafts(&ledger, first, made)?));
             if receipts.len() > UNDER_WAY
@@ -97,7 +100,7 @@ pub(super) fn append(dir: &Path, shape: &Shape) -> Fallible<Figures> {
     Ok(Figures { seconds: took.as_secs_f64(), count, payload, disk, other, ..Figures::default() })
 }
 
-fn drafts(ledger: &Ledger, first: u64, made: &[Made]) -> Fallible<Vec<Draft>> {
+fn drafts(ledger: &Ledger, first: u64, made: &mut [Made]) -> Fallible<Vec<Draft>> {
     let mut drafts = Vec::with_capacity(made.len() * 4);
     for (n, made) in (first..).zip(made) {
         let source = ledger.subject(&SubjectKey::new("crm:a", "contacts", &made.id))?;
@@ -105,8 +108,13 @@ fn drafts(ledger: &Ledger, first: u64, made: &[Made]) -> Fallible<Vec<Draft>> {
         let [read, mapped, intended, confirmed] = data::events(made, n, destination);
         let draft = |event| Draft::new(data::ACTOR, event).run(RunId(1)).subject(source);
         let own = drafts.len();
-        drafts.push(draft(read).content(made.record.clone()));
-        drafts.push(draft(mapped).target(data::PART).earlier(own).content(made.mapped.clone()));
+        drafts.push(draft(read).content(std::mem::replace(&mut made.record, Content::Text(String::new()))));
+        drafts.push(
+            draft(mapped)
+                .target(data::PART)
+                .earlier(own)
+                .content(std::mem::replace(&mut made.mapped, Content::Text(String::new()))),
+        );
         drafts.push(draft(intended).target(data::PART).batch(data::batch(n)).earlier(own + 1));
         drafts.push(draft(confirmed).target(data::PART).batch(data::batch(n)).earlier(own + 2));
     }

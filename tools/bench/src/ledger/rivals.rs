@@ -10,7 +10,7 @@ use std::{
 
 use rusqlite::{Connection, params};
 use waybill_ledger::{
-    BatchId, Digest, Envelope, Event, Micros, NameId, Position, RunId, SubjectId, TargetPart, event::Operation,
+    BatchId, Envelope, Event, Fingerprint, Micros, NameId, Position, RunId, SubjectId, TargetPart, event::Operation,
 };
 use waybill_projector::landing::Landing;
 
@@ -37,7 +37,7 @@ struct Row<'a> {
     other: Option<&'a str>,
     slot: u64,
     other_slot: Option<u64>,
-    digest: Option<&'a [u8; 32]>,
+    digest: Option<&'a [u8; 16]>,
     payload: Option<Vec<u8>>,
 }
 
@@ -55,7 +55,7 @@ fn rows(n: u64, made: &Made) -> [Row<'_>; 4] {
         other: (kind == 3).then_some(made.destination.as_str()),
         slot,
         other_slot: (kind == 3).then_some(other_slot),
-        digest: (kind < 2).then_some(&made.digest.0),
+        digest: made.digests.get(usize::from(kind)).map(|digest| &digest.0),
         payload: match kind {
             0 => Some(data::bytes(&made.record)),
             1 => Some(data::bytes(&made.mapped)),
@@ -96,7 +96,7 @@ pub(super) fn sqlite(dir: &Path, shape: &Shape, index: bool) -> Fallible<Figures
                             row.other,
                             row.slot.cast_signed(),
                             row.other_slot.map(u64::cast_signed),
-                            row.digest.map(<[u8; 32]>::as_slice),
+                            row.digest.map(<[u8; 16]>::as_slice),
                             row.payload,
                         ])?;
                     }
@@ -129,7 +129,7 @@ pub(super) fn sqlite_replay(dir: &Path) -> Fallible<Figures> {
     while let Some(row) = rows.next()? {
         let kind: u8 = row.get(8)?;
         let object = NameId(row.get::<_, Option<u32>>(9)?.unwrap_or(0));
-        let digest = row.get::<_, Option<[u8; 32]>>(12)?.map_or(Digest([0; 32]), Digest);
+        let digest = row.get::<_, Option<[u8; 16]>>(12)?.map_or(Fingerprint([0; 16]), Fingerprint);
         let event = match kind {
             0 => Event::RecordExtracted { object, modified: None, digest },
             1 => Event::RecordMapped { object, digest },
@@ -306,7 +306,7 @@ fn write_row(to: &mut impl Write, row: &Row<'_>) -> std::io::Result<()> {
         row.other.unwrap_or("\\N"),
         row.slot,
         number(row.other_slot),
-        bytes(row.digest.map(<[u8; 32]>::as_slice)),
+        bytes(row.digest.map(<[u8; 16]>::as_slice)),
         bytes(row.payload.as_deref()),
     )
 }

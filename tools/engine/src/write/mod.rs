@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use tokio_util::sync::CancellationToken;
 use waybill_connectors::{Batch, Destination, Journal, JournalClosed, RemoteRecord, Selection};
 use waybill_ledger::{
-    BatchId, Content, Digest, Event, Field, FieldName, Fields, Mapped, NameId, ObjectName, ObjectSchema, Position,
-    Record, RuleId, Schema, SubjectId, SubjectKey, Target, Value,
+    BatchId, Content, Digest, Event, Field, FieldName, Fields, Fingerprint, Mapped, NameId, ObjectName, ObjectSchema,
+    Position, Record, RuleId, Schema, SubjectId, SubjectKey, Target, Value,
     event::{NameKind, Operation, Transport},
     ledger::{Draft, Opened},
 };
@@ -67,7 +67,7 @@ pub struct Change {
     /// What the plan wants.
     pub mapped: Mapped,
     /// The digest of its fields.
-    pub digest: Digest,
+    pub digest: Fingerprint,
     /// What is known of the target.
     pub landed: Option<Landed>,
     /// The rule.
@@ -124,6 +124,11 @@ impl<'a, D: Destination> Writer<'a, D> {
 
     fn destination_subject(&self, id: &str) -> Result<SubjectId, Failure> {
         self.rec().subject(&SubjectKey::new(self.desk.instance, self.object.as_str(), id))
+    }
+
+    /// Returns the fingerprint of a record's encoded fields, keyed by its subject.
+    pub(crate) fn fingerprint(&self, subject: SubjectId, bytes: &[u8]) -> Result<Fingerprint, Failure> {
+        Ok(self.rec().ledger().digest(subject, bytes)?)
     }
 
     fn destination_id(&self, id: &str) -> Content {

@@ -179,7 +179,7 @@ impl<D: Destination> Writer<'_, D> {
                 target: landed.target,
                 record: String::new(),
                 cause: None,
-                digest: waybill_ledger::Digest([0; 32]),
+                digest: waybill_ledger::Fingerprint([0; 16]),
                 rule: waybill_ledger::RuleId::from(""),
                 mapped,
                 landed: Some(*landed),
