@@ -7,7 +7,7 @@
 //! ```
 //!
 //! All integers outside the envelopes are little-endian. The leaf of a block in the tree of blocks is the hash of its
-//! header, which holds the roots of the trees over its envelopes and over its vault entries.
+//! header, which holds the root of the tree over its envelopes and the hash of its vault.
 
 use crate::{
     codec::{self, CodecError},
@@ -32,7 +32,7 @@ const UNPACKED: u64 = 256 << 20;
 /// ```text
 /// magic 4 · version u16 · packing of the envelopes u16 (0 plain, 1 zstd) · first position u64 · events u32 ·
 /// vault entries u32 · first time i64 · last time i64 · bytes of envelopes as stored u64 · bytes of vault u64 ·
-/// root of envelopes 32 · root of vault 32 · root of the tree of all blocks before this one 32 ·
+/// root of envelopes 32 · hash of vault 32 · root of the tree of all blocks before this one 32 ·
 /// bytes of envelopes unpacked u64 · hash of the envelopes as stored 32
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +53,7 @@ pub struct Header {
     pub vault_bytes: u64,
     /// The root of the tree over its envelopes.
     pub envelopes: Digest,
-    /// The root of the tree over its sealed contents.
+    /// The hash of its vault, which blake3 builds as a tree of its own.
     pub vault: Digest,
     /// The root of the tree of all blocks before it.
     pub previous: Digest,
@@ -153,7 +153,6 @@ pub(crate) struct Builder {
     first: Option<Position>,
     times: Option<(Micros, Micros)>,
     envelope_tree: Frontier,
-    vault_tree: Frontier,
 }
 
 impl Builder {
@@ -163,13 +162,11 @@ impl Builder {
         let length =
             u32::try_from(bytes.len()).map_err(|_| CodecError::Unencodable("an envelope is over 4 GB".into()))?;
         if let Some(sealed) = sealed {
-            let start = self.vault.len();
             let length =
                 u32::try_from(sealed.len()).map_err(|_| CodecError::Unencodable("a content is over 4 GB".into()))?;
             self.vault.extend_from_slice(&self.events.to_le_bytes());
             self.vault.extend_from_slice(&length.to_le_bytes());
             self.vault.extend_from_slice(sealed);
-            self.vault_tree.push(merkle::leaf(&self.vault[start..]));
             self.contents += 1;
         }
         self.envelopes.extend_from_slice(&length.to_le_bytes());
@@ -204,7 +201,7 @@ impl Builder {
             envelope_bytes: envelopes.len() as u64,
             vault_bytes: self.vault.len() as u64,
             envelopes: self.envelope_tree.root(),
-            vault: self.vault_tree.root(),
+            vault: Digest::of(&self.vault),
             previous,
             unpacked_bytes: unpacked.len() as u64,
             stored: Digest::of(envelopes),
@@ -227,8 +224,8 @@ pub struct Block {
     unpacked: Vec<u8>,
     /// Start and end of each envelope within them.
     envelopes: Vec<(u32, u32)>,
-    /// Index of the envelope, start of the entry, start of the sealed bytes, end.
-    vault: Vec<(u32, u32, u32, u32)>,
+    /// Index of the envelope, start and end of the sealed bytes.
+    vault: Vec<(u32, u32, u32)>,
 }
 
 impl Block {
@@ -276,7 +273,7 @@ impl Block {
             if stop > end {
                 return Err(early);
             }
-            vault.push((index, narrow(at), narrow(at + 8), narrow(stop)));
+            vault.push((index, narrow(at + 8), narrow(stop)));
             at = stop;
         }
         if envelopes.len() != header.events as usize || vault.len() != header.contents as usize {
@@ -305,7 +302,7 @@ impl Block {
     /// Returns the sealed content of the envelope at this index.
     pub fn sealed(&self, index: u32) -> Option<&[u8]> {
         let at = self.vault.binary_search_by_key(&index, |entry| entry.0).ok()?;
-        let (_, _, from, to) = self.vault[at];
+        let (_, from, to) = self.vault[at];
         self.bytes.get(from as usize..to as usize)
     }
 
@@ -324,13 +321,9 @@ impl Block {
         Digest::of(&self.bytes[stored])
     }
 
-    /// Returns the root of the tree over the vault entries as they are.
-    pub fn vault_root(&self) -> Digest {
-        self.vault
-            .iter()
-            .map(|(_, from, _, to)| merkle::leaf(&self.bytes[*from as usize..*to as usize]))
-            .collect::<Frontier>()
-            .root()
+    /// Returns the hash of the vault as it is stored.
+    pub fn vault(&self) -> Digest {
+        Digest::of(&self.bytes[self.bytes.len() - usize::try_from(self.header.vault_bytes).unwrap_or(0)..])
     }
 }
 
@@ -377,7 +370,7 @@ mod tests {
         assert_eq!(block.envelope(3).unwrap(), envelope(8));
         assert_eq!(block.sealed(3), Some([8; 40].as_slice()));
         assert_eq!(block.sealed(2), None);
-        assert_eq!((block.envelope_root(), block.vault_root()), (header.envelopes, header.vault));
+        assert_eq!((block.envelope_root(), block.vault()), (header.envelopes, header.vault));
     }
 
     proptest! {
@@ -392,7 +385,7 @@ mod tests {
                     block.header.leaf() != header.leaf()
                         || block.stored() != header.stored
                         || block.envelope_root() != header.envelopes
-                        || block.vault_root() != header.vault
+                        || block.vault() != header.vault
                 }
             };
             prop_assert!(found, "a change at byte {at} went unseen");

@@ -23,12 +23,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use chacha20poly1305::{
-    ChaCha20Poly1305, KeyInit, Nonce,
-    aead::{Aead, Payload},
-};
-
 use crate::{
+    cipher,
     ports::Entropy,
     subject::{Digest, SubjectId, SubjectKey},
     vault::Key,
@@ -224,9 +220,8 @@ impl Keyring {
         let mut slot = [0; SLOT];
         slot[0] = LIVE;
         slot[DIGEST].copy_from_slice(&digest);
-        let wrapped = ChaCha20Poly1305::new((&self.wrapping).into())
-            .encrypt(Nonce::from_slice(&nonce), Payload { msg: &own, aad: &associated(subject, &slot) })
-            .expect("32 bytes are within the cipher's limit");
+        let mut wrapped = own.to_vec();
+        cipher::seal(&self.wrapping, nonce, &associated(subject, &slot), &mut wrapped, 0);
         slot[NONCE].copy_from_slice(&nonce);
         slot[WRAPPED].copy_from_slice(&wrapped);
         self.pending.extend_from_slice(&slot);
@@ -251,18 +246,25 @@ impl Keyring {
         Ok(held)
     }
 
-    /// Reads a slot itself, past the keys that are open.
-    pub(crate) fn read(&self, subject: SubjectId) -> Result<Held, KeyringError> {
-        let slot = self.slot(subject)?;
+    fn read(&self, subject: SubjectId) -> Result<Held, KeyringError> {
+        self.unwrap(subject, &self.slot(subject)?)
+    }
+
+    /// Returns a way to read keys that reads many slots at a time, past the keys that are open.
+    pub(crate) fn pages(&self) -> Pages<'_> {
+        Pages { keyring: self, first: 0, bytes: Vec::new() }
+    }
+
+    fn unwrap(&self, subject: SubjectId, slot: &[u8; SLOT]) -> Result<Held, KeyringError> {
         let damaged =
             |what: &str| KeyringError::Damaged { path: self.path.clone(), what: format!("slot {subject}: {what}") };
         if slot[0] == DESTROYED {
             let empty = slot[1..].iter().all(|byte| *byte == 0);
             return if empty { Ok(Held::Erased) } else { Err(damaged("it is destroyed and not empty")) };
         }
-        let key = ChaCha20Poly1305::new((&self.wrapping).into())
-            .decrypt(Nonce::from_slice(&slot[NONCE]), Payload { msg: &slot[WRAPPED], aad: &associated(subject, &slot) })
-            .map_err(|_| damaged("it does not open with the project key"))?;
+        let nonce = slot[NONCE].try_into().expect("a nonce has 12 bytes");
+        let key = cipher::open(&self.wrapping, nonce, &associated(subject, slot), &slot[WRAPPED])
+            .ok_or_else(|| damaged("it does not open with the project key"))?;
         key.try_into().map(Held::Key).map_err(|_| damaged("its key has a wrong length"))
     }
 
@@ -326,6 +328,41 @@ impl Keyring {
             hasher.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
         }
         hasher.finalize().as_bytes()[..16].try_into().expect("a hash has 32 bytes")
+    }
+}
+
+/// Reads keys, many slots at a time: what lies near in the ledger has slots that lie near.
+#[derive(Debug)]
+pub(crate) struct Pages<'a> {
+    keyring: &'a Keyring,
+    first: u32,
+    bytes: Vec<u8>,
+}
+
+impl Pages<'_> {
+    /// How many slots are read at a time.
+    const SLOTS: u32 = 256;
+
+    /// Returns what the slot holds.
+    pub(crate) fn key(&mut self, subject: SubjectId) -> Result<Held, KeyringError> {
+        if self.keyring.blind {
+            return Ok(Held::Locked);
+        }
+        if subject.0 >= self.keyring.synced {
+            return self.keyring.read(subject);
+        }
+        if subject.0 < self.first || subject.0 - self.first >= u32::try_from(self.bytes.len() / SLOT).unwrap_or(0) {
+            self.first = subject.0 / Self::SLOTS * Self::SLOTS;
+            let count = Self::SLOTS.min(self.keyring.synced - self.first);
+            self.bytes.resize(count as usize * SLOT, 0);
+            let at = u64::from(self.first) * SLOT as u64;
+            self.keyring
+                .file
+                .read_exact_at(&mut self.bytes, at)
+                .map_err(|error| KeyringError::Io { path: self.keyring.path.clone(), error })?;
+        }
+        let at = (subject.0 - self.first) as usize * SLOT;
+        self.keyring.unwrap(subject, self.bytes[at..at + SLOT].try_into().expect("a slot's bytes"))
     }
 }
 

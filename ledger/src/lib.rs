@@ -9,6 +9,7 @@
 
 mod anchor;
 pub mod block;
+mod cipher;
 pub mod codec;
 pub mod content;
 mod draft;

@@ -1,8 +1,8 @@
 //! Reads what was acknowledged, from any position.
 
 use std::{
-    ops::{Bound, RangeBounds},
-    sync::{Arc, PoisonError},
+    ops::{Bound, RangeBounds, RangeInclusive},
+    sync::{Arc, PoisonError, mpsc::sync_channel},
 };
 
 use crate::{
@@ -19,6 +19,10 @@ use crate::{
 
 /// How many blocks are kept taken apart.
 const CACHED: usize = 16;
+/// How many blocks a reader is ahead of who takes them.
+const AHEAD: usize = 2;
+/// For fewer blocks than these, no thread is started.
+const WORTH_A_THREAD: u64 = 4;
 
 /// What became of an event's content.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,12 +101,14 @@ impl Reader {
         let (mut next, end) = self.bounds(&range);
         let (core, mut wanted) = (Arc::clone(&self.0), wanted);
         let mut current: Option<Block> = None;
+        let mut blocks =
+            (next < end).then(|| ahead(&core, number_of(&core, next)..=number_of(&core, Position(end.0 - 1))));
         std::iter::from_fn(move || {
             if next >= end {
                 return None;
             }
             if current.as_ref().is_none_or(|block| next >= block.header.end()) {
-                match load(&core, number_of(&core, next)) {
+                match blocks.as_mut().and_then(Iterator::next)? {
                     Ok(block) => current = Some(block),
                     Err(e) => {
                         next = end;
@@ -243,6 +249,31 @@ pub(crate) fn load(core: &Core, number: u64) -> Result<Block, ReadError> {
     let missing = || ReadError::Block { number, error: BlockError::Form("it is missing") };
     let bytes = core.store.block(number)?.ok_or_else(missing)?;
     Block::parse(bytes).map_err(|error| ReadError::Block { number, error })
+}
+
+/// Returns blocks in order; if they are many, another thread reads ahead.
+fn ahead(core: &Arc<Core>, numbers: RangeInclusive<u64>) -> Box<dyn Iterator<Item = Result<Block, ReadError>> + Send> {
+    let own = Arc::clone(core);
+    let blocks = numbers.clone().map(move |number| load(&own, number));
+    if numbers.end() - numbers.start() < WORTH_A_THREAD {
+        return Box::new(blocks);
+    }
+    let (send, receive) = sync_channel(AHEAD);
+    // Whoever reads no further drops the receiver, and the thread ends.
+    let reading = std::thread::Builder::new().name("waybill-ahead".into()).spawn(move || {
+        for block in blocks {
+            if send.send(block).is_err() {
+                return;
+            }
+        }
+    });
+    match reading {
+        Ok(_) => Box::new(receive.into_iter()),
+        Err(_) => {
+            let own = Arc::clone(core);
+            Box::new(numbers.map(move |number| load(&own, number)))
+        }
+    }
 }
 
 fn event(

@@ -11,12 +11,8 @@
 //!
 //! The project's and the subject's keys play no part in the commitment, so a stranger who is shown the salt can check it.
 
-use chacha20poly1305::{
-    KeyInit, XChaCha20Poly1305, XNonce,
-    aead::{Aead, AeadInPlace, Payload},
-};
-
 use crate::{
+    cipher,
     codec::{self, CodecError},
     content::Content,
     pack::Packer,
@@ -87,13 +83,10 @@ pub(crate) fn seal(boxed: &Boxed, key: &Key, position: Position, subject: Subjec
     let mut nonce = [0; 24];
     entropy.fill(&mut nonce);
     let aad = associated(position, subject);
-    let mut sealed = Vec::with_capacity(nonce.len() + boxed.bytes.len() + 16);
+    let mut sealed = Vec::with_capacity(nonce.len() + boxed.bytes.len() + cipher::TAG);
     sealed.extend_from_slice(&nonce);
     sealed.extend_from_slice(&boxed.bytes);
-    let tag = XChaCha20Poly1305::new(key.into())
-        .encrypt_in_place_detached(XNonce::from_slice(&nonce), &aad, &mut sealed[nonce.len()..])
-        .expect("a content is shorter than the cipher's limit of 256 GB");
-    sealed.extend_from_slice(&tag);
+    cipher::seal_extended(key, &nonce, &aad, &mut sealed, nonce.len());
     sealed
 }
 
@@ -119,11 +112,9 @@ pub(crate) fn open_plain(
     committed: &Digest,
     packer: &Packer,
 ) -> Result<Shown, VaultError> {
-    let (nonce, sealed) = sealed.split_at_checked(24).ok_or(VaultError::Sealed)?;
+    let (nonce, sealed) = sealed.split_first_chunk::<24>().ok_or(VaultError::Sealed)?;
     let aad = associated(position, subject);
-    let bytes = XChaCha20Poly1305::new(key.into())
-        .decrypt(XNonce::from_slice(nonce), Payload { msg: sealed, aad: &aad })
-        .map_err(|_| VaultError::Sealed)?;
+    let bytes = cipher::open_extended(key, nonce, &aad, sealed).ok_or(VaultError::Sealed)?;
     let damaged = || VaultError::Codec(CodecError::Damaged("a box is too short".into()));
     let (salt, rest) = bytes.split_first_chunk::<32>().ok_or_else(damaged)?;
     let (packing, rest) = rest.split_first().ok_or_else(damaged)?;
@@ -143,12 +134,12 @@ pub(crate) fn open_plain(
 
 /// Returns the commitment to an encoded content.
 pub(crate) fn commitment(salt: &[u8; 32], plain: &[u8]) -> Digest {
-    let mut hasher = blake3::Hasher::new_keyed(salt);
+    let mut piece = Vec::with_capacity(10 + plain.len());
     // The kind is the content's variant, which is the first byte of its encoding.
-    hasher.update(&[FORMAT, plain.first().copied().unwrap_or(0)]);
-    hasher.update(&(plain.len() as u64).to_le_bytes());
-    hasher.update(plain);
-    Digest(*hasher.finalize().as_bytes())
+    piece.extend_from_slice(&[FORMAT, plain.first().copied().unwrap_or(0)]);
+    piece.extend_from_slice(&(plain.len() as u64).to_le_bytes());
+    piece.extend_from_slice(plain);
+    Digest(*blake3::keyed_hash(salt, &piece).as_bytes())
 }
 
 fn associated(position: Position, subject: SubjectId) -> [u8; 12] {

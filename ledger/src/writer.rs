@@ -249,11 +249,10 @@ impl<'a> Desk<'a> {
         let subject = envelope.subject.unwrap_or(SubjectId::PROJECT);
         let entropy = &*self.core.ports.entropy;
         let sealed = match content {
-            None => None,
             Some((boxed, Held::Key(key))) => Some(vault::seal(boxed, &key, envelope.position, subject, entropy)),
-            // Nothing more is kept about a forgotten subject.
-            Some((_, Held::Erased)) => None,
             Some((_, Held::Locked)) => return Err(AppendError::Closed),
+            // Nothing more is kept about a forgotten subject.
+            Some((_, Held::Erased)) | None => None,
         };
         self.builder.push(envelope, sealed.as_deref())?;
         self.gathered.note(envelope);

@@ -116,7 +116,7 @@ fn record(n: u64, seed: u64, words: &[&str]) -> (Content, Content, String, Strin
     let at = DateTime::from_timestamp(1_500_000_000 + i64::try_from(dice.below(250_000_000)).unwrap_or(0), 0);
     let day = NaiveDate::from_epoch_days(17_000 + i32::try_from(dice.below(3_000)).unwrap_or(0));
     let length = usize::try_from(dice.below(1_120)).unwrap_or(0);
-    let note = dice.text(words, length);
+    let note = dice.text(words, 40 + length);
     let street = format!("{} street {}", dice.pick(words), 1 + dice.below(200));
     let mut fields = Fields::new();
     let mut set = |name: &str, value: Value| fields.set(FieldName::from(name), value);
@@ -201,7 +201,7 @@ mod tests {
         let sizes: Vec<usize> =
             (0..2_000).flat_map(|n| [bytes(&make(n).record), bytes(&make(n).mapped)]).map(|b| b.len()).collect();
         let mean = sizes.iter().sum::<usize>() / sizes.len();
-        assert!(sizes.iter().all(|size| (280..1_500).contains(size)), "{:?}", (sizes.iter().min(), sizes.iter().max()));
+        assert!(sizes.iter().all(|size| (300..1_500).contains(size)), "{:?}", (sizes.iter().min(), sizes.iter().max()));
         assert!((750..1_050).contains(&mean), "{mean}");
         assert_eq!(make(77).id, make(77).id);
         assert_ne!(make(77).id, make(78).id);
