@@ -149,11 +149,15 @@ fn a_second_run_while_one_is_running() {
 
 #[test]
 fn a_disk_that_is_full() {
-    let (_dir, org, project) = small();
+    let dir = tempfile::tempdir().unwrap();
+    let export = dir.path().join("export");
+    generate(&export, &["--size", "1000"]);
+    let org = Org::start(&[]);
+    let project = Project::new(&org, &export);
     project.ready();
     let before = org.digest();
     let ledger = project.path().join("ledger/store/db");
-    let blocks = fs::metadata(&ledger).unwrap().len() / 1024 + 20;
+    let blocks = fs::metadata(&ledger).unwrap().len() / 1024 + 64;
     // A limit on the size of files fails writes as a full disk does; the signal that comes with it is ignored.
     let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" -C \"$1\" run");
     let done: Done =
