@@ -10,8 +10,9 @@
 //!                       a last page is filled up with 0xff
 //!                       then the first subject of every page, u32 each
 //!                       then: `WIDX` · 1 u32 · entries u64 · pages u64 · first 8 bytes of blake3 over the page list and these
-//! index/summaries       64 bytes a block: kinds u64 · actors u64 (bit: number modulo 64) · runs, least and greatest u32 ·
-//!                       times, first and last i64 · position of the first event u64 · zeros · first 8 bytes of blake3
+//! index/summaries       96 bytes a block: kinds u64 · actors u64 (bit: number modulo 64) · runs, least and greatest u32 ·
+//!                       times, first and last i64 · position of the first event u64 · leaf of the block 32 · zeros ·
+//!                       first 8 bytes of blake3
 //! ```
 
 use std::{
@@ -26,14 +27,15 @@ use std::{
 use crate::{
     block::Block,
     event::Envelope,
-    subject::{Micros, NameId, Position, RunId, SubjectId},
+    subject::{Digest, Micros, NameId, Position, RunId, SubjectId},
 };
 
 const PAGE: usize = 4_096;
 const ENTRIES: usize = 511;
 const MAGIC: &[u8; 4] = b"WIDX";
 const TRAILER: usize = 32;
-const SUMMARY: usize = 64;
+const SUMMARY: usize = 96;
+const SUMMED: usize = SUMMARY - 8;
 /// How many entries are gathered before they are written.
 const GATHERED: usize = 1 << 17;
 /// How many files of one size are merged into one.
@@ -48,12 +50,16 @@ pub(crate) struct Summary {
     actors: u64,
     runs: (u32, u32),
     times: (i64, i64),
-    first: u64,
+    /// The position of its first event.
+    pub(crate) first: Position,
+    /// Its leaf in the tree of blocks.
+    pub(crate) leaf: Digest,
 }
 
 impl Summary {
     fn of(first: Position) -> Self {
-        Self { kinds: 0, actors: 0, runs: (u32::MAX, 0), times: (i64::MAX, i64::MIN), first: first.0 }
+        let leaf = Digest([0; 32]);
+        Self { kinds: 0, actors: 0, runs: (u32::MAX, 0), times: (i64::MAX, i64::MIN), first, leaf }
     }
 
     fn add(&mut self, envelope: &Envelope) {
@@ -73,15 +79,16 @@ impl Summary {
         bytes[20..24].copy_from_slice(&self.runs.1.to_le_bytes());
         bytes[24..32].copy_from_slice(&self.times.0.to_le_bytes());
         bytes[32..40].copy_from_slice(&self.times.1.to_le_bytes());
-        bytes[40..48].copy_from_slice(&self.first.to_le_bytes());
-        let check = check(&bytes[..56]);
-        bytes[56..].copy_from_slice(&check);
+        bytes[40..48].copy_from_slice(&self.first.0.to_le_bytes());
+        bytes[48..80].copy_from_slice(&self.leaf.0);
+        let check = check(&bytes[..SUMMED]);
+        bytes[SUMMED..].copy_from_slice(&check);
         bytes
     }
 
     fn read(bytes: &[u8]) -> Option<Self> {
         let bytes: &[u8; SUMMARY] = bytes.try_into().ok()?;
-        if bytes[56..] != check(&bytes[..56]) {
+        if bytes[SUMMED..] != check(&bytes[..SUMMED]) {
             return None;
         }
         let long = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
@@ -91,7 +98,8 @@ impl Summary {
             actors: long(8),
             runs: (short(16), short(20)),
             times: (long(24).cast_signed(), long(32).cast_signed()),
-            first: long(40),
+            first: Position(long(40)),
+            leaf: Digest(bytes[48..80].try_into().expect("32 bytes")),
         })
     }
 }
@@ -241,7 +249,7 @@ impl Index {
     }
 
     /// Throws everything away; from now on the index is in memory alone.
-    fn start_over(&mut self) {
+    pub(crate) fn start_over(&mut self) {
         if let Some(dir) = self.dir.take() {
             // What cannot be removed is passed over when it is opened next.
             let _ = fs::remove_dir_all(dir);
@@ -253,14 +261,20 @@ impl Index {
         self.written = 0;
     }
 
+    /// Returns what is known of the first blocks.
+    pub(crate) fn summaries(&self) -> &[Summary] {
+        &self.summaries
+    }
+
     /// Returns the first block that is not in it: blocks from there on must be added, in order.
     pub(crate) fn next(&self) -> u64 {
         u64::from(self.written).min(self.summaries.len() as u64)
     }
 
     /// Takes in a block that is in the ledger now.
-    pub(crate) fn close_block(&mut self, number: u64, gathered: Gather) {
+    pub(crate) fn close_block(&mut self, number: u64, leaf: Digest, gathered: Gather) {
         let Gather { mut subjects, summary: Some(summary) } = gathered else { return };
+        let summary = Summary { leaf, ..summary };
         let Ok(block) = u32::try_from(number) else { return };
         if number == self.summaries.len() as u64 {
             self.summaries.push(summary);
@@ -287,7 +301,7 @@ impl Index {
         for index in 0..block.header.events {
             gathered.note(&block.envelope(index)?);
         }
-        self.close_block(number, gathered);
+        self.close_block(number, block.header.leaf(), gathered);
         Ok(())
     }
 
@@ -496,7 +510,11 @@ mod tests {
     fn fill(index: &mut Index, blocks: std::ops::Range<u32>) {
         for block in blocks {
             let subjects = (0..700_u32).map(|n| (block * 131 + n * n) % 5_000).collect();
-            index.close_block(block.into(), Gather { subjects, summary: Some(Summary::of(Position(0))) });
+            index.close_block(
+                block.into(),
+                Digest([0; 32]),
+                Gather { subjects, summary: Some(Summary::of(Position(0))) },
+            );
         }
     }
 

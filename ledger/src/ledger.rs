@@ -166,7 +166,7 @@ struct Parts<'a> {
     keyring: Keyring,
     ports: Ports,
     scribe: Option<Scribe>,
-    index: Index,
+    acknowledged: Option<Head>,
     anchor: Option<Anchor>,
     lock: Option<File>,
     keys: Option<Keys>,
@@ -240,12 +240,16 @@ impl Default for Index {
 }
 
 impl Index {
-    pub(crate) fn push(&mut self, header: &Header) {
-        self.firsts.push(header.first);
-        self.end = header.end();
-        let leaf = header.leaf();
+    /// Takes in a block whose header was read before.
+    pub(crate) fn remember(&mut self, first: Position, leaf: Digest) {
+        self.firsts.push(first);
         self.tree.push(leaf);
         self.leaves.push(leaf);
+    }
+
+    pub(crate) fn push(&mut self, header: &Header) {
+        self.remember(header.first, header.leaf());
+        self.end = header.end();
         self.last_time = header.times.1.0;
     }
 
@@ -304,7 +308,7 @@ impl Ledger {
             keyring,
             ports,
             scribe: Some(scribe),
-            index,
+            acknowledged: None,
             anchor: Some(anchor),
             lock: Some(lock),
             keys: None,
@@ -328,13 +332,12 @@ impl Ledger {
         let keyring = Keyring::open(&home.keys)?;
         let scribe = Scribe::new(&keyring::signing_key(&home.keys)?);
         let store = SledStore::open(&home.store()).map_err(|e| opening(&home.log, e))?;
-        let index = index_of(&store, &home.log, Some(&acknowledged))?;
         let ledger = Self::start(Parts {
             store: Box::new(store),
             keyring,
             ports,
             scribe: Some(scribe),
-            index,
+            acknowledged: Some(acknowledged),
             anchor: Some(anchor),
             lock: Some(lock),
             keys: None,
@@ -377,13 +380,12 @@ impl Ledger {
         lock: Option<File>,
     ) -> Result<Self, OpenError> {
         let scribe = keyring::signing_key(&home.keys).ok().map(|key| Scribe::new(&key));
-        let index = index_of(&*store, &home.log, Some(acknowledged))?;
         Self::start(Parts {
             store,
             keyring,
             ports,
             scribe,
-            index,
+            acknowledged: Some(*acknowledged),
             anchor: None,
             lock,
             keys: None,
@@ -411,14 +413,13 @@ impl Ledger {
         let keyring = Keyring::create(&dir, &*ports.entropy)?;
         let keys = Keys(dir);
         let scribe = Scribe::new(&keyring::signing_key(&keys.0)?);
-        let index = index_of(&*store, Path::new("memory"), None)?;
         let scribe = Some(scribe);
         Self::start(Parts {
             store,
             keyring,
             ports,
             scribe,
-            index,
+            acknowledged: None,
             anchor: None,
             lock: None,
             keys: Some(keys),
@@ -427,12 +428,14 @@ impl Ledger {
     }
 
     fn start(parts: Parts<'_>) -> Result<Self, OpenError> {
-        let Parts { store, keyring, ports, scribe, index, anchor, lock, keys, place } = parts;
-        let lookup = Lookup::open(
+        let Parts { store, keyring, ports, scribe, acknowledged, anchor, lock, keys, place } = parts;
+        let mut lookup = Lookup::open(
             place.map(|(log, _)| log.join("index")).as_deref(),
             place.is_some_and(|(_, own)| own),
-            index.tree.size(),
+            store.blocks(),
         );
+        let log = place.map_or(Path::new("memory"), |(log, _)| log);
+        let index = index_of(&*store, log, acknowledged.as_ref(), &mut lookup)?;
         let core = Arc::new(Core {
             store,
             keyring: Mutex::new(keyring),
@@ -722,6 +725,34 @@ mod tests {
         let verified = verify(&home, Depth::Contents, None).unwrap();
         assert_eq!((verified.contents, verified.sealed), (0, 2));
         assert!(matches!(Ledger::open(&home, Ports::system()), Err(OpenError::Keys(KeyringError::Missing(_)))));
+    }
+
+    #[test]
+    fn an_index_that_leads_elsewhere_is_thrown_away_and_what_was_acknowledged_is_held_against_the_blocks() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = home(dir.path());
+        let ledger = Ledger::create(&home, Ports::system()).unwrap();
+        for n in 0..6 {
+            ledger.append(vec![held(&ledger, n)]).wait().unwrap();
+        }
+        let head = ledger.head();
+        ledger.close().unwrap();
+        let path = home.log.join("index/summaries");
+        let whole = fs::read(&path).unwrap();
+        assert_eq!(whole.len() % 6, 0);
+        let each = whole.len() / 6;
+        // Two blocks that changed places: each summary is whole, and the tree is another.
+        let mut swapped = whole.clone();
+        swapped[each..each * 2].copy_from_slice(&whole[each * 2..each * 3]);
+        swapped[each * 2..each * 3].copy_from_slice(&whole[each..each * 2]);
+        for changed in [swapped, whole[..each * 3].to_vec(), whole[each..].to_vec(), Vec::new()] {
+            fs::create_dir_all(home.log.join("index")).unwrap();
+            fs::write(&path, changed).unwrap();
+            let ledger = Ledger::open(&home, Ports::system()).unwrap();
+            assert_eq!(ledger.head(), head);
+            assert_eq!(ledger.reader().events(Position(0)).count(), 6);
+            ledger.close().unwrap();
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ use crate::{
     content::Content,
     event::Event,
     head::Head,
+    index::Index as Lookup,
     ledger::{Core, Index, Names, OpenError},
     reader::{self, Opened, Reader},
     store::{Store, StoreError},
@@ -131,17 +132,38 @@ pub(crate) fn read_names(core: &Arc<Core>, beside: bool) -> Result<Names, OpenEr
     Ok(names)
 }
 
-/// Reads the headers of all blocks, and compares the tree with the last acknowledged head.
-pub(crate) fn index_of(store: &dyn Store, path: &Path, acknowledged: Option<&Head>) -> Result<Index, OpenError> {
+/// Follows the blocks from header to header, and compares the tree with the last acknowledged head.
+///
+/// The index remembers the leaf of every block, so the headers need not be read again: the last one names the root over all
+/// before it. An index that does not lead there is thrown away.
+pub(crate) fn index_of(
+    store: &dyn Store,
+    path: &Path,
+    acknowledged: Option<&Head>,
+    lookup: &mut Lookup,
+) -> Result<Index, OpenError> {
     let damaged = |what: String| OpenError::Damaged { path: path.to_owned(), what };
+    let rewritten =
+        |head: &Head| damaged(format!("its first {} blocks are not those that were acknowledged", head.blocks));
     let mut index = Index::default();
-    for number in 0..store.blocks() {
-        let bytes = store.head_of(number, HEADER).map_err(|e| opening(path, e))?;
-        let bytes = bytes.ok_or_else(|| damaged(format!("block {number} is missing")))?;
-        let header = Header::read(&bytes).map_err(|e| match e {
-            BlockError::Newer(_) => OpenError::Newer { path: path.to_owned(), what: e.to_string() },
-            e => damaged(format!("block {number}: {e}")),
-        })?;
+    if let Some((_, known)) = lookup.summaries().split_last() {
+        for summary in known {
+            index.remember(summary.first, summary.leaf);
+            if acknowledged.is_some_and(|head| head.blocks == index.tree.size() && head.root != index.tree.root()) {
+                break;
+            }
+        }
+        let number = index.tree.size();
+        let next = header_of(store, path, number);
+        if number < known.len() as u64 || next.is_ok_and(|header| header.previous != index.tree.root()) {
+            lookup.start_over();
+            index = Index::default();
+        } else if let Some(summary) = lookup.summaries().last() {
+            index.end = summary.first;
+        }
+    }
+    for number in index.tree.size()..store.blocks() {
+        let header = header_of(store, path, number)?;
         if header.first != index.end || header.previous != index.tree.root() {
             return Err(damaged(format!("block {number} does not follow the one before it")));
         }
@@ -149,7 +171,7 @@ pub(crate) fn index_of(store: &dyn Store, path: &Path, acknowledged: Option<&Hea
         if let Some(head) = acknowledged.filter(|head| head.blocks == number + 1)
             && head.root != index.tree.root()
         {
-            return Err(damaged(format!("its first {} blocks are not those that were acknowledged", head.blocks)));
+            return Err(rewritten(head));
         }
     }
     match acknowledged {
@@ -158,6 +180,16 @@ pub(crate) fn index_of(store: &dyn Store, path: &Path, acknowledged: Option<&Hea
         }
         _ => Ok(index),
     }
+}
+
+fn header_of(store: &dyn Store, path: &Path, number: u64) -> Result<Header, OpenError> {
+    let damaged = |what: String| OpenError::Damaged { path: path.to_owned(), what };
+    let bytes = store.head_of(number, HEADER).map_err(|e| opening(path, e))?;
+    let bytes = bytes.ok_or_else(|| damaged(format!("block {number} is missing")))?;
+    Header::read(&bytes).map_err(|e| match e {
+        BlockError::Newer(_) => OpenError::Newer { path: path.to_owned(), what: e.to_string() },
+        e => damaged(format!("block {number}: {e}")),
+    })
 }
 
 pub(crate) fn opening(path: &Path, error: StoreError) -> OpenError {

@@ -314,7 +314,11 @@ impl<'a> Desk<'a> {
             self.core.store.append(number, &bytes, &self.room).map_err(|e| AppendError::Store(Arc::new(e)))?;
             self.room.clear();
             let (gathered, began) = (std::mem::take(&mut self.gathered), Instant::now());
-            self.core.lookup.write().unwrap_or_else(PoisonError::into_inner).close_block(number, gathered);
+            self.core.lookup.write().unwrap_or_else(PoisonError::into_inner).close_block(
+                number,
+                header.leaf(),
+                gathered,
+            );
             let spent = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
             self.core.indexing.fetch_add(spent, Ordering::Relaxed);
             let head = {
