@@ -317,7 +317,7 @@ fn step_s13_the_log_answers_by_every_filter_and_the_same_without_its_index() {
 #[test]
 fn no_dictionary_holds_a_piece_of_a_record() {
     let (dir, _org, project) = moved();
-    let home = Home { log: project.path().join("ledger"), keys: project.path().join("keys") };
+    let home = Home::new(project.path().join("ledger"), project.path().join("keys"));
     let ledger = Ledger::look(&home, Ports::system()).unwrap();
     let dictionaries: Vec<Vec<u8>> = ledger
         .reader()
@@ -370,4 +370,38 @@ fn a_snapshot_changes_no_answer_and_a_rollback_goes_on_from_it() {
     project.run(&["rollback"]);
     assert!(org.query("SELECT Id FROM Contact WHERE Source_System_ID__c != null").is_empty());
     project.verifies();
+}
+
+#[test]
+fn a_project_key_under_a_passphrase_is_needed_to_read_and_not_to_prove() {
+    let dir = tempfile::tempdir().unwrap();
+    let export = dir.path().join("export");
+    generate(&export, &["--size", "100"]);
+    let org = Org::start(&[]);
+    let project = Project::new(&org, &export);
+    project.set_config(&format!("{}\n[keys]\npassphrase = {{ env = \"OUR_PASSPHRASE\" }}\n", project.config()));
+    let run = |args: &[&str], passphrase: Option<&str>| {
+        let mut command = project.command(args);
+        command.env_remove("OUR_PASSPHRASE");
+        if let Some(passphrase) = passphrase {
+            command.env("OUR_PASSPHRASE", passphrase);
+        }
+        waybill_tests::Done::from(command.output().unwrap())
+    };
+    let right = Some("correct horse battery staple");
+    run(&["discover"], None).exits(2).says(&["OUR_PASSPHRASE is not set", "hint:"]);
+    for step in [&["schema", "apply"][..], &["approve", "--by", "Test Person"], &["run"]] {
+        run(step, right).exits(0);
+    }
+    let key = fs::read_to_string(project.path().join("keys/project.key")).unwrap();
+    assert!(key.starts_with("waybill key 1\nargon2id "), "{key}");
+    run(&["status"], Some("wrong")).exits(2).says(&["the passphrase does not open", "hint:"]);
+    run(&["reconcile"], right).exits(0);
+    // Without it, everything is proven and nothing is told.
+    let verified = run(&["audit", "verify"], None).exits(0);
+    assert!(verified.out.contains("sealed"), "{}", verified.out);
+    let log = run(&["audit", "log", "--limit", "2000"], None).exits(0);
+    let email = org.query("SELECT Email FROM Contact WHERE Email != null LIMIT 1");
+    assert!(!log.out.contains(&text(&email[0], "Email")));
+    run(&["run"], None).exits(2).says(&["OUR_PASSPHRASE is not set"]);
 }

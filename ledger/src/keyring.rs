@@ -1,8 +1,8 @@
 //! The subjects' keys: a file of fixed slots outside the ledger, so that a person can be forgotten.
 //!
 //! ```text
-//! keys/project.key   32 random bytes as hexadecimal: wraps every subject's key (owner only)
-//! keys/signing.key   32 random bytes as hexadecimal: signs heads (owner only)
+//! keys/project.key   wraps every subject's key (see the guard)
+//! keys/signing.key   signs heads (see the guard)
 //! keys/subjects      80-byte slots, the slot's number times 80 is its place:
 //!                    state 1 (1 live, 2 destroyed) · zeros 3 · keyed digest of the readable id 16 ·
 //!                    nonce 12 · the subject's key, wrapped 48; of a destroyed slot all but the state is zero
@@ -18,15 +18,16 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Write},
+    io,
     os::unix::fs::{FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
 use crate::{
     cipher,
+    guard::{self, Guard},
     ports::Entropy,
-    subject::{Digest, SubjectId, SubjectKey},
+    subject::{SubjectId, SubjectKey},
     vault::Key,
 };
 
@@ -39,9 +40,9 @@ const DESTROYED: u8 = 2;
 /// The keyring cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyringError {
-    /// A key file is missing.
-    #[error("{0} is missing: without it the ledger proves, but its contents stay sealed")]
-    Missing(PathBuf),
+    /// A key is missing; the text says which.
+    #[error("{0}: without it the ledger proves, but its contents stay sealed")]
+    Missing(String),
     /// A key file is not one.
     #[error("{path} is damaged: {what}")]
     Damaged {
@@ -58,9 +59,19 @@ pub enum KeyringError {
         /// What the system said.
         error: io::Error,
     },
+    /// The secret that opens the project key is missing or wrong.
+    #[error("{0}")]
+    Secret(String),
     /// There are more subjects than slots can number.
     #[error("the ledger has as many subjects as it can number")]
     Full,
+}
+
+impl KeyringError {
+    /// A file of the keyring is not there.
+    pub(crate) fn missing(path: &Path) -> Self {
+        Self::Missing(format!("{} is missing", path.display()))
+    }
 }
 
 /// What a slot holds.
@@ -113,18 +124,15 @@ impl Keyring {
     }
 
     /// Makes new keys in `dir`, which must have none.
-    pub(crate) fn create(dir: &Path, entropy: &dyn Entropy) -> Result<Self, KeyringError> {
+    pub(crate) fn create(dir: &Path, guard: &Guard, entropy: &dyn Entropy) -> Result<Self, KeyringError> {
         fs::create_dir_all(dir).map_err(|error| KeyringError::Io { path: dir.to_owned(), error })?;
-        for name in ["project.key", "signing.key"] {
-            let mut key = [0; 32];
-            entropy.fill(&mut key);
-            write_key(&dir.join(name), &key)?;
-        }
+        let project = guard::create_project_key(dir, guard, entropy)?;
+        guard::create_signing_key(dir, guard, &project, entropy)?;
         let path = dir.join("subjects");
         let open = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
         open.and_then(|file| file.sync_all()).map_err(|error| KeyringError::Io { path, error })?;
         sync_dir(dir)?;
-        let mut keyring = Self::open(dir)?;
+        let mut keyring = Self::open_with(dir, &project)?;
         // Slot 0 is the project itself.
         keyring.subject(&SubjectKey::new("waybill", "project", ""), entropy)?;
         keyring.sync()?;
@@ -132,13 +140,23 @@ impl Keyring {
     }
 
     /// Opens the keys in `dir`.
-    pub(crate) fn open(dir: &Path) -> Result<Self, KeyringError> {
-        let project = read_key(&dir.join("project.key"))?;
+    pub(crate) fn open(dir: &Path, guard: &Guard) -> Result<Self, KeyringError> {
+        let keyring = Self::open_with(dir, &guard::project_key(dir, guard)?)?;
+        // A keyring of whose slots the first does not open was wrapped with another key.
+        match keyring.len().checked_sub(1).map(|_| keyring.read(SubjectId::PROJECT)) {
+            Some(Err(KeyringError::Damaged { .. })) if !matches!(guard, Guard::File) => {
+                Err(KeyringError::Secret(format!("{} was made with another project key", keyring.path.display())))
+            }
+            _ => Ok(keyring),
+        }
+    }
+
+    fn open_with(dir: &Path, project: &Key) -> Result<Self, KeyringError> {
         let path = dir.join("subjects");
         let io = |error| KeyringError::Io { path: path.clone(), error };
         let file = match OpenOptions::new().read(true).write(true).open(&path) {
             Ok(file) => file,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(KeyringError::Missing(path)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(KeyringError::missing(&path)),
             Err(error) => return Err(io(error)),
         };
         let length = file.metadata().map_err(io)?.len();
@@ -164,9 +182,9 @@ impl Keyring {
             slot += now;
         }
         Ok(Self {
-            wrapping: blake3::derive_key("waybill ledger: wrapping of subject keys, v1", &project),
-            indexing: blake3::derive_key("waybill ledger: index of subjects, v1", &project),
-            marking: blake3::derive_key("waybill ledger: snapshots, v1", &project),
+            wrapping: blake3::derive_key("waybill ledger: wrapping of subject keys, v1", project),
+            indexing: blake3::derive_key("waybill ledger: index of subjects, v1", project),
+            marking: blake3::derive_key("waybill ledger: snapshots, v1", project),
             synced: count,
             pending: Vec::new(),
             path,
@@ -204,7 +222,7 @@ impl Keyring {
     /// Returns the slot of a subject, taking a new one if it has none.
     pub(crate) fn subject(&mut self, key: &SubjectKey, entropy: &dyn Entropy) -> Result<SubjectId, KeyringError> {
         if self.blind {
-            return Err(KeyringError::Missing(self.path.clone()));
+            return Err(KeyringError::missing(&self.path));
         }
         let digest = self.digest(key);
         if let Some(subject) = self.find_digest(digest)? {
@@ -446,33 +464,6 @@ fn place(table: &mut [u32], digest: u32, slot: usize) {
     table[at] = u32::try_from(slot + 1).unwrap_or(u32::MAX);
 }
 
-/// Reads the key that signs heads.
-pub(crate) fn signing_key(dir: &Path) -> Result<Key, KeyringError> {
-    read_key(&dir.join("signing.key"))
-}
-
-fn read_key(path: &Path) -> Result<Key, KeyringError> {
-    let text = match fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(KeyringError::Missing(path.to_owned())),
-        Err(error) => return Err(KeyringError::Io { path: path.to_owned(), error }),
-    };
-    let digest: Digest = text
-        .trim()
-        .parse()
-        .map_err(|_| KeyringError::Damaged { path: path.to_owned(), what: "it is not 64 hexadecimal digits".into() })?;
-    Ok(digest.0)
-}
-
-fn write_key(path: &Path, key: &Key) -> Result<(), KeyringError> {
-    let write = || -> io::Result<()> {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-        writeln!(file, "{}", Digest(*key))?;
-        file.sync_all()
-    };
-    write().map_err(|error| KeyringError::Io { path: path.to_owned(), error })
-}
-
 /// Makes new names in a directory durable.
 pub(crate) fn sync_dir(dir: &Path) -> Result<(), KeyringError> {
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(|error| KeyringError::Io { path: dir.to_owned(), error })
@@ -492,7 +483,7 @@ mod tests {
     fn slots_are_stable_and_their_keys_read_back() {
         let dir = tempfile::tempdir().unwrap();
         let entropy = Ports::system().entropy;
-        let mut keyring = Keyring::create(dir.path(), &*entropy).unwrap();
+        let mut keyring = Keyring::create(dir.path(), &Guard::File, &*entropy).unwrap();
         let slots: Vec<SubjectId> = (0..3_000).map(|n| keyring.subject(&named(n), &*entropy).unwrap()).collect();
         assert_eq!(slots[0], SubjectId(1), "slot 0 is the project");
         assert_eq!(keyring.subject(&named(7), &*entropy).unwrap(), slots[7], "a subject has one slot");
@@ -500,7 +491,7 @@ mod tests {
         keyring.sync().unwrap();
         drop(keyring);
 
-        let mut keyring = Keyring::open(dir.path()).unwrap();
+        let mut keyring = Keyring::open(dir.path(), &Guard::File).unwrap();
         assert_eq!(keyring.len(), 3_001);
         for (n, slot) in slots.iter().enumerate() {
             assert_eq!(keyring.find(&named(n)).unwrap(), Some(*slot));
@@ -514,7 +505,7 @@ mod tests {
     fn a_changed_slot_is_refused_and_names_itself() {
         let dir = tempfile::tempdir().unwrap();
         let entropy = Ports::system().entropy;
-        let mut keyring = Keyring::create(dir.path(), &*entropy).unwrap();
+        let mut keyring = Keyring::create(dir.path(), &Guard::File, &*entropy).unwrap();
         let slot = keyring.subject(&named(1), &*entropy).unwrap();
         keyring.sync().unwrap();
         drop(keyring);
@@ -523,7 +514,7 @@ mod tests {
         for at in 0..SLOT {
             bytes[SLOT + at] ^= 1;
             fs::write(&path, &bytes).unwrap();
-            let error = Keyring::open(dir.path()).and_then(|mut keyring| keyring.key(slot)).unwrap_err();
+            let error = Keyring::open(dir.path(), &Guard::File).and_then(|mut keyring| keyring.key(slot)).unwrap_err();
             assert!(error.to_string().contains("slot 1"), "byte {at}: {error}");
             bytes[SLOT + at] ^= 1;
         }
@@ -533,13 +524,13 @@ mod tests {
     fn a_destroyed_slot_is_gone_for_good_and_never_used_again() {
         let dir = tempfile::tempdir().unwrap();
         let entropy = Ports::system().entropy;
-        let mut keyring = Keyring::create(dir.path(), &*entropy).unwrap();
+        let mut keyring = Keyring::create(dir.path(), &Guard::File, &*entropy).unwrap();
         let slots: Vec<SubjectId> = (0..5).map(|n| keyring.subject(&named(n), &*entropy).unwrap()).collect();
         keyring.sync().unwrap();
         let before = fs::read(dir.path().join("subjects")).unwrap();
         assert!(keyring.destroy(slots[2]).unwrap());
         assert!(!keyring.destroy(slots[2]).unwrap());
-        for mut keyring in [keyring, Keyring::open(dir.path()).unwrap()] {
+        for mut keyring in [keyring, Keyring::open(dir.path(), &Guard::File).unwrap()] {
             assert_eq!(keyring.key(slots[2]).unwrap(), Held::Erased);
             assert_eq!(keyring.find(&named(2)).unwrap(), None);
             assert_eq!(keyring.find(&named(3)).unwrap(), Some(slots[3]));
@@ -555,7 +546,7 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let dir = tempfile::tempdir().unwrap();
         let entropy = Ports::system().entropy;
-        let mut keyring = Keyring::create(dir.path(), &*entropy).unwrap();
+        let mut keyring = Keyring::create(dir.path(), &Guard::File, &*entropy).unwrap();
         keyring.subject(&SubjectKey::new("spark", "contacts", "Hildegard-Canary"), &*entropy).unwrap();
         keyring.sync().unwrap();
         for entry in fs::read_dir(dir.path()).unwrap() {

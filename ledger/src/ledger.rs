@@ -26,6 +26,7 @@ use crate::{
     codec,
     content::Content,
     event::{Event, NameKind},
+    guard,
     head::{Head, Scribe},
     index::Index as Lookup,
     keyring::{self, Keyring},
@@ -44,6 +45,7 @@ use crate::{
 
 pub use crate::{
     draft::Draft,
+    guard::Guard,
     index::Query,
     keyring::KeyringError,
     ports::{Clock, Entropy, Ports, Sealing},
@@ -54,15 +56,22 @@ pub use crate::{
 };
 
 /// Where a ledger and its keys are. Keep copies of the two apart.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Home {
     /// The directory of the log.
     pub log: PathBuf,
     /// The directory of the keys.
     pub keys: PathBuf,
+    /// How the project key is kept.
+    pub guard: Guard,
 }
 
 impl Home {
+    /// Names the directories; the project key is kept in a file.
+    pub fn new(log: impl Into<PathBuf>, keys: impl Into<PathBuf>) -> Self {
+        Self { log: log.into(), keys: keys.into(), guard: Guard::File }
+    }
+
     pub(crate) fn store(&self) -> PathBuf {
         self.log.join("store")
     }
@@ -282,7 +291,7 @@ impl Ledger {
             let what = "it exists already".to_owned();
             return Err(OpenError::Damaged { path: home.log.clone(), what });
         }
-        let keyring = match Keyring::open(&home.keys) {
+        let keyring = match Keyring::open(&home.keys, &home.guard) {
             // Keys without a ledger: an earlier creation was broken off before it wrote anything.
             Ok(keyring) if keyring.len() <= 1 => keyring,
             Ok(_) => {
@@ -291,11 +300,11 @@ impl Ledger {
             }
             Err(KeyringError::Missing(_)) => {
                 fs::remove_dir_all(&home.keys).or_else(ignore_missing).map_err(io)?;
-                Keyring::create(&home.keys, &*ports.entropy)?
+                Keyring::create(&home.keys, &home.guard, &*ports.entropy)?
             }
             Err(e) => return Err(e.into()),
         };
-        let scribe = Scribe::new(&keyring::signing_key(&home.keys)?);
+        let scribe = Scribe::new(&guard::signing_key(&home.keys, &home.guard)?);
         let about = format!("waybill ledger 1\norigin {}\nkey {}\n", scribe.origin(), scribe.verifier());
         write_synced(&home.about(), about.as_bytes()).map_err(io)?;
         let store = SledStore::open(&home.store()).map_err(|e| opening(&home.log, e))?;
@@ -329,8 +338,8 @@ impl Ledger {
     fn open_locked(home: &Home, ports: Ports, lock: File) -> Result<Self, OpenError> {
         let io = |error| OpenError::Io { path: home.anchor(), error };
         let (anchor, acknowledged) = Anchor::open(&home.anchor()).map_err(io)?;
-        let keyring = Keyring::open(&home.keys)?;
-        let scribe = Scribe::new(&keyring::signing_key(&home.keys)?);
+        let keyring = Keyring::open(&home.keys, &home.guard)?;
+        let scribe = Scribe::new(&guard::signing_key(&home.keys, &home.guard)?);
         let store = SledStore::open(&home.store()).map_err(|e| opening(&home.log, e))?;
         let ledger = Self::start(Parts {
             store: Box::new(store),
@@ -355,7 +364,7 @@ impl Ledger {
         }
         // Before the blocks are counted: what is acknowledged now is among them.
         let acknowledged = Anchor::look(&anchor).map_err(|error| OpenError::Io { path: anchor, error })?;
-        let keyring = match Keyring::open(&home.keys) {
+        let keyring = match Keyring::open(&home.keys, &home.guard) {
             Ok(keyring) => keyring,
             Err(KeyringError::Missing(_)) => Keyring::blind()?,
             Err(KeyringError::Io { error, .. }) if error.kind() == io::ErrorKind::PermissionDenied => Keyring::blind()?,
@@ -379,7 +388,7 @@ impl Ledger {
         store: Box<dyn Store>,
         lock: Option<File>,
     ) -> Result<Self, OpenError> {
-        let scribe = keyring::signing_key(&home.keys).ok().map(|key| Scribe::new(&key));
+        let scribe = guard::signing_key(&home.keys, &home.guard).ok().map(|key| Scribe::new(&key));
         Self::start(Parts {
             store,
             keyring,
@@ -410,9 +419,9 @@ impl Ledger {
         let mut name = [0; 8];
         ports.entropy.fill(&mut name);
         let dir = std::env::temp_dir().join(format!("waybill-{:016x}", u64::from_le_bytes(name)));
-        let keyring = Keyring::create(&dir, &*ports.entropy)?;
+        let keyring = Keyring::create(&dir, &Guard::File, &*ports.entropy)?;
         let keys = Keys(dir);
-        let scribe = Scribe::new(&keyring::signing_key(&keys.0)?);
+        let scribe = Scribe::new(&guard::signing_key(&keys.0, &Guard::File)?);
         let scribe = Some(scribe);
         Self::start(Parts {
             store,
@@ -519,7 +528,7 @@ impl Ledger {
         let key = match self.core.keyring().key(subject)? {
             keyring::Held::Key(key) => blake3::derive_key("waybill ledger: digest of contents, v1", &key),
             keyring::Held::Erased => [0; 32],
-            keyring::Held::Locked => return Err(KeyringError::Missing("keys/subjects".into())),
+            keyring::Held::Locked => return Err(KeyringError::missing(Path::new("keys/subjects"))),
         };
         let digest = blake3::keyed_hash(&key, bytes);
         Ok(Fingerprint(digest.as_bytes()[..16].try_into().expect("a hash has 32 bytes")))
@@ -600,7 +609,7 @@ impl Ledger {
     }
 
     fn scribe(&self) -> Result<&Scribe, KeyringError> {
-        self.core.scribe.as_ref().ok_or_else(|| KeyringError::Missing("keys/signing.key".into()))
+        self.core.scribe.as_ref().ok_or_else(|| KeyringError::missing(Path::new("keys/signing.key")))
     }
 
     /// Returns a reader of what was acknowledged.
@@ -654,7 +663,7 @@ mod tests {
     };
 
     fn home(dir: &Path) -> Home {
-        Home { log: dir.join("ledger"), keys: dir.join("keys") }
+        Home::new(dir.join("ledger"), dir.join("keys"))
     }
 
     fn held(ledger: &Ledger, n: usize) -> Draft {

@@ -14,6 +14,7 @@ pub mod codec;
 pub mod content;
 mod draft;
 pub mod event;
+mod guard;
 pub mod head;
 mod index;
 mod keyring;

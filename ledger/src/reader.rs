@@ -333,7 +333,7 @@ mod tests {
             subject in prop::option::of(0u32..45), actor in prop::option::of(0u32..5), from in 0u64..600,
         ) {
             let dir = tempfile::tempdir().unwrap();
-            let home = Home { log: dir.path().join("log"), keys: dir.path().join("keys") };
+            let home = Home::new(dir.path().join("log"), dir.path().join("keys"));
             let ledger = Ledger::create(&home, Ports::system()).unwrap();
             for (who, run, actor, count) in batches {
                 let draft = |n: usize| {

@@ -312,7 +312,7 @@ mod tests {
     };
 
     fn home(dir: &Path) -> Home {
-        Home { log: dir.join("a".repeat(120)).join("log"), keys: dir.join("keys") }
+        Home::new(dir.join("a".repeat(120)).join("log"), dir.join("keys"))
     }
 
     fn append(ledger: &Ledger, count: u64) {
@@ -356,14 +356,14 @@ mod tests {
         let Way::Shared(store) = way(&home.log, &home.store()).unwrap() else { panic!("the writer answers") };
         writer.name(NameKind::Object, "places").unwrap();
         let acknowledged = Anchor::look(&home.anchor()).unwrap();
-        let keyring = Keyring::open(&home.keys).unwrap();
+        let keyring = Keyring::open(&home.keys, &home.guard).unwrap();
         let late = Ledger::reading(&home, Ports::system(), keyring, &acknowledged, Box::new(store), None);
         assert!(matches!(late, Err(OpenError::Behind { .. })), "an anchor of later is refused");
 
         let acknowledged = Anchor::look(&home.anchor()).unwrap();
         let Way::Shared(store) = way(&home.log, &home.store()).unwrap() else { panic!("the writer answers") };
         writer.name(NameKind::Object, "things").unwrap();
-        let keyring = Keyring::open(&home.keys).unwrap();
+        let keyring = Keyring::open(&home.keys, &home.guard).unwrap();
         let reader = Ledger::reading(&home, Ports::system(), keyring, &acknowledged, Box::new(store), None).unwrap();
         assert_eq!(reader.names_of(NameKind::Object), ["people", "places"]);
     }

@@ -167,7 +167,7 @@ mod tests {
     #[test]
     fn a_snapshot_is_found_again_and_one_that_does_not_fit_is_passed_over() {
         let dir = tempfile::tempdir().unwrap();
-        let home = Home { log: dir.path().join("log"), keys: dir.path().join("keys") };
+        let home = Home::new(dir.path().join("log"), dir.path().join("keys"));
         let ledger = Ledger::create(&home, Ports::system()).unwrap();
         append(&ledger, 3);
         let end = ledger.head().end;
@@ -195,7 +195,7 @@ mod tests {
             assert!(ledger.snapshot("state", 1).is_none(), "cut at {at}");
         }
         // Of another ledger: same events, other keys.
-        let other = Home { log: dir.path().join("other"), keys: dir.path().join("other keys") };
+        let other = Home::new(dir.path().join("other"), dir.path().join("other keys"));
         let ledger = Ledger::create(&other, Ports::system()).unwrap();
         append(&ledger, 3);
         fs::create_dir_all(other.log.join("snapshots")).unwrap();

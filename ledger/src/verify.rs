@@ -15,8 +15,9 @@ use crate::{
     codec,
     content::Content,
     event::{Envelope, Event},
+    guard,
     head::{Head, NoteError, Scribe, open_note},
-    keyring::{self, Held, Keyring, KeyringError},
+    keyring::{Held, Keyring, KeyringError},
     ledger::{Home, OpenError},
     merkle::Frontier,
     opening::opening,
@@ -107,7 +108,7 @@ pub fn verify(home: &Home, depth: Depth, since: Option<&str>) -> Result<Verified
     // The anchor first: what it names is there when the blocks are counted afterwards.
     let acknowledged = Anchor::look(&home.anchor()).map_err(io(home.anchor()))?;
     let way = share::way(&home.log, &home.store())?;
-    let keyring = match (depth, Keyring::open(&home.keys)) {
+    let keyring = match (depth, Keyring::open(&home.keys, &home.guard)) {
         (Depth::Bytes, _) | (_, Err(KeyringError::Missing(_))) => None,
         (Depth::Contents, Ok(keyring)) => Some(keyring),
         (Depth::Contents, Err(e)) => return Err(OpenError::from(e).into()),
@@ -125,7 +126,7 @@ pub fn verify(home: &Home, depth: Depth, since: Option<&str>) -> Result<Verified
         return Err(OpenError::Behind { path: home.log.clone(), acknowledged, found }.into());
     }
     found.anchored = true;
-    if let Ok(secret) = keyring::signing_key(&home.keys) {
+    if let Ok(secret) = guard::signing_key(&home.keys, &home.guard) {
         let scribe = Scribe::new(&secret);
         if key != scribe.verifier() {
             let what = "its public key is not that of its signing key".to_owned();

@@ -22,7 +22,7 @@ use waybill_ledger::{
 const CHILD: &str = "WAYBILL_TEST_WRITER";
 
 fn home(dir: &Path) -> Home {
-    Home { log: dir.join("ledger"), keys: dir.join("keys") }
+    Home::new(dir.join("ledger"), dir.join("keys"))
 }
 
 fn open(home: &Home) -> Result<Ledger, OpenError> {

@@ -122,7 +122,9 @@ impl From<KeyringError> for Failure {
     fn from(error: KeyringError) -> Self {
         match error {
             KeyringError::Missing(_) => Self::usage(error.to_string())
-                .hint("put the project's keys back in place; `waybill audit verify` proves the ledger without them"),
+                .hint("put the project's keys back in place, or set what [keys] in waybill.toml names; `waybill audit verify` proves the ledger without them"),
+            KeyringError::Secret(_) => Self::usage(error.to_string())
+                .hint("[keys] in waybill.toml says where the secret is found; it must be the one that the project was made with"),
             KeyringError::Damaged { .. } => {
                 Self::ledger(error.to_string()).hint("put the last good copy of the project's keys in place")
             }

@@ -14,12 +14,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use waybill_connectors::{
     bundle::Profile,
     salesforce::{Auth, Connection},
 };
-use waybill_ledger::ledger::Home;
+use waybill_ledger::ledger::{Guard, Home};
 use waybill_projector::mapping::Plan;
 
 use crate::failure::Failure;
@@ -46,6 +47,19 @@ pub struct Config {
     pub source: SourceConfig,
     /// Where records go.
     pub destination: DestinationConfig,
+    /// How the ledger's key is kept; without it, in a file that only its owner may read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys: Option<KeysConfig>,
+}
+
+/// `[keys]`: it is decided before the ledger is made and stays.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum KeysConfig {
+    /// The project key is in its file, sealed under the passphrase that is here.
+    Passphrase(SecretRef),
+    /// The project key is in no file of ours: here are its 64 hexadecimal digits.
+    ProjectKey(SecretRef),
 }
 
 /// `[project]`.
@@ -135,6 +149,7 @@ impl Project {
                 bulk_threshold: None,
                 job_rows: None,
             },
+            keys: None,
         };
         let project = Self { dir: dir.to_owned(), config };
         project.save()?;
@@ -173,7 +188,16 @@ impl Project {
 
     /// Returns where the ledger and its keys are.
     pub fn home(&self) -> Home {
-        Home { log: self.dir.join("ledger"), keys: self.dir.join("keys") }
+        let secret = |reference: &SecretRef, guard: fn(SecretString) -> Guard| match self.secret(reference) {
+            Ok(secret) => guard(secret.into()),
+            Err(e) => Guard::Absent(e.to_string()),
+        };
+        let guard = match &self.config.keys {
+            None => Guard::File,
+            Some(KeysConfig::Passphrase(reference)) => secret(reference, Guard::Passphrase),
+            Some(KeysConfig::ProjectKey(reference)) => secret(reference, Guard::Given),
+        };
+        Home { guard, ..Home::new(self.dir.join("ledger"), self.dir.join("keys")) }
     }
 
     /// Returns where the plan is.

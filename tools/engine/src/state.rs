@@ -58,7 +58,7 @@ impl State {
         let ids = if writes { DestinationIds::read(ledger, &folds)? } else { DestinationIds::default() };
         let (project, kept) = (project.to_owned(), folds.next);
         let mut state = Self { project, folds, approval: None, ids, kept };
-        state.approval = state.folds.approval.map(|at| read_approval(ledger, at)).transpose()?;
+        state.approval = state.folds.approval.map(|at| read_approval(ledger, at)).transpose()?.flatten();
         state.catch_up(ledger)?;
         Ok(state)
     }
@@ -221,9 +221,11 @@ fn names_destination(envelope: &Envelope) -> bool {
     matches!(envelope.event, Event::WriteConfirmed { operation: Operation::Create, .. } | Event::IdentityLinked { .. })
 }
 
-fn read_approval(ledger: &Ledger, at: Position) -> Result<Approval, Failure> {
+fn read_approval(ledger: &Ledger, at: Position) -> Result<Option<Approval>, Failure> {
     match ledger.reader().at(at)?.map(|(_, opened)| opened) {
-        Some(Opened::Content(content)) => approval_of(at, content),
+        Some(Opened::Content(content)) => approval_of(at, content).map(Some),
+        // Whoever has no keys sees that there is one, and not what it says.
+        Some(Opened::Locked) => Ok(None),
         _ => Err(Failure::ledger(format!("the approval at position {at} cannot be read"))),
     }
 }

@@ -50,7 +50,7 @@ const AT_ONCE: u64 = 16_384;
 const UNDER_WAY: usize = 2;
 
 pub(super) fn home(dir: &Path) -> Home {
-    Home { log: dir.join("ledger"), keys: dir.join("keys") }
+    Home::new(dir.join("ledger"), dir.join("keys"))
 }
 
 /// Makes records by the thousand and times what is done with them.
