@@ -213,14 +213,19 @@ impl Core {
     }
 }
 
-/// A directory that is removed with its ledger.
+/// The keys of a ledger without a home. A directory of its own goes with the ledger.
 #[derive(Debug)]
-struct Keys(PathBuf);
+struct Keys {
+    dir: PathBuf,
+    goes: bool,
+}
 
 impl Drop for Keys {
     fn drop(&mut self) {
-        // A directory that cannot be removed is in the temporary directory and holds keys to nothing.
-        let _ = fs::remove_dir_all(&self.0);
+        if self.goes {
+            // A directory that cannot be removed is in the temporary directory and holds keys to nothing.
+            let _ = fs::remove_dir_all(&self.dir);
+        }
     }
 }
 
@@ -414,14 +419,36 @@ impl Ledger {
         Self::with_store(Box::new(MemoryStore::new()), ports)
     }
 
+    /// Opens a ledger over a store of the caller's, with the keys in a directory of their own, which are made if there are
+    /// none. There is no anchor: the caller must know what was acknowledged.
+    pub fn over(store: Box<dyn Store>, keys: &Path, guard: &Guard, ports: Ports) -> Result<Self, OpenError> {
+        let keyring = match Keyring::open(keys, guard) {
+            Err(KeyringError::Missing(_)) if store.blocks() == 0 => Keyring::create(keys, guard, &*ports.entropy)?,
+            opened => opened?,
+        };
+        let scribe = Some(Scribe::new(&guard::signing_key(keys, guard)?));
+        let owned = Some(Keys { dir: keys.to_owned(), goes: false });
+        Self::start(Parts {
+            store,
+            keyring,
+            ports,
+            scribe,
+            acknowledged: None,
+            anchor: None,
+            lock: None,
+            keys: owned,
+            place: None,
+        })
+    }
+
     /// Makes a ledger over a store of the caller's. Its keys lie in the temporary directory and go with it.
     pub fn with_store(store: Box<dyn Store>, ports: Ports) -> Result<Self, OpenError> {
         let mut name = [0; 8];
         ports.entropy.fill(&mut name);
         let dir = std::env::temp_dir().join(format!("waybill-{:016x}", u64::from_le_bytes(name)));
         let keyring = Keyring::create(&dir, &Guard::File, &*ports.entropy)?;
-        let keys = Keys(dir);
-        let scribe = Scribe::new(&guard::signing_key(&keys.0, &Guard::File)?);
+        let keys = Keys { dir, goes: true };
+        let scribe = Scribe::new(&guard::signing_key(&keys.dir, &Guard::File)?);
         let scribe = Some(scribe);
         Self::start(Parts {
             store,

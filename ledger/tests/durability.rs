@@ -1,6 +1,7 @@
 //! Kills a real writer while it acknowledges, and looks at what is there afterwards.
 //!
-//! `WAYBILL_KILLS=200 cargo test -p waybill-ledger --test durability` kills it as often as that.
+//! `WAYBILL_KILLS=200 cargo test -p waybill-ledger --test durability` kills it as often as that, and
+//! `WAYBILL_POWER_CUTS=26` lets the power go as often on a file system of its own (as root, where there are loop devices).
 
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
@@ -15,7 +16,8 @@ use std::{
 
 use waybill_ledger::{
     Content, Event, NameId, Position, SubjectKey,
-    ledger::{Depth, Draft, Home, Ledger, OpenError, Opened, Ports, verify},
+    ledger::{Depth, Draft, Guard, Home, Ledger, OpenError, Opened, Ports, VerifyError, verify},
+    store::{Entry, SledStore, Store, StoreError},
 };
 
 /// Where the child writes; without it, the child's test does nothing.
@@ -198,5 +200,220 @@ fn an_acknowledgement_follows_a_sync_of_every_file_that_was_written() {
     assert!(checked >= 40, "the trace shows only {checked} acknowledgements");
     for name in ["db", "anchor", "subjects"] {
         assert!(synced.contains(name), "{name} was never synced; these were: {synced:?}");
+    }
+}
+
+/// Where the child dies between the keyring's sync and the block's.
+const DYING: &str = "WAYBILL_TEST_DYING_WRITER";
+
+/// A store that kills its process when a block is about to be written.
+#[derive(Debug)]
+struct Dying(SledStore, u64);
+
+impl Store for Dying {
+    fn blocks(&self) -> u64 {
+        self.0.blocks()
+    }
+
+    fn append(&self, number: u64, block: &[u8], room: &[Entry]) -> Result<(), StoreError> {
+        if number >= self.1 {
+            let own = std::process::id().to_string();
+            Command::new("kill").args(["-9", &own]).status().unwrap();
+        }
+        self.0.append(number, block, room)
+    }
+
+    fn block(&self, number: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        self.0.block(number)
+    }
+
+    fn head_of(&self, number: u64, length: usize) -> Result<Option<Vec<u8>>, StoreError> {
+        self.0.head_of(number, length)
+    }
+
+    fn room(&self, prefix: &[u8]) -> Result<Vec<Entry>, StoreError> {
+        self.0.room(prefix)
+    }
+
+    fn abandon(&self) {
+        self.0.abandon();
+    }
+}
+
+/// The child that dies. Not a test of its own.
+#[test]
+fn dying_writer() {
+    let Ok(dir) = std::env::var(DYING) else { return };
+    let home = home(Path::new(&dir));
+    let store = Dying(SledStore::open(&home.log.join("store")).unwrap(), 3);
+    let ledger = Ledger::over(Box::new(store), &home.keys, &Guard::File, Ports::system()).unwrap();
+    for n in 0.. {
+        let subject = ledger.subject(&SubjectKey::new("test", "rows", format!("new {n}"))).unwrap();
+        let draft = Draft::new(NameId(0), Event::RecordReleased).subject(subject).content(Content::Text(text(n)));
+        ledger.append(vec![draft]).wait().unwrap();
+    }
+}
+
+#[test]
+fn a_kill_between_the_keyring_and_the_block_leaves_a_slot_that_nobody_uses() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = home(dir.path());
+    Ledger::create(&home, Ports::system()).unwrap().close().unwrap();
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    child.args(["--exact", "dying_writer", "--test-threads", "1"]).env(DYING, dir.path());
+    child.stdout(Stdio::null()).stderr(Stdio::null());
+    assert!(!child.status().unwrap().success(), "it was killed");
+    // Slots: the project, three with blocks, and the one whose block never came.
+    let slots = fs::metadata(home.keys.join("subjects")).unwrap().len() / 80;
+    assert_eq!(slots, 5, "the slot was durable before its block");
+    let ledger = reopen(&home);
+    assert_eq!(ledger.head().end, Position(3));
+    for (n, event) in (0..).zip(ledger.reader().events(Position(0))) {
+        assert_eq!(event.unwrap().1, Opened::Content(Content::Text(text(n))));
+    }
+    // Whoever comes next takes a slot after it, or the slot itself for the same record.
+    let late = ledger.subject(&SubjectKey::new("test", "rows", "new 3")).unwrap();
+    let other = ledger.subject(&SubjectKey::new("test", "rows", "someone else")).unwrap();
+    assert_eq!((late.0, other.0), (4, 5));
+    let draft = Draft::new(NameId(0), Event::RecordReleased).subject(late).content(Content::Text("at last".into()));
+    ledger.append(vec![draft]).wait().unwrap();
+    ledger.close().unwrap();
+    assert_eq!(verify(&home, Depth::Contents, None).unwrap().contents, 4);
+}
+
+fn copy_dir(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        match entry.file_type().unwrap() {
+            kind if kind.is_dir() => copy_dir(&entry.path(), &to.join(entry.file_name())),
+            kind if kind.is_file() => drop(fs::copy(entry.path(), to.join(entry.file_name())).unwrap()),
+            _ => {}
+        }
+    }
+}
+
+/// Wherever a byte of sled's files is flipped: the ledger says what is damaged or what is gone, or nothing is gone. It is
+/// never shorter without a word.
+#[test]
+fn a_flipped_byte_in_the_stores_own_files_is_never_passed_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = home(&dir.path().join("whole"));
+    let ledger = Ledger::create(&whole, Ports::system()).unwrap();
+    for block in 0..60 {
+        let drafts = (block * 20..block * 20 + 20).map(|n| {
+            let subject = ledger.subject(&SubjectKey::new("test", "rows", n.to_string())).unwrap();
+            Draft::new(NameId(0), Event::RecordReleased).subject(subject).content(Content::Text(text(n)))
+        });
+        ledger.append(drafts.collect()).wait().unwrap();
+    }
+    let head = ledger.head();
+    ledger.close().unwrap();
+    let bytes = fs::read(whole.log.join("store/db")).unwrap();
+    let used = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+    let (mut refused, mut gone) = (0, 0);
+    // sled prints its panics; they are expected here.
+    let quiet = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let mut wrong = Vec::new();
+    for flip in 0..48 {
+        let at = used * flip / 48 + flip * 7 % 97;
+        let copy = home(&dir.path().join(format!("copy {flip}")));
+        copy_dir(&whole.log, &copy.log);
+        copy_dir(&whole.keys, &copy.keys);
+        let mut changed = bytes.clone();
+        changed[at] ^= 0x10;
+        fs::write(copy.log.join("store/db"), changed).unwrap();
+        match verify(&copy, Depth::Contents, None) {
+            Ok(found) if found.head == head => {}
+            Ok(found) => wrong.push(format!("byte {at}: it verifies with {} events", found.head.end)),
+            Err(VerifyError::Open(OpenError::Behind { acknowledged, found, .. })) => {
+                gone += 1;
+                if acknowledged != head.end || found >= acknowledged {
+                    wrong.push(format!("byte {at}: {found} of {acknowledged}"));
+                }
+            }
+            Err(e) => {
+                refused += 1;
+                if !e.to_string().contains("damaged") {
+                    wrong.push(format!("byte {at}: {e}"));
+                }
+            }
+        }
+        fs::remove_dir_all(copy.log.parent().unwrap()).unwrap();
+    }
+    std::panic::set_hook(quiet);
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(refused + gone >= 24, "only {refused} flips were refused and {gone} named what is gone");
+}
+
+fn done(program: &str, args: &[&str]) -> bool {
+    Command::new(program).args(args).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|s| s.success())
+}
+
+/// A file system in a file. Unmounted when it goes.
+struct Disk(PathBuf);
+
+impl Disk {
+    fn mount(image: &Path, at: PathBuf) -> Option<Self> {
+        fs::create_dir_all(&at).ok()?;
+        done("mount", &["-o", "loop", image.to_str()?, at.to_str()?]).then_some(Self(at))
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        done("umount", &["-l", &self.0.to_string_lossy()]);
+    }
+}
+
+/// The heavy run: the machine stops at a random moment, and what its disk holds then is mounted again.
+#[test]
+fn whatever_was_acknowledged_survives_a_power_cut() {
+    let Some(cuts) = std::env::var("WAYBILL_POWER_CUTS").ok().and_then(|text| text.parse::<u32>().ok()) else {
+        eprintln!("skipped: power cuts are part of the heavy run (WAYBILL_POWER_CUTS=26, as root)");
+        return;
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let mut seed = 0x51_7c_c1_b7_u64;
+    for cut in 0..cuts {
+        let (image, frozen) = (dir.path().join("image"), dir.path().join("frozen"));
+        assert!(done("truncate", &["-s", "400M", image.to_str().unwrap()]));
+        assert!(done("mkfs.ext4", &["-q", "-F", image.to_str().unwrap()]));
+        let disk = Disk::mount(&image, dir.path().join("disk")).expect("a loop device, and the right to mount it");
+        let mut child = child(&disk.0).stderr(Stdio::null()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let (send, told) = std::sync::mpsc::channel();
+        let reading = std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                let number = line.split("acknowledged ").nth(1).and_then(|text| text.parse::<u64>().ok());
+                if let Some(number) = number
+                    && send.send(number).is_err()
+                {
+                    return;
+                }
+            }
+        });
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        std::thread::sleep(Duration::from_micros(200_000 + (seed >> 33) % 2_000_000));
+        // What was told before the machine stands still must be on the disk as it is now: not what the system still holds.
+        let durable = told.try_iter().last().unwrap_or(0);
+        assert!(done("kill", &["-STOP", &child.id().to_string()]));
+        assert!(done("cp", &["--sparse=always", image.to_str().unwrap(), frozen.to_str().unwrap()]));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        reading.join().unwrap();
+        drop(disk);
+        let disk = Disk::mount(&frozen, dir.path().join("again")).expect("the file system is whole");
+        let home = home(&disk.0);
+        if durable > 0 {
+            let verified = verify(&home, Depth::Contents, None).unwrap_or_else(|e| panic!("cut {cut}: {e}"));
+            assert!(verified.head.end.0 >= durable, "cut {cut}: {durable} acknowledged, {} there", verified.head.end);
+        }
+        let ledger = reopen(&home);
+        for (n, event) in (0..).zip(ledger.reader().events(Position(0))) {
+            assert_eq!(event.unwrap().1, Opened::Content(Content::Text(text(n))), "cut {cut}");
+        }
+        ledger.close().unwrap();
+        eprintln!("cut {cut}: {durable} acknowledged, all there");
     }
 }

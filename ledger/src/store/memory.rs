@@ -16,6 +16,10 @@ struct Held {
     blocks: Vec<Vec<u8>>,
     room: BTreeMap<Vec<u8>, Vec<u8>>,
     fail_after: Option<u64>,
+    cut_after: Option<u64>,
+    /// What was written and not synced when the power went.
+    unsynced: Option<(Vec<u8>, Vec<Entry>)>,
+    dark: bool,
 }
 
 impl MemoryStore {
@@ -27,6 +31,22 @@ impl MemoryStore {
     /// Lets every append fail once this many have succeeded, as a full disk does.
     pub fn fail_after(&self, appends: u64) {
         self.held().fail_after = Some(appends);
+    }
+
+    /// Lets the power go once this many appends have succeeded: the next one is written, and the power goes before its sync.
+    /// From then on nothing works until [`MemoryStore::restore`].
+    pub fn cut_power_after(&self, appends: u64) {
+        self.held().cut_after = Some(appends);
+    }
+
+    /// Gives the power back. What was not synced is lost, or has reached the disk by chance.
+    pub fn restore(&self, by_chance: bool) {
+        let mut held = self.held();
+        held.dark = false;
+        if let Some((block, room)) = held.unsynced.take().filter(|_| by_chance) {
+            held.blocks.push(block);
+            held.room.extend(room);
+        }
     }
 
     /// Changes one byte of a block, as a bad disk does.
@@ -66,6 +86,18 @@ impl Store for MemoryStore {
         if number != next {
             return Err(StoreError::Conflict { number, next });
         }
+        if held.dark {
+            return Err(StoreError::Closed);
+        }
+        match held.cut_after {
+            Some(0) => {
+                (held.cut_after, held.dark) = (None, true);
+                held.unsynced = Some((block.to_vec(), room.to_vec()));
+                return Err(StoreError::Closed);
+            }
+            Some(left) => held.cut_after = Some(left - 1),
+            None => {}
+        }
         held.blocks.push(block.to_vec());
         held.room.extend(room.iter().cloned());
         Ok(())
@@ -90,4 +122,70 @@ impl Store for MemoryStore {
     }
 
     fn abandon(&self) {}
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        content::Content,
+        event::Event,
+        ledger::{Draft, Guard, Ledger, Opened, Ports},
+        subject::{NameId, SubjectKey},
+        verify::check,
+    };
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+        /// Whenever the power goes, and whatever of the unsynced reaches the disk: what was acknowledged is there, in order
+        /// and verifying, and of what was not there is all of a block or nothing.
+        #[test]
+        fn what_was_acknowledged_survives_a_power_cut(
+            lives in prop::collection::vec((prop::collection::vec(1usize..40, 1..12), 0u64..12, any::<bool>()), 1..5),
+        ) {
+            let dir = tempfile::tempdir().unwrap();
+            let store = Arc::new(MemoryStore::new());
+            let mut acknowledged: Vec<String> = Vec::new();
+            for (life, (appends, cut, by_chance)) in lives.into_iter().enumerate() {
+                let ledger = Ledger::over(Box::new(Arc::clone(&store)), dir.path(), &Guard::File, Ports::system()).unwrap();
+                let there: Vec<String> = texts(&ledger);
+                prop_assert!(there.len() >= acknowledged.len() && there[..acknowledged.len()] == acknowledged[..]);
+                acknowledged = there;
+                store.cut_power_after(cut);
+                for (n, count) in appends.into_iter().enumerate() {
+                    let subject = ledger.subject(&SubjectKey::new("crm", "people", format!("{life} {n}"))).unwrap();
+                    let text = |k: usize| format!("{life} {n} {k}");
+                    let draft = |k: usize| {
+                        Draft::new(NameId(0), Event::RecordReleased).subject(subject).content(Content::Text(text(k)))
+                    };
+                    match ledger.append((0..count).map(draft).collect()).wait() {
+                        Ok(_) => acknowledged.extend((0..count).map(text)),
+                        Err(_) => break,
+                    }
+                }
+                drop(ledger);
+                store.restore(by_chance);
+            }
+            let ledger = Ledger::over(Box::new(Arc::clone(&store)), dir.path(), &Guard::File, Ports::system()).unwrap();
+            let there = texts(&ledger);
+            prop_assert!(there.len() >= acknowledged.len() && there[..acknowledged.len()] == acknowledged[..]);
+            let found = check(&*store, Some(&ledger.core.keyring()), &ledger.head(), None).unwrap();
+            prop_assert_eq!(found.contents, there.len() as u64);
+        }
+    }
+
+    fn texts(ledger: &Ledger) -> Vec<String> {
+        let events = ledger.reader().events(crate::subject::Position(0)).map(Result::unwrap);
+        events
+            .filter_map(|(_, opened)| match opened {
+                Opened::Content(Content::Text(text)) => Some(text),
+                _ => None,
+            })
+            .collect()
+    }
 }

@@ -34,6 +34,32 @@ pub trait Store: Send + Sync + fmt::Debug {
     fn abandon(&self);
 }
 
+impl<S: Store> Store for std::sync::Arc<S> {
+    fn blocks(&self) -> u64 {
+        (**self).blocks()
+    }
+
+    fn append(&self, number: u64, block: &[u8], room: &[Entry]) -> Result<(), StoreError> {
+        (**self).append(number, block, room)
+    }
+
+    fn block(&self, number: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        (**self).block(number)
+    }
+
+    fn head_of(&self, number: u64, length: usize) -> Result<Option<Vec<u8>>, StoreError> {
+        (**self).head_of(number, length)
+    }
+
+    fn room(&self, prefix: &[u8]) -> Result<Vec<Entry>, StoreError> {
+        (**self).room(prefix)
+    }
+
+    fn abandon(&self) {
+        (**self).abandon();
+    }
+}
+
 /// The store refuses.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
