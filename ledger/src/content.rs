@@ -12,6 +12,8 @@ use crate::{
     subject::Digest,
 };
 
+pub use crate::vault::{VaultError, unbox};
+
 /// The content of an event.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum Content {

@@ -93,7 +93,7 @@ macro_rules! name {
 }
 
 name!(
-    /// The name of a system, such as `spark` or `salesforce`.
+    /// The name of a system, such as `crm`.
     SystemName
 );
 name!(

@@ -44,7 +44,7 @@ impl ObjectSchema {
     }
 }
 
-/// A named variant of an object, such as a Salesforce record type.
+/// A named variant of an object, with a choice of its own of fields, options and steps.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Variant {
     /// The id by which rows name it.
@@ -196,7 +196,7 @@ pub enum SchemaChange {
         /// The options that are missing.
         options: Vec<NewChoice>,
     },
-    /// A variant (a Salesforce record type with its sales process) is added to an object.
+    /// A variant is added to an object.
     AddVariant {
         /// The object.
         object: ObjectName,

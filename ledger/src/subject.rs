@@ -113,7 +113,7 @@ pub struct Target {
 /// The readable identity of a subject. It never enters an envelope; the keyring keeps only its keyed digest.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SubjectKey {
-    /// The instance of a system, such as `spark:acme` or `salesforce:00D…`.
+    /// The instance of a system, such as `crm:acme`.
     pub system: String,
     /// The object within it.
     pub object: String,

@@ -115,6 +115,21 @@ pub(crate) fn open_plain(
     let (nonce, sealed) = sealed.split_first_chunk::<24>().ok_or(VaultError::Sealed)?;
     let aad = associated(position, subject);
     let bytes = cipher::open_extended(key, nonce, &aad, sealed).ok_or(VaultError::Sealed)?;
+    let (salt, plain) = unpack(&bytes, packer)?;
+    if commitment(&salt, &plain) != *committed {
+        return Err(VaultError::Commitment);
+    }
+    Ok(Shown { salt, plain })
+}
+
+/// Takes the box apart that a sealed content opens to: its salt and its content. Boxes that were packed with a dictionary of
+/// a ledger need that ledger.
+pub fn unbox(bytes: &[u8]) -> Result<([u8; 32], Content), VaultError> {
+    let (salt, plain) = unpack(bytes, &Packer::new())?;
+    Ok((salt, codec::decode(&plain)?))
+}
+
+fn unpack(bytes: &[u8], packer: &Packer) -> Result<([u8; 32], Vec<u8>), VaultError> {
     let damaged = || VaultError::Codec(CodecError::Damaged("a box is too short".into()));
     let (salt, rest) = bytes.split_first_chunk::<32>().ok_or_else(damaged)?;
     let (packing, rest) = rest.split_first().ok_or_else(damaged)?;
@@ -126,10 +141,7 @@ pub(crate) fn open_plain(
         1 => packer.unpack(u16::from_le_bytes(*dictionary), packed)?,
         _ => return Err(CodecError::Newer.into()),
     };
-    if commitment(salt, &plain) != *committed {
-        return Err(VaultError::Commitment);
-    }
-    Ok(Shown { salt: *salt, plain })
+    Ok((*salt, plain))
 }
 
 /// Returns the commitment to an encoded content.
