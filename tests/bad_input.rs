@@ -180,6 +180,7 @@ fn a_ledger_that_was_changed_is_refused() {
     fs::write(&store, bytes).unwrap();
     let done = project.run(&["audit", "verify"]);
     assert!(done.code == 4, "{}\n{}", done.out, done.err);
+    done.says(&["is the first that is not as it was written", "db.as-it-was", "hint:"]);
     let done = project.run(&["discover"]);
     assert!(done.code == 4, "{}\n{}", done.out, done.err);
 }

@@ -157,6 +157,9 @@ fn a_forgotten_person_is_in_no_byte_and_every_proof_still_holds() {
     assert!(!log.out.contains(&email) && !log.out.contains(&id));
     let verified = project.json(&["audit", "verify"]);
     assert!(verified["erased"].as_u64().unwrap() >= 4, "{verified}");
+    assert_eq!(verified["forgotten"], forgotten["erased"], "verify says where each was forgotten");
+    let at = erased[0][1].to_string();
+    assert!(log.out.contains(&format!("forgotten at position {at}")), "{}", log.out);
     project.run(&["audit", "verify-proof", proof.to_str().unwrap()]).exits(0);
 
     // The copy from before, with the keyring of today: as dark as the ledger itself.

@@ -116,6 +116,9 @@ impl Header {
         let long = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
         let short = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
         let digest = |at: usize| Digest(bytes[at..at + 32].try_into().expect("32 bytes"));
+        if long(8).checked_add(short(16).into()).is_none() {
+            return Err(BlockError::Form("its positions are beyond all numbers"));
+        }
         Ok(Self {
             first: Position(long(8)),
             events: short(16),

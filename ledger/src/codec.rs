@@ -37,3 +37,18 @@ pub fn decode<T: Decode<()>>(bytes: &[u8]) -> Result<T, CodecError> {
         Err(e) => Err(CodecError::Damaged(e.to_string())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{content::Content, event::Event};
+
+    #[test]
+    fn kinds_of_a_newer_release_are_refused_as_such() {
+        for kind in [60_u8, 120, 250] {
+            assert_eq!(decode::<Event>(&[kind, 0, 0]), Err(CodecError::Newer));
+            assert_eq!(decode::<Content>(&[kind, 0, 0]), Err(CodecError::Newer));
+        }
+        assert!(CodecError::Newer.to_string().contains("use a newer release"));
+    }
+}

@@ -32,8 +32,8 @@ use crate::{
     keyring::{self, Keyring},
     merkle::Frontier,
     opening::{
-        catch_up, forget_again, ignore_missing, index_of, lock, opening, read_dictionaries, read_names, sync_files,
-        write_synced,
+        catch_up, erased_entry, forget_again, ignore_missing, index_of, lock, opening, read_dictionaries, read_names,
+        sync_files, write_synced,
     },
     pack::{self, Packer},
     proof::{self, Proof},
@@ -580,6 +580,13 @@ impl Ledger {
             keyring.destroy(subject)?;
         }
         Ok(appended)
+    }
+
+    /// Returns where a subject was forgotten, if it was.
+    pub fn forgotten_at(&self, subject: SubjectId) -> Result<Option<Position>, StoreError> {
+        let entries = self.core.store.room(&erased_entry(subject, Position(0)).0)?;
+        let position = entries.into_iter().next().and_then(|(_, position)| position.try_into().ok());
+        Ok(position.map(u64::from_be_bytes).map(Position))
     }
 
     /// Returns the subjects that had to be forgotten again when this ledger was opened, and where each was forgotten first:

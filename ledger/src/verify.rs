@@ -1,7 +1,7 @@
 //! Checks a ledger from its bytes up, trusting nothing that it says about itself.
 
 use std::{
-    fmt, fs,
+    fmt, fs, io,
     num::NonZero,
     ops::Range,
     path::PathBuf,
@@ -23,7 +23,7 @@ use crate::{
     opening::opening,
     pack::Packer,
     share::{self, Way},
-    store::{SledStore, Store},
+    store::{SledStore, Store, look},
     subject::{Digest, Micros, Position, SubjectId},
     vault,
 };
@@ -48,6 +48,8 @@ pub struct Verified {
     pub contents: u64,
     /// Contents that nobody can open any more, because their subject was forgotten.
     pub erased: u64,
+    /// The subjects that were forgotten, each with the position of the event that says so.
+    pub forgotten: Vec<(SubjectId, Position)>,
     /// Contents that were checked as sealed bytes only.
     pub sealed: u64,
     /// Whether the head is at or after the last acknowledged one.
@@ -74,6 +76,18 @@ pub enum VerifyError {
     /// Bytes were changed or lost.
     #[error("{0}")]
     Damage(Damage),
+    /// The store's file was torn, and its store does not verify. The file as it was before anything touched it was kept.
+    #[error(
+        "{error} (byte {at} of its file is the first that is not as it was written; the file as it was lies in {copy})"
+    )]
+    Torn {
+        /// Where the first message stands that is not whole.
+        at: u64,
+        /// Where the file was copied to.
+        copy: PathBuf,
+        /// What the verification found.
+        error: Box<VerifyError>,
+    },
 }
 
 /// Where a ledger is damaged.
@@ -113,14 +127,52 @@ pub fn verify(home: &Home, depth: Depth, since: Option<&str>) -> Result<Verified
         (Depth::Contents, Ok(keyring)) => Some(keyring),
         (Depth::Contents, Err(e)) => return Err(OpenError::from(e).into()),
     };
-    let (store, _lock): (Box<dyn Store>, _) = match way {
-        Way::Shared(shared) => (Box::new(shared), None),
-        Way::Free(lock) => (Box::new(SledStore::open(&home.store()).map_err(|e| opening(&home.log, e))?), Some(lock)),
-    };
+    match way {
+        Way::Shared(shared) => verify_store(home, &acknowledged, keyring.as_ref(), Box::new(shared), since),
+        Way::Free(lock) => {
+            // Before sled heals what it takes for a write that was broken off: the file as it is, if it is not whole.
+            let copy = match look::first_tear(&home.store()).map_err(io(home.store()))? {
+                None => None,
+                Some(at) => Some((at, keep(home).map_err(io(home.store()))?)),
+            };
+            let store = SledStore::open(&home.store()).map_err(|e| opening(&home.log, e));
+            let checked = match store {
+                Ok(store) => verify_store(home, &acknowledged, keyring.as_ref(), Box::new(store), since),
+                Err(e) => Err(e.into()),
+            };
+            drop(lock);
+            match (copy, checked) {
+                (Some((_, copy)), Ok(found)) => {
+                    // All that was acknowledged is there: what was torn had never been.
+                    fs::remove_file(&copy).map_err(io(copy))?;
+                    Ok(found)
+                }
+                (Some((at, copy)), Err(error)) => Err(VerifyError::Torn { at, copy, error: Box::new(error) }),
+                (None, checked) => checked,
+            }
+        }
+    }
+}
+
+/// Keeps a copy of sled's file as it is.
+fn keep(home: &Home) -> io::Result<PathBuf> {
+    let copy = home.log.join("db.as-it-was");
+    fs::copy(home.store().join("db"), &copy)?;
+    Ok(copy)
+}
+
+fn verify_store(
+    home: &Home,
+    acknowledged: &Head,
+    keyring: Option<&Keyring>,
+    store: Box<dyn Store>,
+    since: Option<&str>,
+) -> Result<Verified, VerifyError> {
+    let io = |path: PathBuf| move |error| OpenError::Io { path, error };
     let about = fs::read_to_string(home.about()).map_err(io(home.about()))?;
     let key = about.lines().find_map(|line| line.strip_prefix("key ")).unwrap_or_default();
     let since = since.map(|note| open_note(note, key)).transpose()?;
-    let mut found = check(&*store, keyring.as_ref(), &acknowledged, since)?;
+    let mut found = check(&*store, keyring, acknowledged, since)?;
     if found.head.blocks < acknowledged.blocks {
         let (acknowledged, found) = (acknowledged.end, found.head.end);
         return Err(OpenError::Behind { path: home.log.clone(), acknowledged, found }.into());
@@ -148,6 +200,7 @@ struct Looked {
     contents: u64,
     erased: u64,
     sealed: u64,
+    forgotten: Vec<(SubjectId, Position)>,
 }
 
 /// Why a block could not be looked at alone.
@@ -178,8 +231,14 @@ impl Look<'_> {
         }
         // Which content was changed, its key tells: so the contents are looked at all the same.
         let vault_is_whole = block.vault() == header.vault;
-        let mut looked =
-            Looked { header, times: (Micros(i64::MAX), Micros(i64::MIN)), contents: 0, erased: 0, sealed: 0 };
+        let mut looked = Looked {
+            header,
+            times: (Micros(i64::MAX), Micros(i64::MIN)),
+            contents: 0,
+            erased: 0,
+            sealed: 0,
+            forgotten: Vec::new(),
+        };
         let mut held: Option<(SubjectId, Held)> = None;
         let mut slots = self.keyring.map(Keyring::pages);
         for index in 0..header.events {
@@ -191,6 +250,9 @@ impl Look<'_> {
             looked.times = (looked.times.0.min(envelope.time), envelope.time);
             if envelope.causes.iter().any(|cause| *cause >= position) {
                 return Err(damage(Some(position), "it names a cause that comes after it".into()));
+            }
+            if let Event::SubjectErased { erased } = envelope.event {
+                looked.forgotten.push((erased, position));
             }
             let adds = matches!(envelope.event, Event::DictionaryAdded { .. });
             if adds && !in_turn {
@@ -301,7 +363,7 @@ pub(crate) fn check(
     }
     let look = Look { store, keyring, packer: Packer::new() };
     let (mut end, mut last) = (Position(0), Micros(i64::MIN));
-    let (mut contents, mut erased, mut sealed) = (0, 0, 0);
+    let (mut contents, mut erased, mut sealed, mut forgotten) = (0, 0, 0, Vec::new());
     let blocks = store.blocks();
     let chunks =
         (0..blocks).step_by(usize::try_from(AT_ONCE).unwrap_or(1)).map(|first| first..(first + AT_ONCE).min(blocks));
@@ -316,6 +378,7 @@ pub(crate) fn check(
         }
         (end, last) = (looked.header.end(), looked.times.1.max(last));
         (contents, erased, sealed) = (contents + looked.contents, erased + looked.erased, sealed + looked.sealed);
+        forgotten.extend(looked.forgotten);
         tree.push(looked.header.leaf());
         if let Some((blocks, root)) = since
             && blocks == tree.size()
@@ -338,6 +401,7 @@ pub(crate) fn check(
         signed: None,
         contents,
         erased,
+        forgotten,
         sealed,
         anchored: false,
         since: since.map(|(blocks, _)| blocks),

@@ -310,7 +310,7 @@ fn a_flipped_byte_in_the_stores_own_files_is_never_passed_over() {
     ledger.close().unwrap();
     let bytes = fs::read(whole.log.join("store/db")).unwrap();
     let used = bytes.iter().rposition(|byte| *byte != 0).unwrap();
-    let (mut refused, mut gone) = (0, 0);
+    let (mut refused, mut gone, mut torn) = (0, 0, 0);
     // sled prints its panics; they are expected here.
     let quiet = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
@@ -322,8 +322,27 @@ fn a_flipped_byte_in_the_stores_own_files_is_never_passed_over() {
         copy_dir(&whole.keys, &copy.keys);
         let mut changed = bytes.clone();
         changed[at] ^= 0x10;
-        fs::write(copy.log.join("store/db"), changed).unwrap();
-        match verify(&copy, Depth::Contents, None) {
+        fs::write(copy.log.join("store/db"), &changed).unwrap();
+        let changed_file = dir.path().join("changed");
+        fs::write(&changed_file, changed).unwrap();
+        let found = verify(&copy, Depth::Contents, None);
+        let kept = copy.log.join("db.as-it-was");
+        let found = match found {
+            Err(VerifyError::Torn { error, copy, .. }) => {
+                torn += 1;
+                if fs::read(copy).ok() != fs::read(&changed_file).ok() {
+                    wrong.push(format!("byte {at}: the file as it was is not"));
+                }
+                Err(*error)
+            }
+            found => {
+                if kept.exists() {
+                    wrong.push(format!("byte {at}: a copy was left behind"));
+                }
+                found
+            }
+        };
+        match found {
             Ok(found) if found.head == head => {}
             Ok(found) => wrong.push(format!("byte {at}: it verifies with {} events", found.head.end)),
             Err(VerifyError::Open(OpenError::Behind { acknowledged, found, .. })) => {
@@ -344,6 +363,7 @@ fn a_flipped_byte_in_the_stores_own_files_is_never_passed_over() {
     std::panic::set_hook(quiet);
     assert!(wrong.is_empty(), "{wrong:#?}");
     assert!(refused + gone >= 24, "only {refused} flips were refused and {gone} named what is gone");
+    assert!(torn >= 20, "only {torn} tears were seen before sled could heal them");
 }
 
 fn done(program: &str, args: &[&str]) -> bool {

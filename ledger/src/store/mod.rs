@@ -1,5 +1,6 @@
 //! Where blocks lie: a narrow trait, sled first.
 
+pub(crate) mod look;
 mod memory;
 mod sled;
 

@@ -199,8 +199,17 @@ pub fn line(ledger: &Ledger, envelope: &Envelope, opened: Option<Opened>) -> Lin
         what: describe(envelope, name),
         rule: envelope.target.map(|part| name(part.rule)),
         causes: envelope.causes.clone(),
-        content: opened.and_then(json),
+        content: match opened {
+            Some(Opened::Erased) => Some(forgotten(ledger, envelope.subject)),
+            opened => opened.and_then(json),
+        },
     }
+}
+
+/// Says that a content was forgotten, and where.
+fn forgotten(ledger: &Ledger, subject: Option<SubjectId>) -> serde_json::Value {
+    let at = subject.and_then(|subject| ledger.forgotten_at(subject).ok().flatten());
+    at.map_or_else(|| "forgotten".to_owned(), |at| format!("forgotten at position {at}")).into()
 }
 
 /// Returns a content as JSON.

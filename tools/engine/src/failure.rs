@@ -176,6 +176,9 @@ impl From<VerifyError> for Failure {
             error @ VerifyError::Rewritten { .. } => Self::ledger(error.to_string()).hint(
                 "one of the two is not what was acknowledged: compare with other copies of the ledger and of the head",
             ),
+            torn @ VerifyError::Torn { .. } => Self::ledger(format!("the ledger does not verify: {torn}")).hint(
+                "do not write with it; put the last good copy of the ledger in place, and keep the copied file for whoever looks into it",
+            ),
             VerifyError::Damage(damage) => Self::ledger(format!("the ledger does not verify: {damage}"))
                 .hint("do not write with it; put the last good copy of the ledger in place"),
         }

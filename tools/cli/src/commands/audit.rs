@@ -165,14 +165,17 @@ impl AuditArgs {
                     .map_err(|e| Failure::failed(format!("the verification stopped: {e}")))??;
                 let document = json!({
                     "events": checked.head.end, "blocks": checked.head.blocks, "root": checked.head.root,
-                    "contents": checked.contents, "erased": checked.erased, "sealed": checked.sealed,
+                    "contents": checked.contents, "erased": checked.erased, "forgotten": checked.forgotten, "sealed": checked.sealed,
                     "anchored": checked.anchored, "since": checked.since, "head": checked.signed,
                 });
                 context.output.document(&document, || {
                     let contents = if checked.sealed > 0 {
                         format!("{} contents checked as sealed bytes only (no keys, or --bytes)", checked.sealed)
                     } else {
-                        format!("{} contents opened and checked, {} forgotten", checked.contents, checked.erased)
+                        let at: Vec<String> = checked.forgotten.iter().map(|(_, at)| at.to_string()).collect();
+                        let at =
+                            if at.is_empty() { String::new() } else { format!(" (at positions {})", at.join(", ")) };
+                        format!("{} contents opened and checked, {} forgotten{at}", checked.contents, checked.erased)
                     };
                     let head =
                         checked.signed.as_deref().map(|head| format!("\n\n{}", head.trim_end())).unwrap_or_default();
