@@ -139,6 +139,10 @@ fn a_forgotten_person_is_in_no_byte_and_every_proof_still_holds() {
     let name = format!("Contact/{id}");
     let life = project.run(&["audit", "record", &name]).exits(0);
     assert!(life.out.contains(&email), "before it is forgotten, the ledger can tell: {}", life.out);
+    let lines = project.run(&["--json", "audit", "record", &name]).exits(0).out;
+    let lines = lines.lines().map(|line| serde_json::from_str::<Json>(line).unwrap());
+    let told =
+        lines.filter(|line| line["event"] == "RecordMapped").map(|line| line["position"].to_string()).next().unwrap();
     let confirmed = project.events("WriteConfirmed");
     let confirmed = confirmed[0]["position"].to_string();
     let proof = dir.path().join("proof.json");
@@ -159,7 +163,8 @@ fn a_forgotten_person_is_in_no_byte_and_every_proof_still_holds() {
     assert!(verified["erased"].as_u64().unwrap() >= 4, "{verified}");
     assert_eq!(verified["forgotten"], forgotten["erased"], "verify says where each was forgotten");
     let at = erased[0][1].to_string();
-    assert!(log.out.contains(&format!("forgotten at position {at}")), "{}", log.out);
+    project.run(&["audit", "prove", &told, "--open"]).exits(2).says(&[&format!("was forgotten at position {at}")]);
+    project.run(&["audit", "prove", &told]).exits(0);
     project.run(&["audit", "verify-proof", proof.to_str().unwrap()]).exits(0);
 
     // The copy from before, with the keyring of today: as dark as the ledger itself.
@@ -219,6 +224,10 @@ fn people_read_while_a_run_writes_and_after_it_was_killed() {
     project.ready();
     let mut run = project.command(&["run"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let mut read = 0;
+    // The ledger as it was at one position: the same answer beside the writer as without one.
+    let then: [&[&str]; 2] =
+        [&["audit", "log", "--json", "--at", "150"], &["audit", "log", "--at", "150", "--event", "NameRegistered"]];
+    let mut beside: Option<[String; 2]> = None;
     let questions: [&[&str]; 5] = [
         &["status", "--json"],
         &["audit", "log", "--json", "--limit", "20"],
@@ -227,6 +236,11 @@ fn people_read_while_a_run_writes_and_after_it_was_killed() {
         &["audit", "prove", "1"],
     ];
     'running: for _ in 0..40 {
+        let told = then.map(|question| project.run(question).exits(0).out);
+        if run.try_wait().unwrap().is_none() {
+            assert!(beside.as_ref().is_none_or(|before| *before == told));
+            beside = Some(told);
+        }
         for question in questions {
             if run.try_wait().unwrap().is_some() {
                 break 'running;
@@ -249,6 +263,7 @@ fn people_read_while_a_run_writes_and_after_it_was_killed() {
     for question in questions {
         project.run(question).exits(0);
     }
+    assert_eq!(beside.unwrap(), then.map(|question| project.run(question).exits(0).out));
     project.run(&["run"]);
     project.run(&["reconcile"]).exits(0);
     project.verifies();

@@ -2,9 +2,12 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
-use serde_json::json;
+use serde_json::{Value as Json, json};
 use waybill_tests::{Org, Project, generate, text};
 
 fn export(dir: &Path, args: &[&str]) -> PathBuf {
@@ -314,4 +317,68 @@ fn the_demo_tells_the_whole_story() {
     assert!(to.join("project/plan.toml").exists(), "with --dir everything stays");
     let output = std::process::Command::new(waybill_tests::binary()).args(["demo", "--size", "200"]).output().unwrap();
     waybill_tests::Done::from(output).exits(0).says(&["to the byte"]);
+}
+
+#[test]
+fn step_s01_and_trap_t10_what_the_source_holds_and_what_the_export_lacks() {
+    let dir = tempfile::tempdir().unwrap();
+    let export = dir.path().join("export");
+    generate(&export, &["--size", "300"]);
+    // The source says that it has more contacts than the export holds, and that it was cut.
+    let path = export.join("manifest.json");
+    let mut manifest: Json = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+    let contacts = manifest["objects"].as_array_mut().unwrap().iter_mut().find(|object| object["name"] == "contacts");
+    let contacts = contacts.unwrap();
+    contacts["source_total"] = 31_417.into();
+    contacts["capped"] = true.into();
+    fs::write(&path, manifest.to_string()).unwrap();
+
+    let org = Org::start(&[]);
+    let project = Project::new(&org, &export);
+    let found = project.json(&["discover"]);
+    let objects = found["objects"].as_array().unwrap();
+    let object = |name: &str| objects.iter().find(|object| object["object"] == name).unwrap();
+    let rows = waybill_tests::rows(&export.join("contacts.csv"));
+    assert_eq!(object("contacts")["read"].as_u64().unwrap(), rows.len() as u64);
+    assert_eq!(
+        (object("contacts")["in_source"].as_u64(), object("contacts")["capped"].as_bool()),
+        (Some(31_417), Some(true))
+    );
+
+    // Fields: held against the file itself.
+    let facts = object("contacts")["facts"].as_array().unwrap();
+    let email = facts.iter().find(|facts| facts["name"] == "email").unwrap();
+    let emails: Vec<&str> =
+        rows.iter().filter_map(|row| row.get("email")).map(String::as_str).filter(|e| !e.trim().is_empty()).collect();
+    let different: std::collections::BTreeSet<&str> = emails.iter().copied().collect();
+    assert_eq!(email["filled"].as_u64().unwrap(), emails.len() as u64);
+    assert_eq!(email["distinct"].as_u64().unwrap(), different.len() as u64);
+    assert_eq!(email["looks"], "email");
+    for example in email["examples"].as_array().unwrap() {
+        assert!(!different.contains(example.as_str().unwrap()), "examples are masked: {example}");
+    }
+
+    // Pipelines with their stages, owners with what they own, tags, files: each from its own file.
+    let stages: usize =
+        found["pipelines"].as_array().unwrap().iter().map(|p| p["stages"].as_array().unwrap().len()).sum();
+    assert_eq!(stages, waybill_tests::rows(&export.join("stages.csv")).len());
+    let owned: u64 = found["owners"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|owner| owner["records"]["contacts"].as_u64().unwrap_or(0))
+        .sum();
+    let named = rows.iter().filter(|row| row.get("owner_id").is_some_and(|owner| !owner.is_empty())).count();
+    assert_eq!(owned, named as u64);
+
+    // For people: what is missing is said, values are masked unless asked for.
+    let told = project.run(&["discover", "--fields", "contacts"]).exits(0);
+    let told = told.says(&["31417", "cut off"]);
+    assert!(told.out.contains("contacts.email"), "{}", told.out);
+    let one = different.iter().next().unwrap();
+    assert!(!told.out.contains(one));
+    let shown = project.run(&["discover", "--fields", "contacts", "--show-values"]).exits(0);
+    assert!(different.iter().any(|email| shown.out.contains(*email)), "{}", shown.out);
+    project.run(&["discover", "--fields", "planets"]).exits(2).says(&["no object `planets`", "hint:"]);
+    assert!(!project.events("ReportWritten").is_empty(), "the inventory is written down");
 }

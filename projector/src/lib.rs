@@ -9,6 +9,7 @@ pub mod audit;
 pub mod converge;
 pub mod delta;
 pub mod folds;
+pub mod inventory;
 mod key;
 pub mod landing;
 pub mod mapping;

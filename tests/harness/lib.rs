@@ -23,8 +23,9 @@ pub fn binary() -> &'static Path {
         // target/PROFILE/deps/test-hash
         let profile = own.parent().and_then(Path::parent).unwrap().to_owned();
         let mut build = Command::new(env!("CARGO"));
-        // With the whole workspace in view, the features of dependencies are those that the tests were built with.
-        build.args(["build", "--workspace", "--bin", "waybill", "--quiet"]).current_dir(root());
+        // With the whole workspace and its tests in view, the features of dependencies are those that the tests were built
+        // with, and nothing is built twice.
+        build.args(["build", "--workspace", "--bins", "--tests", "--quiet"]).current_dir(root());
         if profile.ends_with("release") {
             build.arg("--release");
         }

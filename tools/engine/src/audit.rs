@@ -4,7 +4,7 @@ use serde::Serialize;
 use waybill_ledger::{
     Content, Envelope, FieldName, Micros, NameId, Position, RunId, SubjectId, SubjectKey, Value,
     event::{KINDS, NameKind},
-    ledger::{Ledger, Opened, Query},
+    ledger::{Ledger, Opened, Query, ReadError},
 };
 use waybill_projector::audit::{describe, kind};
 
@@ -160,6 +160,13 @@ pub fn prove(session: &Session, position: Position, show: bool) -> Result<String
     let unknown = || Failure::usage(format!("the ledger has no event {position}")).hint("see `waybill audit log`");
     let proof = ledger.prove(position, show)?.ok_or_else(unknown)?;
     if show && !proof.shows_content() {
+        let about = ledger.reader().at(position)?.and_then(|(envelope, _)| envelope.subject);
+        if let Some(at) =
+            about.map(|subject| ledger.forgotten_at(subject)).transpose().map_err(ReadError::from)?.flatten()
+        {
+            return Err(Failure::usage(format!("the content of event {position} was forgotten at position {at}"))
+                .hint("nobody can open it any more; leave out --open to prove the event itself"));
+        }
         return Err(Failure::usage(format!("event {position} has no content that can be opened"))
             .hint("it never had one, or its subject was forgotten; leave out --open to prove the event itself"));
     }

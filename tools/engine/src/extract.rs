@@ -7,7 +7,7 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 use waybill_connectors::bundle::{Bundle, BundleError, DeletedHow, Item, Profile};
 use waybill_ledger::{
-    Content, Digest, Event, Micros, SubjectId, SubjectKey,
+    Content, Digest, Event, Micros, Record, SubjectId, SubjectKey,
     event::{GoneHow, NameKind, Side},
     ledger::Draft,
 };
@@ -113,19 +113,20 @@ impl Source {
         Ok(schema)
     }
 
-    /// Reads these objects to their end.
+    /// Reads these objects to their end, and shows every record to `watch`, also those that have not changed.
     pub async fn extract(
         &self,
         recorder: &Recorder,
         state: &mut State,
         objects: &[String],
         progress: &dyn Progress,
+        watch: &mut (dyn FnMut(&str, &Record) + Send),
     ) -> Result<Vec<Intaken>, Failure> {
         let mut taken = Vec::new();
         for object in self.bundle.objects() {
             if objects.contains(&object.name) {
                 progress.begin(&format!("reading {}", object.name), object.rows.unwrap_or(0));
-                taken.push(self.extract_object(recorder, state, &object.name, progress).await?);
+                taken.push(self.extract_object(recorder, state, &object.name, progress, watch).await?);
                 progress.end();
             }
         }
@@ -138,6 +139,7 @@ impl Source {
         state: &mut State,
         object: &str,
         progress: &dyn Progress,
+        watch: &mut (dyn FnMut(&str, &Record) + Send),
     ) -> Result<Intaken, Failure> {
         let name = recorder.name(NameKind::Object, object)?;
         let (send, mut receive) = mpsc::channel::<Vec<Item>>(4);
@@ -164,6 +166,7 @@ impl Source {
                 counts.read += 1;
                 match item {
                     Item::Record { record, modified, origin } => {
+                        watch(object, &record);
                         let subject = recorder.subject(&self.key(object, &record.id))?;
                         let content = Content::Record { object: object.to_owned(), record };
                         let bytes = crate::state::canonical(&content)?;

@@ -91,7 +91,7 @@ impl Prepared {
         samples::teach_source(recorder.ledger(), &source_schema).await?;
         let objects: Vec<String> = plan.source_objects().into_iter().collect();
         let progress = std::sync::Arc::clone(&session.progress);
-        let intake = source.extract(&recorder, &mut session.state, &objects, &*progress).await?;
+        let intake = source.extract(&recorder, &mut session.state, &objects, &*progress, &mut |_, _| {}).await?;
         session.end(&recorder, RunOutcome::Done).await?;
         let references = References::load(&plan, session.recorder.ledger(), &session.state)?;
         let pipelines = plan.pipelines.iter();
