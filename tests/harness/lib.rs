@@ -30,6 +30,11 @@ pub fn binary() -> &'static Path {
             build.arg("--release");
         }
         build.env("CARGO_TARGET_DIR", profile.parent().unwrap());
+        // What cargo tells of this package would make build scripts of others run again, and half the workspace with them.
+        let told = ["CARGO_MANIFEST_", "CARGO_PKG_", "CARGO_CRATE_", "CARGO_BIN_", "CARGO_PRIMARY_PACKAGE", "OUT_DIR"];
+        for (name, _) in std::env::vars().filter(|(name, _)| told.iter().any(|prefix| name.starts_with(prefix))) {
+            build.env_remove(name);
+        }
         assert!(build.status().unwrap().success(), "the binary does not build");
         profile.join("waybill")
     })
