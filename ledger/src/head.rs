@@ -146,6 +146,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_flipped_bit_of_a_head_is_found() {
+        let scribe = Scribe::new(&[1; 32]);
+        let note = scribe.sign(&Head { blocks: 1_234, end: Position(99), root: Digest::of(b"root") });
+        for at in 0..note.len() {
+            for bit in 0..8 {
+                let mut bytes = note.clone().into_bytes();
+                bytes[at] ^= 1 << bit;
+                let Ok(changed) = String::from_utf8(bytes) else { continue };
+                let opened = open_note(&changed, &scribe.verifier());
+                // The newline at the very end says nothing.
+                assert!(opened.is_err() || at + 1 == note.len(), "bit {bit} of byte {at}: {changed:?}");
+            }
+        }
+    }
+
+    #[test]
     fn a_signed_head_opens_with_its_key_and_with_no_other() {
         let (ours, theirs) = (Scribe::new(&[1; 32]), Scribe::new(&[2; 32]));
         let head = Head { blocks: 7, end: Position(99), root: Digest::of(b"root") };
