@@ -19,6 +19,10 @@ const EXACT: usize = 2_048;
 const CHOICES: usize = 60;
 /// How many records must share a value that is shown.
 const SHARED: u64 = 3;
+/// How often each value of a field must come up on average for the field to be one that chooses: a name is shared, too. Of
+/// lists (tags), less will do.
+const OFTEN: u64 = 10;
+const OFTEN_IN_LISTS: u64 = 3;
 /// A value longer than this is no choice.
 const CHOICE_LENGTH: usize = 60;
 /// How many examples are kept, and how much of each.
@@ -230,8 +234,11 @@ impl Seen {
 
     fn facts(mut self, name: String, records: u64) -> FieldFacts {
         let (distinct, estimated) = self.distinct.count();
+        let often = if self.looks.contains_key("list") { OFTEN_IN_LISTS } else { OFTEN };
+        let choices = self.choices.unwrap_or_default();
+        let chooses = choices.values().sum::<u64>() >= often * distinct;
         let mut values: Vec<(String, u64)> =
-            self.choices.unwrap_or_default().into_iter().filter(|(_, count)| *count >= SHARED).collect();
+            choices.into_iter().filter(|(_, count)| chooses && *count >= SHARED).collect();
         values.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
         let looks = match self.looks.len() {
             0 => "nothing",
