@@ -100,26 +100,34 @@ impl Reader {
     {
         let (mut next, end) = self.bounds(&range);
         let (core, mut wanted) = (Arc::clone(&self.0), wanted);
-        let mut current: Option<Block> = None;
+        let mut current: Option<Ready> = None;
         let mut blocks =
             (next < end).then(|| ahead(&core, number_of(&core, next)..=number_of(&core, Position(end.0 - 1))));
         std::iter::from_fn(move || {
             if next >= end {
                 return None;
             }
-            if current.as_ref().is_none_or(|block| next >= block.header.end()) {
+            if current.as_ref().is_none_or(|ready| next >= ready.block.header.end()) {
                 match blocks.as_mut().and_then(Iterator::next)? {
-                    Ok(block) => current = Some(block),
+                    Ok(mut ready) => {
+                        let before = next.0.saturating_sub(ready.block.header.first.0);
+                        ready.envelopes.by_ref().take(usize::try_from(before).unwrap_or(usize::MAX)).for_each(drop);
+                        current = Some(ready);
+                    }
                     Err(e) => {
                         next = end;
                         return Some(Err(e));
                     }
                 }
             }
-            let block = current.as_ref()?;
+            let Ready { block, envelopes } = current.as_mut()?;
             let index = u32::try_from(next.0 - block.header.first.0).ok()?;
-            next = next.next();
-            Some(event(&core, block, index, &mut wanted))
+            let position = next;
+            next = position.next();
+            Some(match envelopes.next()? {
+                Ok(envelope) => open(&core, block, envelope, index, &mut wanted),
+                Err(error) => Err(ReadError::Block { number: number_of(&core, position), error }),
+            })
         })
     }
 
@@ -251,29 +259,51 @@ pub(crate) fn load(core: &Core, number: u64) -> Result<Block, ReadError> {
     Block::parse(bytes).map_err(|error| ReadError::Block { number, error })
 }
 
-/// Returns blocks in order; if they are many, another thread reads ahead.
-fn ahead(core: &Arc<Core>, numbers: RangeInclusive<u64>) -> Box<dyn Iterator<Item = Result<Block, ReadError>> + Send> {
-    let own = Arc::clone(core);
-    let blocks = numbers.clone().map(move |number| load(&own, number));
+/// A block whose envelopes are decoded.
+struct Ready {
+    block: Block,
+    envelopes: std::vec::IntoIter<Result<Envelope, BlockError>>,
+}
+
+fn ready(core: &Core, number: u64) -> Result<Ready, ReadError> {
+    let block = load(core, number)?;
+    let envelopes: Vec<_> = (0..block.header.events).map(|index| block.envelope(index)).collect();
+    Ok(Ready { block, envelopes: envelopes.into_iter() })
+}
+
+type ReadyBlocks = Box<dyn Iterator<Item = Result<Ready, ReadError>> + Send>;
+
+/// Returns blocks in order; if they are many, two threads take turns to read ahead.
+fn ahead(core: &Arc<Core>, numbers: RangeInclusive<u64>) -> ReadyBlocks {
+    let here = |numbers: RangeInclusive<u64>| -> ReadyBlocks {
+        let own = Arc::clone(core);
+        Box::new(numbers.map(move |number| ready(&own, number)))
+    };
     if numbers.end() - numbers.start() < WORTH_A_THREAD {
-        return Box::new(blocks);
+        return here(numbers);
     }
-    let (send, receive) = sync_channel(AHEAD);
-    // Whoever reads no further drops the receiver, and the thread ends.
-    let reading = std::thread::Builder::new().name("waybill-ahead".into()).spawn(move || {
-        for block in blocks {
-            if send.send(block).is_err() {
-                return;
+    let mut readers = Vec::new();
+    for turn in 0..2 {
+        let (send, receive) = sync_channel(AHEAD);
+        let (own, turns) = (Arc::clone(core), numbers.clone().skip(turn).step_by(2));
+        // Whoever reads no further drops the receiver, and the thread ends.
+        let reading = std::thread::Builder::new().name("waybill-ahead".into()).spawn(move || {
+            for number in turns {
+                if send.send(ready(&own, number)).is_err() {
+                    return;
+                }
             }
-        }
-    });
-    match reading {
-        Ok(_) => Box::new(receive.into_iter()),
-        Err(_) => {
-            let own = Arc::clone(core);
-            Box::new(numbers.map(move |number| load(&own, number)))
+        });
+        match reading {
+            Ok(_) => readers.push(receive),
+            Err(_) => return here(numbers),
         }
     }
+    let mut turn = 0;
+    Box::new(std::iter::from_fn(move || {
+        turn = 1 - turn;
+        readers[1 - turn].recv().ok()
+    }))
 }
 
 fn event(
