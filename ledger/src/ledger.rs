@@ -422,23 +422,7 @@ impl Ledger {
     /// Opens a ledger over a store of the caller's, with the keys in a directory of their own, which are made if there are
     /// none. There is no anchor: the caller must know what was acknowledged.
     pub fn over(store: Box<dyn Store>, keys: &Path, guard: &Guard, ports: Ports) -> Result<Self, OpenError> {
-        let keyring = match Keyring::open(keys, guard) {
-            Err(KeyringError::Missing(_)) if store.blocks() == 0 => Keyring::create(keys, guard, &*ports.entropy)?,
-            opened => opened?,
-        };
-        let scribe = Some(Scribe::new(&guard::signing_key(keys, guard)?));
-        let owned = Some(Keys { dir: keys.to_owned(), goes: false });
-        Self::start(Parts {
-            store,
-            keyring,
-            ports,
-            scribe,
-            acknowledged: None,
-            anchor: None,
-            lock: None,
-            keys: owned,
-            place: None,
-        })
+        Self::without_home(store, Keys { dir: keys.to_owned(), goes: false }, guard, ports)
     }
 
     /// Makes a ledger over a store of the caller's. Its keys lie in the temporary directory and go with it.
@@ -446,10 +430,15 @@ impl Ledger {
         let mut name = [0; 8];
         ports.entropy.fill(&mut name);
         let dir = std::env::temp_dir().join(format!("waybill-{:016x}", u64::from_le_bytes(name)));
-        let keyring = Keyring::create(&dir, &Guard::File, &*ports.entropy)?;
-        let keys = Keys { dir, goes: true };
-        let scribe = Scribe::new(&guard::signing_key(&keys.dir, &Guard::File)?);
-        let scribe = Some(scribe);
+        Self::without_home(store, Keys { dir, goes: true }, &Guard::File, ports)
+    }
+
+    fn without_home(store: Box<dyn Store>, keys: Keys, guard: &Guard, ports: Ports) -> Result<Self, OpenError> {
+        let keyring = match Keyring::open(&keys.dir, guard) {
+            Err(KeyringError::Missing(_)) if store.blocks() == 0 => Keyring::create(&keys.dir, guard, &*ports.entropy)?,
+            opened => opened?,
+        };
+        let scribe = Some(Scribe::new(&guard::signing_key(&keys.dir, guard)?));
         Self::start(Parts {
             store,
             keyring,
@@ -865,6 +854,25 @@ mod tests {
         assert!(ledger.close().is_err());
         let nothing = Head { blocks: 0, end: Position(0), root: Digest::of(b"") };
         assert_eq!(check(&store, None, &nothing, None).unwrap().head.end, Position(1));
+    }
+
+    #[test]
+    fn a_disk_that_does_not_read_is_said_and_leaves_the_ledger_as_it_is() {
+        let store = Arc::new(MemoryStore::new());
+        let ledger = Ledger::with_store(Box::new(Arc::clone(&store)), Ports::system()).unwrap();
+        for n in 0..6 {
+            ledger.append(vec![held(&ledger, n)]).wait().unwrap();
+        }
+        store.fail_reads(true);
+        let failed = ledger.reader().events(Position(0)).next().unwrap().unwrap_err();
+        assert!(failed.to_string().contains("memory: the disk does not read"), "{failed}");
+        assert!(ledger.reader().at(Position(3)).is_err());
+        assert!(ledger.prove(Position(3), true).is_err());
+        assert!(check(&*store, None, &ledger.head(), None).unwrap_err().to_string().contains("does not read"));
+        store.fail_reads(false);
+        ledger.append(vec![held(&ledger, 6)]).wait().unwrap();
+        assert_eq!(ledger.reader().events(Position(0)).filter(Result::is_ok).count(), 7);
+        assert_eq!(check(&*store, None, &ledger.head(), None).unwrap().head, ledger.head());
     }
 
     #[test]

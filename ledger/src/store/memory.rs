@@ -20,6 +20,7 @@ struct Held {
     /// What was written and not synced when the power went.
     unsynced: Option<(Vec<u8>, Vec<Entry>)>,
     dark: bool,
+    unreadable: bool,
 }
 
 impl MemoryStore {
@@ -47,6 +48,11 @@ impl MemoryStore {
             held.blocks.push(block);
             held.room.extend(room);
         }
+    }
+
+    /// Lets every read of a block fail, as a bad disk does, or none.
+    pub fn fail_reads(&self, fail: bool) {
+        self.held().unreadable = fail;
     }
 
     /// Changes one byte of a block, as a bad disk does.
@@ -105,7 +111,14 @@ impl Store for MemoryStore {
 
     fn block(&self, number: u64) -> Result<Option<Vec<u8>>, StoreError> {
         let number = usize::try_from(number).unwrap_or(usize::MAX);
-        Ok(self.held().blocks.get(number).cloned())
+        let held = self.held();
+        if held.unreadable {
+            return Err(StoreError::Io {
+                path: "memory".into(),
+                error: std::io::Error::other("the disk does not read"),
+            });
+        }
+        Ok(held.blocks.get(number).cloned())
     }
 
     fn head_of(&self, number: u64, length: usize) -> Result<Option<Vec<u8>>, StoreError> {

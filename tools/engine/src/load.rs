@@ -449,6 +449,7 @@ impl<D: Destination> Loader<'_, D> {
         let open = counted <= ours && counted + gone >= ours;
         self.rec().append(vec![self.rec().draft(Event::GateDecided { gate: Gate::Phase, open })]).await?;
         state.catch_up(self.ledger())?;
+        state.keep(self.ledger())?;
         if open {
             return Ok(());
         }

@@ -75,7 +75,7 @@ impl State {
 
     /// Keeps a snapshot, if taking in what came since the last one would take a while.
     pub fn keep(&mut self, ledger: &Ledger) -> Result<(), Failure> {
-        if self.folds.next.0 < self.kept.0 + WORTH {
+        if self.folds.next.0 < self.kept.0 + WORTH.max(self.kept.0 / 16) {
             return Ok(());
         }
         let write = |to: &mut dyn std::io::Write| self.folds.write(to).map_err(std::io::Error::other);
@@ -208,7 +208,7 @@ impl State {
 
 /// The name of the snapshot.
 const SNAPSHOT: &str = "state";
-/// After how many events a snapshot is worth its bytes.
+/// After how many events a snapshot is worth its bytes; of a large ledger, after a sixteenth of all.
 const WORTH: u64 = 8_192;
 
 /// Chooses the events whose content the state needs; all others stay sealed.

@@ -158,22 +158,14 @@ pub(crate) fn run(what: &Ledger) -> Fallible<()> {
     line("", "measured", "bar");
     let (dir, own) = runner.append("own", shape)?;
     line("durable append, events a second", &format!("{:.0}", rate(&own)), "");
-    line(
-        "  bytes on disk over bytes of contents",
-        &format!("{:.3}", own.disk as f64 / own.payload as f64),
-        "at most 0.75",
-    );
+    line("  bytes on disk over bytes of contents", &ratio(own.disk as f64, own.payload as f64), "at most 0.75");
     line("  share of the time spent on the index", &format!("{:.1} %", own.other / own.seconds * 100.0), "at most 5 %");
     line("  peak memory", &format!("{:.0} MB", own.peak_mb), "");
 
     let rival = runner.dir("indexed")?;
     let indexed = Runner::run(Part::SqliteIndexed, shape, &rival, None)?;
     line("durable append over SQLite with an index on the subject", &ratio(indexed.seconds, own.seconds), "at least 3");
-    line(
-        "  SQLite: bytes on disk over bytes of contents",
-        &format!("{:.3}", indexed.disk as f64 / indexed.payload as f64),
-        "",
-    );
+    line("  SQLite: bytes on disk over bytes of contents", &ratio(indexed.disk as f64, indexed.payload as f64), "");
     std::fs::remove_dir_all(rival)?;
     let rival = runner.dir("plain")?;
     let plain = Runner::run(Part::Sqlite, shape, &rival, None)?;
@@ -213,11 +205,7 @@ pub(crate) fn run(what: &Ledger) -> Fallible<()> {
                 &ratio(raw.seconds, found.seconds),
                 "report",
             );
-            line(
-                "  its bytes on disk over bytes of contents",
-                &format!("{:.3}", found.disk as f64 / own.payload as f64),
-                "",
-            );
+            line("  its bytes on disk over bytes of contents", &ratio(found.disk as f64, own.payload as f64), "");
         }
         let other = runner.dir("postgres")?;
         match Runner::run(Part::Postgres, shape, &other, None) {
@@ -227,11 +215,7 @@ pub(crate) fn run(what: &Ledger) -> Fallible<()> {
                     &ratio(found.seconds, own.seconds),
                     "report",
                 );
-                line(
-                    "  its bytes on disk over bytes of contents",
-                    &format!("{:.3}", found.disk as f64 / found.payload as f64),
-                    "",
-                );
+                line("  its bytes on disk over bytes of contents", &ratio(found.disk as f64, found.payload as f64), "");
             }
             Err(e) => line("PostgreSQL", "not measured", &e.to_string()),
         }
@@ -243,8 +227,8 @@ pub(crate) fn run(what: &Ledger) -> Fallible<()> {
     Ok(())
 }
 
-fn ratio(theirs: f64, ours: f64) -> String {
-    format!("{:.2}", theirs / ours)
+fn ratio(one: f64, other: f64) -> String {
+    format!("{:.2}", one / other)
 }
 
 fn large(runner: &Runner, shape: &Shape) -> Fallible<()> {
