@@ -28,6 +28,10 @@ impl Http for Direct {
 struct NoJobs;
 
 impl Journal for NoJobs {
+    fn file(&self, path: &str) -> Result<Vec<u8>, String> {
+        Err(format!("{path} is not carried"))
+    }
+
     async fn job_opened(&self, _: &str) -> Result<(), JournalClosed> {
         Err(JournalClosed)
     }

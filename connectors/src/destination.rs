@@ -54,6 +54,25 @@ pub trait Destination: Send + Sync + 'static {
     /// Counts live rows.
     fn count(&self, object: &ObjectName, filter: Scan<'_>) -> impl Future<Output = Result<u64, RemoteError>> + Send;
 
+    /// Says what these writes take of the limits that [`limits`](Self::limits) tells, with jobs of at most so many rows.
+    fn needs(&self, planned: &[Planned], job_rows: u64) -> Vec<Need>;
+
+    /// Lists what will run at the destination when rows of these objects are written.
+    fn automation(&self, objects: &[ObjectName]) -> impl Future<Output = Result<Automations, RemoteError>> + Send;
+
+    /// Returns whether the platform made a row by itself, in answer to another one: what says so is in the row.
+    fn made_by_platform(&self, object: &ObjectName, row: &Record) -> bool;
+
+    /// Finds what would go with these rows though no field of theirs is pointed to, by the row it would go with.
+    fn hanging(
+        &self,
+        object: &ObjectName,
+        ids: &[String],
+    ) -> impl Future<Output = Result<Vec<Hanging>, RemoteError>> + Send;
+
+    /// Says how rows of an object are known again.
+    fn known_by(&self, object: &ObjectName) -> KnownBy;
+
     /// Chooses how a batch of this size is sent.
     fn transport(&self, object: &ObjectName, operation: Operation, rows: usize) -> Transport;
 
@@ -91,10 +110,13 @@ pub trait Destination: Send + Sync + 'static {
     ) -> Result<Vec<std::path::PathBuf>, std::io::Error>;
 }
 
-/// Learns what must be durable before a write goes on.
+/// Learns what must be durable before a write goes on, and hands over the content of files.
 pub trait Journal: Send + Sync {
     /// Records that the destination opened `job`; returns when that is durable.
     fn job_opened(&self, job: &str) -> impl Future<Output = Result<(), JournalClosed>> + Send;
+
+    /// Reads a file of the export that a row carries. Blocks on the disk; the error says why it cannot be read.
+    fn file(&self, path: &str) -> Result<Vec<u8>, String>;
 }
 
 /// The journal takes no more; the write must not go on.
@@ -146,6 +168,74 @@ pub struct Budget {
     pub max: u64,
     /// What is left.
     pub remaining: u64,
+}
+
+/// How a row of ours is known again at the destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KnownBy {
+    /// By our key, which it carries in a unique field.
+    Key,
+    /// By fields of which the destination allows each combination once.
+    Fields(Vec<FieldName>),
+    /// By nothing of its own: rows of ours that hold the same are found through this field and compared.
+    Likeness(FieldName),
+}
+
+/// What a plan means to write to one object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Planned {
+    /// The object.
+    pub object: ObjectName,
+    /// Rows to create.
+    pub creates: u64,
+    /// Rows to change.
+    pub updates: u64,
+    /// Rows that are there.
+    pub present: u64,
+    /// Bytes of the contents of the rows to create.
+    pub bytes: u64,
+}
+
+/// How much of one limit is needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Need {
+    /// The limit's name.
+    pub limit: &'static str,
+    /// What it counts, in words.
+    pub what: &'static str,
+    /// How much is needed.
+    pub amount: u64,
+}
+
+/// What runs at the destination by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Automations {
+    /// What is active.
+    pub active: Vec<Automation>,
+    /// Kinds that our user cannot see, with the destination's code.
+    pub unseen: Vec<(&'static str, String)>,
+}
+
+/// Something that runs when a row is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Automation {
+    /// What it is.
+    pub kind: &'static str,
+    /// Its name.
+    pub name: String,
+    /// The object.
+    pub object: String,
+}
+
+/// A row that would go with another one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hanging {
+    /// The row with which it would go.
+    pub parent: String,
+    /// Its object.
+    pub object: ObjectName,
+    /// Its id.
+    pub id: String,
 }
 
 /// Which rows to read.

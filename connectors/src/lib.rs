@@ -11,7 +11,7 @@ pub mod salesforce;
 pub mod transport;
 
 pub use destination::{
-    Abilities, Batch, Budget, Destination, Instance, Journal, JournalClosed, Limits, Outcome, Refusal, RemoteRecord,
-    Scan, SchemaOutcome, Selection, WriteRow,
+    Abilities, Automation, Automations, Batch, Budget, Destination, Hanging, Instance, Journal, JournalClosed, KnownBy,
+    Limits, Need, Outcome, Planned, Refusal, RemoteRecord, Scan, SchemaOutcome, Selection, WriteRow,
 };
 pub use error::{RemoteError, Retry};

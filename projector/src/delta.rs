@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bincode::{Decode, Encode};
 
 use crate::place::Place;
-use waybill_ledger::{Envelope, Event, Micros, NameId, Position, SubjectId, event::HoldReason};
+use waybill_ledger::{Envelope, Event, Micros, NameId, Position, SubjectId, TargetPart, event::HoldReason};
 
 /// What is known of one source record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,7 +92,8 @@ pub struct Intake {
     index: Vec<u32>,
     seen: Vec<Entry>,
     objects: BTreeMap<NameId, ObjectIntake>,
-    held: BTreeMap<SubjectId, HoldReason>,
+    /// What waits: targets, or records as a whole.
+    held: BTreeMap<(SubjectId, Option<TargetPart>), HoldReason>,
     erased: BTreeSet<SubjectId>,
 }
 
@@ -114,7 +115,7 @@ impl Intake {
                     entry.live -= 1;
                     entry.gone += 1;
                 }
-                self.held.remove(&subject);
+                self.release(subject);
             }
             (Event::RecordUnreadable { object, .. }, _) => {
                 self.objects.entry(*object).or_default().unreadable += 1;
@@ -123,7 +124,7 @@ impl Intake {
                 self.objects.entry(*object).or_default().complete |= *complete;
             }
             (Event::RecordHeld { reason }, Some(subject)) => {
-                self.held.insert(subject, *reason);
+                self.held.insert((subject, envelope.target), *reason);
             }
             (
                 Event::RecordReleased
@@ -132,14 +133,15 @@ impl Intake {
                 | Event::RecordMerged { .. },
                 Some(subject),
             ) => {
-                self.held.remove(&subject);
+                self.held.remove(&(subject, envelope.target));
+                self.held.remove(&(subject, None));
                 if let Some(seen) = self.entry(subject) {
                     seen.flag(SKIPPED, matches!(envelope.event, Event::RecordSkipped { .. }));
                     seen.flag(MERGED, matches!(envelope.event, Event::RecordMerged { .. }));
                 }
             }
             (Event::SubjectErased { erased }, _) => {
-                self.held.remove(erased);
+                self.release(*erased);
                 self.erased.insert(*erased);
                 if let Some(seen) = self.entry(*erased) {
                     seen.digest = [0; 8];
@@ -147,6 +149,20 @@ impl Intake {
             }
             _ => {}
         }
+    }
+
+    /// Ends every hold of a record.
+    fn release(&mut self, subject: SubjectId) {
+        let targets: Vec<_> = self.holds(subject).map(|(target, _)| target).collect();
+        for target in targets {
+            self.held.remove(&(subject, target));
+        }
+    }
+
+    /// Returns what of a record waits.
+    fn holds(&self, subject: SubjectId) -> impl Iterator<Item = (Option<TargetPart>, HoldReason)> {
+        let all = self.held.range((subject, None)..);
+        all.take_while(move |((of, _), _)| *of == subject).map(|((_, target), reason)| (*target, *reason))
     }
 
     fn extracted(&mut self, subject: SubjectId, position: Position, object: NameId, digest: [u8; 8]) {
@@ -216,12 +232,25 @@ impl Intake {
 
     /// Returns the records that wait for a person, and why.
     pub fn held(&self) -> impl Iterator<Item = (SubjectId, HoldReason)> {
-        self.held.iter().map(|(subject, reason)| (*subject, *reason))
+        let mut last = None;
+        self.held.iter().filter_map(move |((subject, _), reason)| {
+            (last.replace(*subject) != Some(*subject)).then_some((*subject, *reason))
+        })
     }
 
-    /// Returns why a record waits, if it does.
+    /// Returns how many targets wait for this reason.
+    pub fn held_for(&self, reason: HoldReason) -> u64 {
+        self.held.values().filter(|held| **held == reason).count() as u64
+    }
+
+    /// Returns why a record waits, as a whole or in part, if it does.
     pub fn hold(&self, subject: SubjectId) -> Option<HoldReason> {
-        self.held.get(&subject).copied()
+        self.holds(subject).next().map(|(_, reason)| reason)
+    }
+
+    /// Returns why a target waits, if it does.
+    pub fn hold_of(&self, subject: SubjectId, part: TargetPart) -> Option<HoldReason> {
+        self.held.get(&(subject, Some(part))).or_else(|| self.held.get(&(subject, None))).copied()
     }
 
     /// Returns whether the subject was forgotten.

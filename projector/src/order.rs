@@ -29,8 +29,8 @@ impl Plan {
         }
         for rule in self.rules() {
             for field in rule.fields.values() {
-                let sources = field.lookup.iter().flat_map(|object| {
-                    let lands = self.rules().iter().filter(move |other| other.from == *object);
+                let sources = field.objects().flat_map(|object| {
+                    let lands = self.rules().iter().filter(move |other| other.from == object);
                     lands.filter(|other| field.rule.as_ref().is_none_or(|id| *id == other.id)).map(|other| &other.to)
                 });
                 let seeds =

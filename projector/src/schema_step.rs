@@ -13,7 +13,7 @@ use crate::mapping::{NewField, Plan, fold};
 pub enum SchemaError {
     /// A kind of field that does not exist.
     #[error(
-        "{object}.{field}: there is no kind of field `{kind}` (text, long_text, number, money, percent, date, time, bool, choice, email, phone, url)"
+        "{object}.{field}: there is no kind of field `{kind}` (text, long_text, number, money, percent, date, time, bool, choice, choices, email, phone, url)"
     )]
     Kind {
         /// The object.
@@ -53,11 +53,21 @@ pub fn changes<'a>(
         .collect();
     for object in written {
         let Some(known) = present.object(object.as_str()) else { continue };
-        if known.field(plan.key_field().as_str()).is_none() {
+        if plan.has_key(object.as_str()) && known.field(plan.key_field().as_str()).is_none() {
             changes.push(SchemaChange::AddField { object, field: key_field(plan) });
         }
     }
     for new in &plan.new_fields {
+        // A field that stands in for another one is not needed where that one can be set.
+        let stood_for = plan.rules().iter().filter(|rule| rule.to == new.object).flat_map(|rule| &rule.fields);
+        let mut stood_for = stood_for.filter(|(_, field)| field.instead.as_ref() == Some(&new.name)).peekable();
+        let sets = |name: &str| {
+            let known = present.object(new.object.as_str()).and_then(|known| known.field(name));
+            known.is_some_and(|field| field.createable)
+        };
+        if stood_for.peek().is_some() && stood_for.all(|(name, _)| sets(name.as_str())) {
+            continue;
+        }
         let there = present.object(new.object.as_str()).is_some_and(|known| known.field(new.name.as_str()).is_some());
         if !there {
             changes.push(SchemaChange::AddField { object: new.object.clone(), field: field(new)? });
@@ -100,6 +110,11 @@ fn field(new: &NewField) -> Result<FieldSchema, SchemaError> {
         "url" => FieldKind::Url,
         "choice" => {
             FieldKind::Choice { options: new.options.iter().map(|value| option(value)).collect(), restricted: true }
+        }
+        "choices" => {
+            // Several values travel with semicolons between them: none may hold one. The label keeps the source's word.
+            let apart = |label: &String| Choice { value: label.replace(';', ","), label: label.clone(), active: true };
+            FieldKind::Choices { options: new.options.iter().map(apart).collect(), restricted: true }
         }
         other => {
             let (object, field) = (new.object.to_string(), new.name.to_string());

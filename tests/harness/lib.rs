@@ -125,6 +125,14 @@ impl Org {
         (answer.status().as_u16(), answer.text().unwrap())
     }
 
+    /// Reads bytes.
+    pub fn bytes(&self, path: &str) -> Vec<u8> {
+        let url = format!("{}/services/data/v62.0/{path}", self.url);
+        let answer = self.client.get(url).bearer_auth(&self.token).send().unwrap();
+        assert!(answer.status().is_success(), "{path}: {}", answer.status());
+        answer.bytes().unwrap().to_vec()
+    }
+
     /// Reads a page of text with its headers.
     pub fn page(&self, path: &str) -> (BTreeMap<String, String>, String) {
         let url = format!("{}/services/data/v62.0/{path}", self.url);

@@ -3,7 +3,7 @@
 //! Source: "sObject Describe" in the REST API Developer Guide.
 
 use serde::Deserialize;
-use waybill_ledger::{Choice, FieldKind, FieldSchema, ObjectSchema, Variant};
+use waybill_ledger::{Choice, FieldKind, FieldSchema, ObjectName, ObjectSchema, Variant};
 
 /// The part of a describe that we read.
 #[derive(Debug, Deserialize)]
@@ -144,7 +144,14 @@ fn kind(field: &DescribeField) -> FieldKind {
         "datetime" => FieldKind::Time,
         "picklist" => FieldKind::Choice { options: options(), restricted },
         "multipicklist" => FieldKind::Choices { options: options(), restricted },
-        "reference" => FieldKind::Reference { to: field.reference_to.iter().map(|to| to.as_str().into()).collect() },
+        "reference" => {
+            let mut to: Vec<ObjectName> = field.reference_to.iter().map(|to| to.as_str().into()).collect();
+            // A note's id is the id of its document ("ContentNote" in the Object Reference).
+            if field.reference_to.iter().any(|to| to == "ContentDocument") {
+                to.push("ContentNote".into());
+            }
+            FieldKind::Reference { to }
+        }
         "base64" => FieldKind::Binary,
         "address" | "location" | "complexvalue" => FieldKind::Composite,
         other => FieldKind::Other { kind: other.to_owned() },

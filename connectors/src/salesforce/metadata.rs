@@ -313,11 +313,19 @@ fn by_hand(change: &SchemaChange) -> Option<String> {
     }
 }
 
+/// The objects whose custom fields are defined on `Activity` and shared.
+const ACTIVITIES: [&str; 2] = ["Task", "Event"];
+
+/// Returns the object that holds the custom fields of an object.
+fn holder(object: &ObjectName) -> &str {
+    if ACTIVITIES.contains(&object.as_str()) { "Activity" } else { object.as_str() }
+}
+
 /// The name of the component that a change makes.
 fn component(change: &SchemaChange) -> Option<String> {
     Some(match change {
         SchemaChange::AddObject { name, .. } => name.to_string(),
-        SchemaChange::AddField { object, field } => format!("{object}.{}", field.name),
+        SchemaChange::AddField { object, field } => format!("{}.{}", holder(object), field.name),
         SchemaChange::AddOptions { object, field, .. } if (object.as_str(), field.as_str()) == STAGES => {
             "OpportunityStage".to_owned()
         }

@@ -5,9 +5,12 @@
 
 mod answer;
 mod auth;
+mod automation;
 mod bulk;
 mod check;
+mod contents;
 mod describe;
+mod estimate;
 mod metadata;
 mod rows;
 mod soql;
@@ -40,8 +43,8 @@ pub use self::{
 use self::{auth::Session, describe::Describe};
 use crate::{
     destination::{
-        Abilities, Batch, Budget, Destination, Instance, Journal, Limits, Outcome, RemoteRecord, Scan, SchemaOutcome,
-        Selection,
+        Abilities, Automations, Batch, Budget, Destination, Hanging, Instance, Journal, KnownBy, Limits, Need, Outcome,
+        Planned, RemoteRecord, Scan, SchemaOutcome, Selection,
     },
     error::RemoteError,
     transport::{Client, Http, Network, Request, Settings},
@@ -163,6 +166,15 @@ impl Salesforce {
         self.get("a query", format!("{}/query?{query}", self.root)).await
     }
 
+    /// Asks the Tooling API, whose answers to such lists fit one page.
+    async fn tooling_query(&self, soql: &str) -> Result<Vec<serde_json::Map<String, Json>>, RemoteError> {
+        let query: String = reqwest::Url::parse_with_params("q:", [("q", soql)])
+            .map(|url| url.query().unwrap_or_default().to_owned())
+            .unwrap_or_default();
+        let page: Page = self.get("a query of the tooling API", format!("{}/tooling/query?{query}", self.root)).await?;
+        Ok(page.records)
+    }
+
     /// Asks a query and reads every page.
     async fn query(&self, soql: &str) -> Result<Vec<serde_json::Map<String, Json>>, RemoteError> {
         let mut page = self.query_page(soql).await?;
@@ -219,7 +231,7 @@ impl Salesforce {
         let mut rows = Vec::with_capacity(ids.len());
         for ids in ids.chunks(RETRIEVE) {
             let request = Request::new(Method::POST, format!("{}/composite/sobjects/{object}", self.root))
-                .json(&json!({ "ids": ids, "fields": soql::columns(fields) }));
+                .json(&json!({ "ids": ids, "fields": soql::columns(schema, fields) }));
             // A retrieve changes nothing, whatever its verb.
             let response = answer::check("rows by id", self.session.read(request).await?)?;
             let found: Vec<Option<serde_json::Map<String, Json>>> = answer::json("rows by id", &response)?;
@@ -299,24 +311,13 @@ impl Destination for Salesforce {
     ) -> Result<Vec<RemoteRecord>, RemoteError> {
         let schema = self.object(object).await?;
         let schema = schema.as_deref();
-        let (field, values) = match selection {
-            Selection::Ids(ids) => return self.retrieve(object, schema, fields, ids).await,
-            Selection::Keys { field, values } => (field, values),
+        let Some(binary) = contents::binary(schema).filter(|binary| fields.contains(binary)) else {
+            return self.read_plain(object, schema, fields, selection).await;
         };
-        let select = soql::select(object, fields);
-        // Fields that make a query too long for an address are read by id in a second step.
-        let wide = soql::encoded(&select) > 4_000;
-        let select = if wide { soql::select(object, &[]) } else { select };
-        let mut found = Vec::new();
-        for values in soql::lists(values, soql::encoded(&select) + 200) {
-            let rows = self.query(&format!("{select} WHERE {field} IN {}", soql::list(values))).await?;
-            found.extend(rows.into_iter().map(|row| Self::remote(schema, &row, if wide { &[] } else { fields })));
-        }
-        if wide {
-            let ids: Vec<String> = found.into_iter().map(|row| row.record.id).collect();
-            return self.retrieve(object, schema, fields, &ids).await;
-        }
-        Ok(found)
+        let plain: Vec<FieldName> = fields.iter().filter(|field| *field != binary).cloned().collect();
+        let mut rows = self.read_plain(object, schema, &plain, selection).await?;
+        self.measure(object, binary, &mut rows).await?;
+        Ok(rows)
     }
 
     fn scan<'a>(
@@ -325,6 +326,9 @@ impl Destination for Salesforce {
         fields: &'a [FieldName],
         filter: Scan<'a>,
     ) -> BoxStream<'a, Result<Vec<RemoteRecord>, RemoteError>> {
+        if object.as_str() == contents::LINK {
+            return self.scan_links(object, fields);
+        }
         let start = Some(String::new());
         stream::unfold(start, move |after| async move {
             let after = after?;
@@ -349,8 +353,36 @@ impl Destination for Salesforce {
         Ok(self.query_page(&format!("SELECT COUNT() FROM {object}{held}")).await?.total_size)
     }
 
-    fn transport(&self, _object: &ObjectName, _operation: Operation, rows: usize) -> Transport {
-        if rows >= self.bulk_threshold { Transport::Job } else { Transport::Request }
+    fn needs(&self, planned: &[Planned], job_rows: u64) -> Vec<Need> {
+        estimate::needs(planned, self.bulk_threshold, job_rows)
+    }
+
+    async fn automation(&self, objects: &[ObjectName]) -> Result<Automations, RemoteError> {
+        self.list_automation(objects).await
+    }
+
+    fn made_by_platform(&self, object: &ObjectName, row: &Record) -> bool {
+        // A file is linked to its owner as soon as it is there.
+        object.as_str() == contents::LINK
+            && row.fields.text("LinkedEntityId").is_some_and(|id| id.starts_with(contents::USER))
+    }
+
+    async fn hanging(&self, object: &ObjectName, ids: &[String]) -> Result<Vec<Hanging>, RemoteError> {
+        if object.as_str() == contents::VERSION { self.links_of_files(ids).await } else { Ok(Vec::new()) }
+    }
+
+    fn known_by(&self, object: &ObjectName) -> KnownBy {
+        match object.as_str() {
+            contents::NOTE => KnownBy::Likeness("Title".into()),
+            contents::LINK => KnownBy::Fields(vec!["ContentDocumentId".into(), "LinkedEntityId".into()]),
+            _ => KnownBy::Key,
+        }
+    }
+
+    fn transport(&self, object: &ObjectName, _operation: Operation, rows: usize) -> Transport {
+        // Contents do not fit a bulk file's cells, and what hangs on them follows them at their pace.
+        let single = [contents::VERSION, contents::NOTE, contents::LINK].contains(&object.as_str());
+        if rows >= self.bulk_threshold && !single { Transport::Job } else { Transport::Request }
     }
 
     async fn write<J: Journal>(&self, batch: &Batch, journal: &J) -> Result<Vec<Outcome>, RemoteError> {
@@ -404,7 +436,39 @@ impl Destination for Salesforce {
 }
 
 impl Salesforce {
+    /// Reads rows without their contents.
+    pub(super) async fn read_plain(
+        &self,
+        object: &ObjectName,
+        schema: Option<&ObjectSchema>,
+        fields: &[FieldName],
+        selection: &Selection,
+    ) -> Result<Vec<RemoteRecord>, RemoteError> {
+        let (field, values) = match selection {
+            Selection::Ids(ids) => return self.retrieve(object, schema, fields, ids).await,
+            Selection::Keys { field, values } => (field, values),
+        };
+        let select = soql::select(object, schema, fields);
+        // Fields that make a query too long for an address are read by id in a second step.
+        let wide = soql::encoded(&select) > 4_000;
+        let select = if wide { soql::select(object, schema, &[]) } else { select };
+        let mut found = Vec::new();
+        for values in soql::lists(values, soql::encoded(&select) + 200) {
+            let rows = self.query(&format!("{select} WHERE {field} IN {}", soql::list(values))).await?;
+            found.extend(rows.into_iter().map(|row| Self::remote(schema, &row, if wide { &[] } else { fields })));
+        }
+        if wide {
+            let ids: Vec<String> = found.into_iter().map(|row| row.record.id).collect();
+            return self.retrieve(object, schema, fields, &ids).await;
+        }
+        Ok(found)
+    }
+
     async fn send<J: Journal>(&self, batch: &Batch, journal: &J) -> Result<Vec<Outcome>, RemoteError> {
+        let schema = self.object(&batch.object).await?;
+        if let (Some(field), Operation::Create) = (contents::binary(schema.as_deref()), batch.operation) {
+            return self.write_contents(batch, field, journal).await;
+        }
         match self.transport(&batch.object, batch.operation, batch.rows.len()) {
             Transport::Job => self.write_job(batch, journal).await,
             Transport::Request => self.write_rows(batch).await,
@@ -419,6 +483,10 @@ impl Salesforce {
         after: &str,
     ) -> Result<Vec<RemoteRecord>, RemoteError> {
         let schema = self.object(object).await?;
+        let plain: Vec<FieldName> = match contents::binary(schema.as_deref()) {
+            Some(binary) => fields.iter().filter(|field| *field != binary).cloned().collect(),
+            None => fields.to_vec(),
+        };
         let mut conditions = Vec::new();
         if !after.is_empty() {
             conditions.push(format!("Id > {}", soql::quoted(after)));
@@ -427,8 +495,13 @@ impl Salesforce {
             conditions.push(format!("{field} != null"));
         }
         let filter = if conditions.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) };
-        let select = soql::select(object, fields);
+        let select = soql::select(object, schema.as_deref(), &plain);
         let rows = self.query(&format!("{select}{filter} ORDER BY Id LIMIT {PAGE}")).await?;
-        Ok(rows.into_iter().map(|row| Self::remote(schema.as_deref(), &row, fields)).collect())
+        let mut rows: Vec<RemoteRecord> =
+            rows.into_iter().map(|row| Self::remote(schema.as_deref(), &row, fields)).collect();
+        if let Some(binary) = contents::binary(schema.as_deref()).filter(|binary| fields.contains(binary)) {
+            self.measure(object, binary, &mut rows).await?;
+        }
+        Ok(rows)
     }
 }

@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde_json::{Value as Json, json};
 use waybill_ledger::event::{Operation, UnknownCause};
 
-use super::{Salesforce, answer, values::to_json};
+use super::{Salesforce, answer, contents, values::to_json};
 use crate::{
     destination::{Batch, Outcome, Refusal, WriteRow},
     error::{RemoteError, Retry},
@@ -36,6 +36,15 @@ impl Salesforce {
         let request = match batch.operation {
             Operation::Create => Request::new(Method::POST, path).json(&body(batch, rows)),
             Operation::Update => Request::new(Method::PATCH, path).json(&body(batch, rows)),
+            Operation::Delete if batch.object.as_str() == contents::VERSION => {
+                let documents = self.documents(rows).await?;
+                let ids: Vec<&str> =
+                    rows.iter().filter_map(|row| documents.get(row.id.as_deref()?).map(String::as_str)).collect();
+                if ids.len() != rows.len() {
+                    return Ok(rows.iter().map(|_| Outcome::Unknown(UnknownCause::NoResult)).collect());
+                }
+                Request::new(Method::DELETE, format!("{path}?ids={}&allOrNone=false", ids.join(",")))
+            }
             Operation::Delete => {
                 let ids: Vec<&str> = rows.iter().filter_map(|row| row.id.as_deref()).collect();
                 Request::new(Method::DELETE, format!("{path}?ids={}&allOrNone=false", ids.join(",")))
@@ -90,7 +99,10 @@ fn outcome(answer: answer::RowAnswer, batch: &Batch) -> Outcome {
             if batch.operation == Operation::Delete && error.code == "ENTITY_IS_DELETED" {
                 return done(None);
             }
-            Outcome::Rejected(answer::refusal(error, batch.key_field.as_ref()))
+            let mut refusal = answer::refusal(error, batch.key_field.as_ref());
+            // A link has no key: the platform allows each pair of document and record once, and says no more than that.
+            refusal.duplicate |= batch.object.as_str() == contents::LINK && error.code == "DUPLICATE_VALUE";
+            Outcome::Rejected(refusal)
         }
         _ => Outcome::Unknown(UnknownCause::NoResult),
     }

@@ -3,7 +3,7 @@
 //! Source: "SOQL SELECT Syntax" and "Quoted String Escape Sequences" in the SOQL and SOSL Reference; the length of an
 //! address in "API Request Limits" (16,384 bytes).
 
-use waybill_ledger::{FieldName, ObjectName};
+use waybill_ledger::{FieldName, ObjectName, ObjectSchema};
 
 /// The most bytes of an encoded query in an address, with room for the server's name and path.
 const BUDGET: usize = 12_000;
@@ -27,13 +27,15 @@ pub(super) fn quoted(text: &str) -> String {
 }
 
 /// Returns `SELECT … FROM …` with Id, the modification mark, the last modifier and these fields.
-pub(super) fn select(object: &ObjectName, fields: &[FieldName]) -> String {
-    format!("SELECT {} FROM {object}", columns(fields).join(", "))
+pub(super) fn select(object: &ObjectName, schema: Option<&ObjectSchema>, fields: &[FieldName]) -> String {
+    format!("SELECT {} FROM {object}", columns(schema, fields).join(", "))
 }
 
-/// Returns the columns that every read has, and these.
-pub(super) fn columns(fields: &[FieldName]) -> Vec<String> {
-    let mut columns: Vec<String> = ["Id", "SystemModstamp", "LastModifiedById"].map(str::to_owned).into();
+/// Returns the columns that every read has, as far as the object has them, and these.
+pub(super) fn columns(schema: Option<&ObjectSchema>, fields: &[FieldName]) -> Vec<String> {
+    let has = |name: &&str| *name == "Id" || schema.is_none_or(|schema| schema.field(name).is_some());
+    let mut columns: Vec<String> =
+        ["Id", "SystemModstamp", "LastModifiedById"].into_iter().filter(has).map(str::to_owned).collect();
     for field in fields {
         if !columns.iter().any(|known| known.eq_ignore_ascii_case(field.as_str())) {
             columns.push(field.to_string());

@@ -7,7 +7,7 @@
 
 mod network;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
 use backon::{ExponentialBuilder, Retryable};
 use bytes::Bytes;
@@ -51,7 +51,7 @@ pub(crate) struct Settings {
 pub(crate) struct Request {
     pub(crate) method: Method,
     pub(crate) url: String,
-    pub(crate) body: Option<(&'static str, Bytes)>,
+    pub(crate) body: Option<(Cow<'static, str>, Bytes)>,
     pub(crate) headers: Vec<(&'static str, String)>,
 }
 
@@ -65,12 +65,12 @@ impl Request {
     }
 
     pub(crate) fn json(mut self, value: &serde_json::Value) -> Self {
-        self.body = Some(("application/json; charset=UTF-8", Bytes::from(value.to_string())));
+        self.body = Some(("application/json; charset=UTF-8".into(), Bytes::from(value.to_string())));
         self
     }
 
-    pub(crate) fn body(mut self, kind: &'static str, bytes: impl Into<Bytes>) -> Self {
-        self.body = Some((kind, bytes.into()));
+    pub(crate) fn body(mut self, kind: impl Into<Cow<'static, str>>, bytes: impl Into<Bytes>) -> Self {
+        self.body = Some((kind.into(), bytes.into()));
         self
     }
 
@@ -130,7 +130,7 @@ impl Client {
         }
         let mut body = Bytes::new();
         if let Some((kind, bytes)) = &request.body {
-            builder = builder.header("Content-Type", *kind);
+            builder = builder.header("Content-Type", kind.as_ref());
             body = bytes.clone();
         }
         let lost = |reason| self.lost(&request.url, reason);

@@ -79,7 +79,17 @@ pub fn check(plan: &Plan, source: &Schema, destination: &Schema) -> Vec<Finding>
             }
         }
         for (name, field) in &rule.fields {
+            if let Some(instead) = &field.instead {
+                let sets = |name: &str| known.field(name).is_some_and(|field| field.createable);
+                if !sets(name.as_str()) && !sets(instead.as_str()) {
+                    let what = format!("our user may set neither `{name}` nor `{instead}`");
+                    blocks(format!("{}.{name}", rule.id), what);
+                }
+            }
             let Some(known) = known.field(name.as_str()) else { continue };
+            if field.file && !matches!(known.kind, FieldKind::Binary) {
+                blocks(format!("{}.{name}", rule.id), format!("`{name}` holds no file"));
+            }
             let reference = matches!(known.kind, FieldKind::Reference { .. });
             let points = field.lookup.is_some() || field.owner || field.variant || field.seed.is_some();
             if points && !reference {
@@ -88,10 +98,11 @@ pub fn check(plan: &Plan, source: &Schema, destination: &Schema) -> Vec<Finding>
                     format!("`{name}` is not a reference, so nothing can be looked up for it"),
                 );
             }
-            if let (Some(object), FieldKind::Reference { to }) = (&field.lookup, &known.kind) {
-                let lands: Vec<_> =
-                    plan.rules().iter().filter(|other| other.from == *object).map(|other| &other.to).collect();
-                if !lands.iter().any(|lands| to.contains(lands)) {
+            let FieldKind::Reference { to } = &known.kind else { continue };
+            for object in field.objects() {
+                let others = plan.rules().iter().filter(|other| other.from == object);
+                let others = others.filter(|other| field.rule.as_ref().is_none_or(|rule| *rule == other.id));
+                if !others.into_iter().any(|other| to.contains(&other.to)) {
                     let to = to.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
                     blocks(
                         format!("{}.{name}", rule.id),

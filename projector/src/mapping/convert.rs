@@ -1,10 +1,11 @@
 //! Makes a source value fit a destination field, or says why it does not.
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
+use chrono_tz::Tz;
 use rust_decimal::{Decimal, RoundingStrategy};
 use waybill_ledger::{Choice, Field, FieldKind, Value};
 
-use super::plan::{Long, fold};
+use super::{field_rule::Long, plan::fold};
 
 /// A value that fits, and what had to be done to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,8 +27,8 @@ fn as_is(value: Value) -> Fitted {
     Fitted { value, decision: None }
 }
 
-/// Converts a value that is not blank.
-pub(super) fn fit(value: &Value, kind: &FieldKind, long: Long) -> Result<Fitted, Unfit> {
+/// Converts a value that is not blank. Moments become days in `zone`.
+pub(super) fn fit(value: &Value, kind: &FieldKind, long: Long, zone: Tz) -> Result<Fitted, Unfit> {
     match kind {
         FieldKind::Text { length, multiline, rich } => text(value, *length, *multiline || *rich, long),
         FieldKind::Email => {
@@ -55,8 +56,8 @@ pub(super) fn fit(value: &Value, kind: &FieldKind, long: Long) -> Result<Fitted,
         FieldKind::Date => match value {
             Value::Date(_) => Ok(as_is(value.clone())),
             Value::Time(time) => Ok(Fitted {
-                value: Value::Date(time.date_naive()),
-                decision: Some("the time of day is not carried; the day is that in UTC".into()),
+                value: Value::Date(time.with_timezone(&zone).date_naive()),
+                decision: Some(format!("the time of day is not carried; the day is that in {zone}")),
             }),
             other => {
                 let text = other.to_string();
@@ -206,7 +207,7 @@ mod tests {
     use super::*;
 
     fn fits(value: impl Into<Value>, kind: &FieldKind) -> Result<Value, Unfit> {
-        fit(&value.into(), kind, Long::Hold).map(|fitted| fitted.value)
+        fit(&value.into(), kind, Long::Hold, Tz::UTC).map(|fitted| fitted.value)
     }
 
     #[test]
@@ -215,7 +216,7 @@ mod tests {
         assert_eq!(fits("hallo", &short), Ok(Value::from("hallo")));
         assert_eq!(fits("a\nb", &short), Ok(Value::from("a b")));
         assert!(matches!(fits("too long", &short), Err(Unfit::Bad(_))));
-        let cut = fit(&Value::from("äöüßéx"), &short, Long::Cut).unwrap();
+        let cut = fit(&Value::from("äöüßéx"), &short, Long::Cut, Tz::UTC).unwrap();
         assert_eq!((cut.value, cut.decision.is_some()), (Value::from("äöüßé"), true));
     }
 
@@ -233,7 +234,7 @@ mod tests {
     fn options_are_matched_as_people_mean_them_and_told() {
         let option = |value: &str| Choice { value: value.into(), label: value.into(), active: true };
         let stages = FieldKind::Choice { options: vec![option("Closed Won"), option("Open")], restricted: true };
-        let fitted = fit(&Value::from("closed  won "), &stages, Long::Hold).unwrap();
+        let fitted = fit(&Value::from("closed  won "), &stages, Long::Hold, Tz::UTC).unwrap();
         assert_eq!(fitted.value, Value::from("Closed Won"));
         assert!(fitted.decision.is_some());
         assert!(matches!(fits("Lost", &stages), Err(Unfit::NotAnOption(_))));

@@ -5,12 +5,17 @@
 mod check;
 mod condition;
 mod convert;
+mod custom;
+mod expand;
+mod field_rule;
+mod html;
 mod plan;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use waybill_ledger::{
-    Decision, Field, FieldName, FieldSchema, Fields, Mapped, ObjectSchema, Record, RuleId, Value,
+    Decision, Field, FieldKind, FieldName, FieldSchema, Fields, Mapped, ObjectName, ObjectSchema, Record, RuleId,
+    Value,
     event::{HoldReason, SkipReason},
 };
 
@@ -18,16 +23,26 @@ use self::convert::{Unfit, fit, is_blank};
 pub use self::{
     check::{Finding, Severity, check, unmapped},
     condition::Condition,
-    plan::{
-        FieldRule, Gone, Invalid, Long, Missing, NewField, Otherwise, OwnerPlan, PipelinePlan, Plan, PlanError, Rule,
-        Seed, ValueMap, Via, fold,
-    },
+    custom::CustomPlan,
+    expand::Expand,
+    field_rule::{Children, FieldRule, Html, Invalid, Long, Lookup, Missing, Via},
+    plan::{Gone, NewField, Otherwise, OwnerPlan, PipelinePlan, Plan, PlanError, Rule, Seed, ValueMap, fold},
 };
 
 /// What the mapping may ask.
 pub trait World {
-    /// Returns where the record of a source object landed that is named by `value`: by its id, or by the field `by`.
-    fn landed(&self, object: &str, by: Option<&str>, value: &str, rule: Option<&RuleId>) -> Landing;
+    /// Returns where the record of a source object landed that is named by `value`: by its id, or by the field `by`. It is a
+    /// row of one of the objects `to`, or of any if that is empty.
+    fn landed(&self, object: &str, by: Option<&str>, value: &str, rule: Option<&RuleId>, to: &[ObjectName]) -> Landing;
+
+    /// Returns a source record.
+    fn record(&self, object: &str, id: &str) -> Option<Record>;
+
+    /// Returns the live records of a source object whose field `by` names the record `id`, in the order of their ids.
+    fn children(&self, object: &str, by: &str, id: &str) -> Vec<Record>;
+
+    /// Looks at a file of the export. The error says why it cannot be read.
+    fn file(&self, path: &str) -> Result<FileFacts, String>;
 
     /// Returns a row of a reference object.
     fn reference(&self, object: &str, id: &str) -> Option<&Record>;
@@ -43,6 +58,52 @@ pub trait World {
 
     /// Returns the schema of a destination object.
     fn schema(&self, object: &str) -> Option<&ObjectSchema>;
+}
+
+/// What is known of a file's content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileFacts {
+    /// How many bytes it has.
+    pub size: u64,
+    /// Its SHA-256, in hexadecimal digits.
+    pub sha256: String,
+    /// Its MD5, in hexadecimal digits: what some systems tell of a file that they hold.
+    pub md5: String,
+}
+
+/// The part of a binary value that names a file of the export.
+pub const FILE_PATH: &str = "path";
+/// The part of a binary value that is the content itself, as text.
+pub const FILE_TEXT: &str = "text";
+/// The part of a binary value with its size in bytes.
+pub const FILE_SIZE: &str = "size";
+/// The part of a binary value with its MD5.
+pub const FILE_MD5: &str = "md5";
+/// The part of a binary value with its SHA-256.
+pub const FILE_SHA256: &str = "sha256";
+
+impl FileFacts {
+    /// Looks at a content that is at hand.
+    pub fn of(content: &[u8]) -> Self {
+        use sha2::Digest as _;
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        Self {
+            size: content.len() as u64,
+            sha256: hex(&sha2::Sha256::digest(content)),
+            md5: hex(&md5::Md5::digest(content)),
+        }
+    }
+
+    /// Returns the value that stands for the content: where it is, and by what it is known again.
+    fn value(&self, part: &str, of: &str) -> Value {
+        let text = |text: &str| Value::Text(text.to_owned());
+        Value::Map(BTreeMap::from([
+            (part.to_owned(), text(of)),
+            (FILE_SIZE.to_owned(), Value::Number(self.size.into())),
+            (FILE_SHA256.to_owned(), text(&self.sha256)),
+            (FILE_MD5.to_owned(), text(&self.md5)),
+        ]))
+    }
 }
 
 /// Where a record that is pointed to is.
@@ -120,6 +181,8 @@ impl Plan {
         let (mut fields, mut later, mut decisions) = (Fields::new(), Fields::new(), Vec::new());
         let mut holds: Vec<(HoldReason, String)> = Vec::new();
         for (name, field) in &rule.fields {
+            let target = field.instead.as_ref().filter(|_| !schema.field(name.as_str()).is_some_and(|f| f.createable));
+            let name = target.unwrap_or(name);
             let Some(known) = schema.field(name.as_str()) else {
                 holds.push((HoldReason::BadValue, format!("{}.{name} is not a field of the destination", rule.to)));
                 continue;
@@ -170,10 +233,22 @@ impl Plan {
         world: &impl World,
         decide: &mut impl FnMut(String),
     ) -> Mapping {
-        let mut value = match taken(field, record) {
-            Ok(value) => value,
-            Err(text) => return Mapping::Hold(HoldReason::BadValue, text),
+        let mut value = match &field.children {
+            Some(children) => listed(children, record, world),
+            None => match taken(field, record) {
+                Ok(value) => value,
+                Err(text) => return Mapping::Hold(HoldReason::BadValue, text),
+            },
         };
+        if let (Some(wanted), Field::Present(Value::Text(html))) = (field.html, &value) {
+            value = match wanted {
+                Html::Safe => Field::from(html::safe(html)),
+                Html::Text => match html::text(html) {
+                    Some(text) => Field::from(text),
+                    None => return Mapping::Hold(HoldReason::BadValue, "it cannot be read as HTML".to_owned()),
+                },
+            };
+        }
         if let (Some(via), false) = (&field.via, is_blank(&value)) {
             let id = text_of(&value);
             match world.reference(&via.object, &id) {
@@ -209,8 +284,23 @@ impl Plan {
         if field.owner {
             return owned(&value, world);
         }
-        if let Some(object) = &field.lookup {
-            return looked_up(rule, field, object, &text_of(&value), world, decide);
+        let mut between = None;
+        if let Some(through) = &field.through {
+            let id = text_of(&value);
+            let Some(next) = world.record(&through.object, &id) else {
+                let text = format!("there is no {} `{id}`", through.object);
+                return Mapping::Hold(HoldReason::MissingParent, text);
+            };
+            value = next.fields.get(&through.from);
+            between = Some(next);
+        }
+        if let Some(lookup) = &field.lookup {
+            let record = between.as_ref().unwrap_or(record);
+            let to: &[ObjectName] = match &known.kind {
+                FieldKind::Reference { to } => to,
+                _ => &[],
+            };
+            return looked_up(rule, field, lookup, &value, record, to, world, decide);
         }
         if field.variant {
             let name = text_of(&value);
@@ -220,7 +310,10 @@ impl Plan {
             };
         }
         let Field::Present(value) = value else { return Mapping::Set(Field::Null) };
-        match fit(&value, &known.kind, field.long) {
+        if matches!(known.kind, FieldKind::Binary) {
+            return self.content(field, &value, record, world);
+        }
+        match fit(&value, &known.kind, field.long, self.zone()) {
             Ok(fitted) => {
                 if let Some(decision) = fitted.decision {
                     decide(decision);
@@ -239,6 +332,30 @@ impl Plan {
                 Mapping::Hold(reason, format!("`{value}` does not fit: {text}"))
             }
         }
+    }
+
+    /// Returns the value that stands for a content, which itself is sent when its row is.
+    fn content(&self, field: &FieldRule, value: &Value, record: &Record, world: &impl World) -> Mapping {
+        let text = value.to_string();
+        let (facts, part) = if field.file {
+            match world.file(text.trim()) {
+                Ok(facts) => (facts, FILE_PATH),
+                Err(why) => return Mapping::Hold(HoldReason::BadValue, why),
+            }
+        } else {
+            (FileFacts::of(text.as_bytes()), FILE_TEXT)
+        };
+        if facts.size > self.file_limit() {
+            let (size, limit) = (facts.size >> 20, self.file_limit() >> 20);
+            let why = format!("the file has {size} MB, the plan carries files of at most {limit} MB");
+            return Mapping::Hold(HoldReason::BadValue, why);
+        }
+        let listed = field.sha256.as_ref().map(|name| text_of(&record.fields.get(name))).unwrap_or_default();
+        if !listed.is_empty() && !facts.sha256.is_empty() && !listed.eq_ignore_ascii_case(&facts.sha256) {
+            let why = "the file is not the one that the export lists: their SHA-256 differ".to_owned();
+            return Mapping::Hold(HoldReason::BadValue, why);
+        }
+        Mapping::Set(Field::Present(facts.value(part, if field.file { text.trim() } else { &text })))
     }
 
     fn mapped(&self, name: &str, value: &str, decide: &mut impl FnMut(String)) -> Result<Option<Field>, String> {
@@ -319,21 +436,35 @@ fn seeded(seed: &str, world: &impl World, decide: &mut impl FnMut(String)) -> Ma
     }
 }
 
+#[expect(clippy::too_many_arguments, reason = "a lookup is asked in one place, and needs all that the mapping has")]
 fn looked_up(
     rule: &Rule,
     field: &FieldRule,
-    object: &str,
-    value: &str,
+    lookup: &Lookup,
+    value: &Field,
+    record: &Record,
+    to: &[ObjectName],
     world: &impl World,
     decide: &mut impl FnMut(String),
 ) -> Mapping {
-    let (reason, text) = match world.landed(object, field.by.as_deref(), value, field.rule.as_ref()) {
-        Landing::Id(id) => return Mapping::Set(Field::from(id.as_str())),
-        Landing::NotYet if object == rule.from => return Mapping::Later,
-        Landing::NotYet | Landing::Held => (HoldReason::MissingParent, format!("{object} `{value}` has not landed")),
-        Landing::Missing => (HoldReason::MissingParent, format!("there is no {object} `{value}`")),
-        Landing::Ambiguous => (HoldReason::Ambiguous, format!("several {object} are `{value}`")),
-    };
+    let mut failure: Option<(HoldReason, String)> = None;
+    for (object, value) in named(field, lookup, value, record) {
+        let Some(object) = object else {
+            failure = failure.or(Some((HoldReason::UnmappedValue, format!("the rule knows no kind `{value}`"))));
+            continue;
+        };
+        let why = match world.landed(object, field.by.as_deref(), &value, field.rule.as_ref(), to) {
+            Landing::Id(id) => return Mapping::Set(Field::from(id.as_str())),
+            Landing::NotYet if object == rule.from => return Mapping::Later,
+            Landing::NotYet | Landing::Held => {
+                (HoldReason::MissingParent, format!("{object} `{value}` has not landed"))
+            }
+            Landing::Missing => (HoldReason::MissingParent, format!("there is no {object} `{value}`")),
+            Landing::Ambiguous => (HoldReason::Ambiguous, format!("several {object} are `{value}`")),
+        };
+        failure = failure.or(Some(why));
+    }
+    let Some((reason, text)) = failure else { return Mapping::Set(Field::Null) };
     match (field.missing, &field.seed) {
         (Missing::Blank, _) => {
             decide(format!("left empty: {text}"));
@@ -342,6 +473,52 @@ fn looked_up(
         (Missing::Seed, Some(seed)) => seeded(seed, world, decide),
         (Missing::Hold | Missing::Seed, _) => Mapping::Hold(reason, text),
     }
+}
+
+/// Returns the records that a lookup names, the first choice first; of an unknown kind only the kind.
+fn named<'r>(
+    field: &'r FieldRule,
+    lookup: &'r Lookup,
+    value: &Field,
+    record: &Record,
+) -> Vec<(Option<&'r str>, String)> {
+    match lookup {
+        Lookup::One(object) => vec![(Some(object), text_of(value))],
+        Lookup::Each(objects) => {
+            let values = field.from.iter().map(|name| record.fields.get(name));
+            let pairs = objects.iter().zip(values).filter(|(_, value)| !is_blank(value));
+            pairs.map(|(object, value)| (Some(object.as_str()), text_of(&value))).collect()
+        }
+        Lookup::ByKind(objects) => {
+            let kind = field.through.as_ref().map_or(&field.kind, |through| &through.kind);
+            let kind = kind.as_ref().map(|kind| text_of(&record.fields.get(kind))).unwrap_or_default();
+            match objects.iter().find(|(name, _)| fold(name) == fold(&kind)) {
+                Some((_, object)) => vec![(Some(object), text_of(value))],
+                None => vec![(None, kind)],
+            }
+        }
+    }
+}
+
+/// Returns the records that name this one, a line each.
+fn listed(children: &Children, record: &Record, world: &impl World) -> Field {
+    let line = |child: &Record| {
+        let shown = children.show.iter().filter_map(|shown| {
+            let value = match shown.split_once('.') {
+                None => child.fields.get(shown),
+                Some((link, other)) => {
+                    let id = child.fields.get(link);
+                    let object = children.links.get(link).filter(|_| !is_blank(&id))?;
+                    world.record(object, &text_of(&id))?.fields.get(other)
+                }
+            };
+            (!is_blank(&value)).then(|| text_of(&value))
+        });
+        shown.collect::<Vec<_>>().join(", ")
+    };
+    let all = world.children(&children.object, &children.by, &record.id);
+    let lines: Vec<String> = all.iter().map(line).filter(|line| !line.is_empty()).collect();
+    if lines.is_empty() { Field::Null } else { Field::from(lines.join("\n")) }
 }
 
 fn text_of(field: &Field) -> String {
@@ -358,7 +535,9 @@ fn text_of(field: &Field) -> String {
 pub fn parents<'a>(rule: &'a Rule, record: &'a Record) -> impl Iterator<Item = (&'a FieldName, String)> {
     rule.self_references().filter_map(|(name, field)| {
         let value = taken(field, record).ok()?;
-        (!is_blank(&value)).then(|| (name, text_of(&value)))
+        let lookup = field.lookup.as_ref().filter(|_| !is_blank(&value))?;
+        let own = named(field, lookup, &value, record).into_iter().find(|(object, _)| *object == Some(&rule.from))?;
+        Some((name, own.1))
     })
 }
 

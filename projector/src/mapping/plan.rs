@@ -5,7 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use waybill_ledger::{Digest, Field, FieldName, Fields, ObjectName, RuleId, Value};
 
-use super::condition::Condition;
+use super::{
+    condition::Condition,
+    custom::CustomPlan,
+    expand::Expand,
+    field_rule::{FieldRule, Lookup, Missing, field_rules},
+};
 use crate::converge::{Touch, Winner};
 
 /// The version of the plan's form that this release reads.
@@ -21,6 +26,15 @@ pub struct Plan {
     /// The destination system.
     pub to: String,
     key_field: FieldName,
+    /// Destination objects whose rows cannot carry a key of ours.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    without_key: BTreeSet<ObjectName>,
+    /// The IANA zone in which moments become days, where the destination keeps only a day.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    zone: Option<String>,
+    /// The most megabytes (1,048,576 bytes) of a file that is carried; 25 if it is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file_limit_mb: Option<u32>,
     /// Objects that are read whole and used, but are not records of their own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     references: Vec<String>,
@@ -33,6 +47,9 @@ pub struct Plan {
     /// Fields that the destination must have.
     #[serde(default, rename = "field", skip_serializing_if = "Vec::is_empty")]
     pub new_fields: Vec<NewField>,
+    /// Custom fields of the source that are carried as they are described there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) custom: Vec<CustomPlan>,
     /// Constant records.
     #[serde(default, rename = "seed", skip_serializing_if = "Vec::is_empty")]
     seeds: Vec<Seed>,
@@ -41,7 +58,7 @@ pub struct Plan {
     pub maps: BTreeMap<String, ValueMap>,
     /// The rules.
     #[serde(default, rename = "rule")]
-    rules: Vec<Rule>,
+    pub(super) rules: Vec<Rule>,
 }
 
 /// How owners become users.
@@ -109,7 +126,7 @@ pub struct NewField {
     pub name: FieldName,
     /// The name that people see.
     pub label: String,
-    /// What it holds: text, long_text, number, money, percent, date, time, bool, choice, email, phone, url.
+    /// What it holds: text, long_text, number, money, percent, date, time, bool, choice, choices, email, phone, url.
     pub kind: String,
     /// The most characters of a text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -218,7 +235,11 @@ pub struct Rule {
     /// What happens to the destination row when the source record is gone.
     #[serde(default)]
     pub gone: Gone,
+    /// Makes one destination record for each occurrence of something that recurs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expand: Option<Expand>,
     /// The fields.
+    #[serde(deserialize_with = "field_rules")]
     pub fields: BTreeMap<FieldName, FieldRule>,
 }
 
@@ -231,202 +252,6 @@ pub enum Gone {
     Keep,
     /// It is deleted.
     Delete,
-}
-
-/// How one destination field gets its value.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(from = "FieldRuleForm")]
-pub struct FieldRule {
-    /// The source fields.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub from: Vec<String>,
-    /// What stands between several source fields; without it, the first that holds something is taken.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub join: Option<String>,
-    /// A constant.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub value: Option<toml::Value>,
-    /// A CEL expression over the record's fields.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cel: Option<Condition>,
-    /// The source object whose row the value names: the field takes the id of the row's destination record.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub lookup: Option<String>,
-    /// The field of that object by which it is named, if it is not the id.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub by: Option<String>,
-    /// Which rule's destination record is meant, where the object has several.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rule: Option<RuleId>,
-    /// What happens if that record did not land.
-    #[serde(skip_serializing_if = "is_default")]
-    pub missing: Missing,
-    /// The constant record that stands in where there is no value.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub seed: Option<String>,
-    /// Whether the value is the id of an owner.
-    #[serde(skip_serializing_if = "is_default")]
-    pub owner: bool,
-    /// The reference object whose row the value names, and the field of it that is taken.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub via: Option<Via>,
-    /// Whether the value is the name of a variant: the field takes its id.
-    #[serde(skip_serializing_if = "is_default")]
-    pub variant: bool,
-    /// The value map.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub map: Option<String>,
-    /// What stands in where there is no value.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub default: Option<toml::Value>,
-    /// What happens to a text that is too long.
-    #[serde(skip_serializing_if = "is_default")]
-    pub long: Long,
-    /// What happens to a value that cannot be converted.
-    #[serde(skip_serializing_if = "is_default")]
-    pub invalid: Invalid,
-}
-
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
-}
-
-/// Where a value is taken from in a reference row.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Via {
-    /// The reference object.
-    pub object: String,
-    /// The field.
-    pub field: String,
-}
-
-/// What happens when a record that is pointed to did not land.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Missing {
-    /// The record waits.
-    #[default]
-    Hold,
-    /// The field stays empty, and that is a decision on record.
-    Blank,
-    /// The rule's constant record stands in.
-    Seed,
-}
-
-/// What happens to a text that is too long.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Long {
-    /// The record waits.
-    #[default]
-    Hold,
-    /// It is cut, and that is a decision on record.
-    Cut,
-}
-
-/// What happens to a value that cannot be converted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Invalid {
-    /// The record waits.
-    #[default]
-    Hold,
-    /// The field stays empty, and that is a decision on record.
-    Blank,
-}
-
-/// The two ways to write a field rule: a source field, or a table.
-#[derive(Deserialize)]
-#[serde(
-    untagged,
-    expecting = "a field rule is the name of a source field or a table of: from, join, value, cel, lookup, by, rule, missing, seed, owner, via, variant, map, default, long, invalid"
-)]
-enum FieldRuleForm {
-    Short(String),
-    Table(Box<FieldRuleTable>),
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FieldRuleTable {
-    #[serde(default)]
-    from: Option<OneOrMany>,
-    join: Option<String>,
-    value: Option<toml::Value>,
-    cel: Option<Condition>,
-    lookup: Option<String>,
-    by: Option<String>,
-    rule: Option<RuleId>,
-    #[serde(default)]
-    missing: Missing,
-    seed: Option<String>,
-    #[serde(default)]
-    owner: bool,
-    via: Option<Via>,
-    #[serde(default)]
-    variant: bool,
-    map: Option<String>,
-    default: Option<toml::Value>,
-    #[serde(default)]
-    long: Long,
-    #[serde(default)]
-    invalid: Invalid,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum OneOrMany {
-    One(String),
-    Many(Vec<String>),
-}
-
-impl From<FieldRuleForm> for FieldRule {
-    fn from(form: FieldRuleForm) -> Self {
-        let table = match form {
-            FieldRuleForm::Table(table) => *table,
-            FieldRuleForm::Short(from) => FieldRuleTable {
-                from: Some(OneOrMany::One(from)),
-                join: None,
-                value: None,
-                cel: None,
-                lookup: None,
-                by: None,
-                rule: None,
-                missing: Missing::default(),
-                seed: None,
-                owner: false,
-                via: None,
-                variant: false,
-                map: None,
-                default: None,
-                long: Long::default(),
-                invalid: Invalid::default(),
-            },
-        };
-        Self {
-            from: match table.from {
-                None => Vec::new(),
-                Some(OneOrMany::One(one)) => vec![one],
-                Some(OneOrMany::Many(many)) => many,
-            },
-            join: table.join,
-            value: table.value,
-            cel: table.cel,
-            lookup: table.lookup,
-            by: table.by,
-            rule: table.rule,
-            missing: table.missing,
-            seed: table.seed,
-            owner: table.owner,
-            via: table.via,
-            variant: table.variant,
-            map: table.map,
-            default: table.default,
-            long: table.long,
-            invalid: table.invalid,
-        }
-    }
 }
 
 /// A plan that contradicts itself.
@@ -455,6 +280,9 @@ impl Plan {
     }
 
     fn contradictions(&self, wrong: &mut Vec<String>) {
+        if let Some(zone) = self.zone.as_ref().filter(|zone| zone.parse::<chrono_tz::Tz>().is_err()) {
+            wrong.push(format!("`{zone}` is no zone: name one as `Europe/London` is named"));
+        }
         let mut ids = BTreeSet::new();
         for rule in &self.rules {
             if !ids.insert(rule.id.as_str()) {
@@ -470,6 +298,9 @@ impl Plan {
                     wrong.push(format!("{at}: this field carries Waybill's own key and cannot be mapped"));
                 }
                 self.contradictions_of(field, &at, wrong);
+            }
+            if let Some(expand) = &rule.expand {
+                expand.contradictions(&rule.id, wrong);
             }
         }
         for (n, rule) in self.rules.iter().enumerate() {
@@ -489,6 +320,9 @@ impl Plan {
                 wrong.push(format!("two seeds have the id `{}`", seed.id));
             }
         }
+        for custom in self.custom.iter().filter(|custom| !ids.contains(custom.rule.as_str())) {
+            wrong.push(format!("[[custom]]: there is no rule `{}`", custom.rule));
+        }
         if self.rules.is_empty() {
             wrong.push("the plan has no rule".to_owned());
         }
@@ -500,9 +334,11 @@ impl Plan {
     }
 
     fn contradictions_of(&self, field: &FieldRule, at: &str, wrong: &mut Vec<String>) {
-        let sources = [!field.from.is_empty(), field.value.is_some(), field.cel.is_some()];
+        let sources = [!field.from.is_empty(), field.value.is_some(), field.cel.is_some(), field.children.is_some()];
         if sources.iter().filter(|given| **given).count() != 1 {
-            wrong.push(format!("{at}: exactly one of `from`, `value` and `cel` says where the value comes from"));
+            wrong.push(format!(
+                "{at}: exactly one of `from`, `value`, `cel` and `children` says where the value comes from"
+            ));
         }
         if let Some(map) = &field.map
             && !self.maps.contains_key(map)
@@ -517,22 +353,31 @@ impl Plan {
         if field.missing == Missing::Seed && field.seed.is_none() {
             wrong.push(format!("{at}: `missing = \"seed\"` needs a `seed`"));
         }
-        if let Some(object) = &field.lookup
-            && !self.rules.iter().any(|rule| rule.from == *object)
-        {
+        for object in field.objects().filter(|object| !self.rules.iter().any(|rule| rule.from == *object)) {
             wrong.push(format!("{at}: it looks up `{object}`, but no rule lands records of that object"));
         }
+        match &field.lookup {
+            Some(Lookup::Each(objects)) if objects.len() != field.from.len() => {
+                wrong.push(format!("{at}: `lookup` lists one object for each of `from`"));
+            }
+            Some(Lookup::ByKind(_))
+                if field.kind.is_none() && field.through.as_ref().is_none_or(|t| t.kind.is_none()) =>
+            {
+                wrong.push(format!("{at}: a `lookup` by kinds needs the `kind` field that says which it is"));
+            }
+            _ => {}
+        }
         if let Some(id) = &field.rule
-            && !self.rules.iter().any(|rule| rule.id == *id && Some(&rule.from) == field.lookup.as_ref())
+            && !self.rules.iter().any(|rule| rule.id == *id && field.objects().any(|object| object == rule.from))
         {
             wrong.push(format!("{at}: there is no rule `{id}` for the object it looks up"));
         }
         if field.owner && self.owners.is_none() {
             wrong.push(format!("{at}: it names an owner, but the plan has no [owners]"));
         }
-        let kinds = [field.lookup.is_some(), field.owner, field.variant];
+        let kinds = [field.lookup.is_some(), field.owner, field.variant, field.file];
         if kinds.iter().filter(|given| **given).count() > 1 {
-            wrong.push(format!("{at}: a value is a lookup, an owner or a variant, not several of them"));
+            wrong.push(format!("{at}: a value is a lookup, an owner, a variant or a file, not several of them"));
         }
         for value in field.value.iter().chain(&field.default) {
             if constant(value).is_none() {
@@ -566,6 +411,26 @@ impl Plan {
         self.key_field.clone()
     }
 
+    /// Returns whether rows of this object carry our key.
+    pub fn has_key(&self, object: &str) -> bool {
+        !self.without_key.iter().any(|other| other.as_str().eq_ignore_ascii_case(object))
+    }
+
+    /// Returns the objects whose rows cannot carry our key.
+    pub fn without_key(&self) -> &BTreeSet<ObjectName> {
+        &self.without_key
+    }
+
+    /// Returns the zone in which moments become days; UTC, unless the plan names one.
+    pub fn zone(&self) -> chrono_tz::Tz {
+        self.zone.as_ref().and_then(|zone| zone.parse().ok()).unwrap_or(chrono_tz::UTC)
+    }
+
+    /// Returns the most bytes of a file that is carried.
+    pub fn file_limit(&self) -> u64 {
+        u64::from(self.file_limit_mb.unwrap_or(25)) << 20
+    }
+
     /// Returns the objects that are read whole.
     pub fn reference_objects(&self) -> BTreeSet<String> {
         let mut objects: BTreeSet<String> = self.references.iter().cloned().collect();
@@ -580,6 +445,14 @@ impl Plan {
     pub fn source_objects(&self) -> BTreeSet<String> {
         let mut objects = self.reference_objects();
         objects.extend(self.rules.iter().map(|rule| rule.from.clone()));
+        let children = self.rules.iter().flat_map(|rule| rule.fields.values()).filter_map(|f| f.children.as_ref());
+        objects.extend(
+            self.rules.iter().flat_map(|rule| rule.fields.values()).filter_map(|f| Some(f.through.clone()?.object)),
+        );
+        for children in children {
+            objects.insert(children.object.clone());
+            objects.extend(children.links.values().cloned());
+        }
         objects
     }
 
@@ -595,10 +468,13 @@ impl Plan {
     pub fn destination_fields(&self) -> BTreeMap<ObjectName, BTreeSet<FieldName>> {
         let mut fields: BTreeMap<ObjectName, BTreeSet<FieldName>> = BTreeMap::new();
         for object in self.destination_objects() {
-            fields.entry(object).or_default().insert(self.key_field.clone());
+            let key = self.has_key(object.as_str()).then(|| self.key_field.clone());
+            fields.entry(object).or_default().extend(key);
         }
         for rule in &self.rules {
-            fields.entry(rule.to.clone()).or_default().extend(rule.fields.keys().cloned());
+            // Of two fields that stand in for each other, only one is set, and which one the destination decides.
+            let names = rule.fields.iter().filter(|(_, field)| field.instead.is_none()).map(|(name, _)| name.clone());
+            fields.entry(rule.to.clone()).or_default().extend(names);
         }
         for seed in &self.seeds {
             fields.entry(seed.to.clone()).or_default().extend(seed.raw.keys().cloned());
@@ -619,10 +495,29 @@ impl Plan {
             let conditions = rule.when.iter().chain(rule.fields.values().filter_map(|field| field.cel.as_ref()));
             let used = fields.entry(rule.from.clone()).or_default();
             used.extend(conditions.flat_map(Condition::fields));
-            used.extend(rule.fields.values().flat_map(|field| field.from.iter().cloned()));
+            used.extend(
+                rule.fields
+                    .values()
+                    .flat_map(|field| field.from.iter().chain(&field.kind).chain(&field.sha256).cloned()),
+            );
+            used.extend(rule.expand.iter().flat_map(Expand::fields));
             for field in rule.fields.values() {
-                if let (Some(object), Some(by)) = (&field.lookup, &field.by) {
+                if let (Some(Lookup::One(object)), Some(by)) = (&field.lookup, &field.by) {
                     fields.entry(object.clone()).or_default().insert(by.clone());
+                }
+                if let Some(through) = &field.through {
+                    let of = fields.entry(through.object.clone()).or_default();
+                    of.extend([through.from.clone()].into_iter().chain(through.kind.clone()));
+                }
+                if let Some(children) = &field.children {
+                    let own = children.show.iter().filter_map(|shown| shown.split('.').next()).map(str::to_owned);
+                    let of = fields.entry(children.object.clone()).or_default();
+                    of.extend(own.chain([children.by.clone()]));
+                    for (link, other) in children.show.iter().filter_map(|shown| shown.split_once('.')) {
+                        if let Some(object) = children.links.get(link) {
+                            fields.entry(object.clone()).or_default().insert(other.to_owned());
+                        }
+                    }
                 }
                 if let Some(via) = &field.via {
                     fields.entry(via.object.clone()).or_default().insert(via.field.clone());
@@ -644,14 +539,20 @@ impl Plan {
 impl Rule {
     /// Returns the (object, field) pairs by which this rule looks records up other than by their id.
     pub fn alternate_lookups(&self) -> impl Iterator<Item = (String, String)> {
-        self.fields.values().filter_map(|field| Some((field.lookup.clone()?, field.by.clone()?)))
+        let lookups = self.fields.values().filter_map(|field| match &field.lookup {
+            Some(Lookup::One(object)) => Some((object.clone(), field.by.clone()?)),
+            _ => None,
+        });
+        let children = self.fields.values().filter_map(|field| field.children.as_ref());
+        let moved = self.expand.iter().map(|expand| (self.from.clone(), expand.series.clone()));
+        lookups.chain(children.map(|children| (children.object.clone(), children.by.clone()))).chain(moved)
     }
 
     /// Returns the fields by which records of this rule point to records of the same source object.
     pub fn self_references(&self) -> impl Iterator<Item = (&FieldName, &FieldRule)> {
         self.fields.iter().filter(|(_, field)| {
             let own = field.rule.as_ref().is_none_or(|rule| *rule == self.id);
-            own && field.lookup.as_deref() == Some(&self.from)
+            own && field.objects().any(|object| object == self.from)
         })
     }
 }

@@ -50,7 +50,35 @@ struct Here {
 }
 
 impl World for Here {
-    fn landed(&self, _: &str, _: Option<&str>, value: &str, _: Option<&RuleId>) -> Landing {
+    fn record(&self, object: &str, id: &str) -> Option<Record> {
+        let fields = [("first_name", "Ann"), ("last_name", "Lee")].map(|(n, v)| (FieldName::from(n), Value::from(v)));
+        (object == "people" && id == "p1").then(|| Record { id: id.into(), fields: fields.into_iter().collect() })
+    }
+
+    fn children(&self, object: &str, by: &str, id: &str) -> Vec<Record> {
+        let child = |id: &str, fields: &[(&str, &str)]| Record {
+            id: id.into(),
+            fields: fields.iter().map(|(n, v)| (FieldName::from(*n), Value::from(*v))).collect(),
+        };
+        if (object, by, id) != ("attendees", "meeting_id", "1") {
+            return Vec::new();
+        }
+        vec![
+            child("a", &[("person_id", "p1"), ("response", "accepted")]),
+            child("b", &[("email", "x@y.example")]),
+            child("c", &[]),
+        ]
+    }
+
+    fn file(&self, path: &str) -> Result<FileFacts, String> {
+        match path {
+            "files/1/a.txt" => Ok(FileFacts::of(b"hello")),
+            "files/2/big" => Ok(FileFacts { size: 26 << 20, sha256: String::new(), md5: String::new() }),
+            _ => Err(format!("{path} is not there")),
+        }
+    }
+
+    fn landed(&self, _: &str, _: Option<&str>, value: &str, _: Option<&RuleId>, _: &[ObjectName]) -> Landing {
         self.landed.get(value).cloned().unwrap_or(Landing::Missing)
     }
     fn reference(&self, _: &str, _: &str) -> Option<&Record> {

@@ -4,17 +4,18 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use waybill_ledger::{
-    Event, ObjectSchema, Record, RuleId, SubjectKey, Target, TargetPart,
+    Event, ObjectName, ObjectSchema, Record, RuleId, SubjectKey, Target, TargetPart,
     event::{HoldReason, NameKind, Operation},
 };
-use waybill_projector::mapping::{Gone, Landing as Answer, MapOutcome, OwnerAnswer, World};
+use waybill_projector::mapping::{self, FileFacts, Gone, Landing as Answer, MapOutcome, OwnerAnswer, Rule, World};
 
 use crate::{
     failure::Failure,
+    files::Files,
     prepare::Prepared,
     session::Session,
     state::{Approval, State},
-    world::records_at,
+    world::{self, Alternates, records_at},
 };
 
 /// What a plan would write now.
@@ -24,6 +25,8 @@ pub struct Prediction {
     pub objects: Vec<Predicted>,
     /// Owners without a decision, with the records they own.
     pub undecided: Vec<Undecided>,
+    /// What would wait, and what would change on the way, by rule and field.
+    pub concerns: Vec<Concern>,
 }
 
 /// What a plan would write to one destination object.
@@ -41,6 +44,8 @@ pub struct Predicted {
     pub held: BTreeMap<HoldReason, u64>,
     /// Records that the plan does not carry.
     pub skipped: u64,
+    /// Bytes of the contents of the rows.
+    pub bytes: u64,
 }
 
 /// An owner without a decision.
@@ -57,15 +62,93 @@ pub struct Undecided {
 }
 
 /// A world in which everything that exists has landed.
+/// Records of which a rule makes something that a person should know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Concern {
+    /// The rule, or its field.
+    pub at: String,
+    /// What happens.
+    pub what: String,
+    /// Whether the records wait; otherwise they are written so.
+    pub held: bool,
+    /// How many records.
+    pub records: u64,
+}
+
+/// Counts concerns while records are mapped.
+#[derive(Debug, Default)]
+struct Concerns(BTreeMap<(bool, String, String), u64>);
+
+impl Concerns {
+    fn held(&mut self, rule: &Rule, reason: HoldReason, text: &str) {
+        // A hold's text quotes values after the field's name; what is counted is the field and the reason.
+        let field = text.split_once(": ").and_then(|(head, _)| head.strip_prefix(&format!("{}.", rule.to)));
+        let at = field.map_or_else(|| rule.id.to_string(), |field| format!("{}.{field}", rule.id));
+        let what = match (reason, field) {
+            (HoldReason::MissingValue, None) => text.to_owned(),
+            _ => serde_json::to_value(reason).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default(),
+        };
+        *self.0.entry((true, at, what)).or_default() += 1;
+    }
+
+    fn mapped(&mut self, decisions: &[waybill_ledger::Decision]) {
+        const LOSSES: [(&str, &str); 6] = [
+            ("cut from", "a text is cut"),
+            ("rounded", "a number is rounded"),
+            ("left empty", "a value is left out"),
+            ("the time of day", "the time of day is left out"),
+            ("line breaks", "line breaks become spaces"),
+            ("the source has no time", "a day becomes midnight"),
+        ];
+        for decision in decisions {
+            let loss = LOSSES.iter().find(|(start, _)| decision.what.starts_with(start));
+            if let Some((_, what)) = loss {
+                *self.0.entry((false, decision.rule.to_string(), (*what).to_owned())).or_default() += 1;
+            }
+        }
+    }
+
+    fn done(self) -> Vec<Concern> {
+        let concern = |((held, at, what), records)| Concern { at, what, held, records };
+        self.0.into_iter().map(concern).collect()
+    }
+}
+
+/// Returns how many bytes of content a row carries.
+fn bytes_of(fields: &waybill_ledger::Fields) -> u64 {
+    let size = |value: &waybill_ledger::Value| match value {
+        waybill_ledger::Value::Map(parts) => {
+            parts.get(mapping::FILE_SIZE).and_then(|size| size.to_string().parse::<u64>().ok())
+        }
+        _ => None,
+    };
+    fields.iter().filter_map(|(_, value)| value.and_then(size)).sum::<u64>()
+}
+
 struct Ideal<'a> {
     prepared: &'a Prepared,
     state: &'a State,
     session: &'a Session,
     instance: &'a str,
+    others: Alternates,
+    files: Files<'a>,
 }
 
 impl World for Ideal<'_> {
-    fn landed(&self, object: &str, by: Option<&str>, value: &str, _: Option<&RuleId>) -> Answer {
+    fn record(&self, object: &str, id: &str) -> Option<Record> {
+        world::record(self.session.recorder.ledger(), self.state, self.instance, object, id)
+    }
+
+    fn children(&self, object: &str, by: &str, id: &str) -> Vec<Record> {
+        let ids = self.others.get(&(object.to_owned(), by.to_owned(), id.to_owned()));
+        ids.into_iter().flatten().filter_map(|id| self.record(object, id)).collect()
+    }
+
+    fn file(&self, path: &str) -> Result<FileFacts, String> {
+        self.files.size(path)
+    }
+
+    fn landed(&self, object: &str, by: Option<&str>, value: &str, _: Option<&RuleId>, _: &[ObjectName]) -> Answer {
         if by.is_some() {
             return Answer::Id(value.to_owned());
         }
@@ -107,7 +190,11 @@ impl World for Ideal<'_> {
 pub fn predict(session: &Session, prepared: &Prepared) -> Result<Prediction, Failure> {
     let ledger = session.recorder.ledger();
     let instance = prepared.source.instance();
-    let world = Ideal { prepared, state: &session.state, session, instance: &instance };
+    let rules: Vec<&Rule> = prepared.plan.rules().iter().collect();
+    let files = Files::new(prepared.source.bundle(), prepared.plan.file_limit());
+    let others = world::alternates(ledger, &session.state, &rules)?;
+    let world = Ideal { prepared, state: &session.state, session, instance: &instance, others, files };
+    let exported = prepared.source.bundle().identity().exported_at;
     let mut objects: BTreeMap<String, Predicted> = BTreeMap::new();
     let mut owned: BTreeMap<String, u64> = BTreeMap::new();
     for seed in prepared.plan.seeds() {
@@ -116,10 +203,11 @@ pub fn predict(session: &Session, prepared: &Prepared) -> Result<Prediction, Fai
         let counts = objects.entry(seed.to.to_string()).or_default();
         *if live { &mut counts.update } else { &mut counts.create } += 1;
     }
+    let mut concerns = Concerns::default();
     for rule in prepared.plan.rules() {
         let counts = objects.entry(rule.to.to_string()).or_default();
         let Some(object) = ledger.find_name(NameKind::Object, &rule.from) else { continue };
-        let part = ledger.find_name(NameKind::Rule, rule.id.as_str()).map(|rule| TargetPart { rule, part: 0 });
+        let rule_name = ledger.find_name(NameKind::Rule, rule.id.as_str());
         let owner_fields: Vec<&String> =
             rule.fields.values().filter(|field| field.owner).filter_map(|field| field.from.first()).collect();
         session.progress.begin(&format!("mapping {}", rule.from), session.state.intake().object(object).live);
@@ -131,17 +219,33 @@ pub fn predict(session: &Session, prepared: &Prepared) -> Result<Prediction, Fai
                     *owned.entry(owner.to_string()).or_default() += 1;
                 }
             }
-            match prepared.plan.map(rule, &record, &world) {
-                MapOutcome::Mapped(_) => {
-                    let subject = ledger.find_subject(&SubjectKey::new(&instance, &rule.from, &record.id));
-                    let landed = subject
-                        .zip(part)
-                        .and_then(|(subject, part)| session.state.landing().get(Target { subject, part }));
-                    let live = landed.is_some_and(|landed| landed.is_live());
-                    *if live { &mut counts.update } else { &mut counts.create } += 1;
+            let occurrences = match world::occurrences(&prepared.plan, rule, &record, exported, &world) {
+                Ok(occurrences) => occurrences,
+                Err(text) => {
+                    *counts.held.entry(HoldReason::BadValue).or_default() += 1;
+                    concerns.held(rule, HoldReason::BadValue, &text);
+                    continue;
                 }
-                MapOutcome::Held { reason, .. } => *counts.held.entry(reason).or_default() += 1,
-                MapOutcome::Skipped { .. } => counts.skipped += 1,
+            };
+            for (part, record) in occurrences {
+                match prepared.plan.map(rule, &record, &world) {
+                    MapOutcome::Mapped(mapped) => {
+                        concerns.mapped(&mapped.decisions);
+                        counts.bytes += bytes_of(&mapped.fields);
+                        let subject = ledger.find_subject(&SubjectKey::new(&instance, &rule.from, &record.id));
+                        let landed = subject.zip(rule_name).and_then(|(subject, rule)| {
+                            let part = TargetPart { rule, part };
+                            session.state.landing().get(Target { subject, part })
+                        });
+                        let live = landed.is_some_and(|landed| landed.is_live());
+                        *if live { &mut counts.update } else { &mut counts.create } += 1;
+                    }
+                    MapOutcome::Held { reason, text } => {
+                        concerns.held(rule, reason, &text);
+                        *counts.held.entry(reason).or_default() += 1;
+                    }
+                    MapOutcome::Skipped { .. } => counts.skipped += 1,
+                }
             }
         }
         session.progress.end();
@@ -169,7 +273,7 @@ pub fn predict(session: &Session, prepared: &Prepared) -> Result<Prediction, Fai
             })
         })
         .collect();
-    Ok(Prediction { objects, undecided })
+    Ok(Prediction { objects, undecided, concerns: concerns.done() })
 }
 
 /// The caps that a prediction leads to: what is predicted, and `allowance` percent more for what the source still gains.

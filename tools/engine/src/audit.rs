@@ -208,7 +208,7 @@ pub fn line(ledger: &Ledger, envelope: &Envelope, opened: Option<Opened>) -> Lin
         causes: envelope.causes.clone(),
         content: match opened {
             Some(Opened::Erased) => Some(forgotten(ledger, envelope.subject)),
-            opened => opened.and_then(json),
+            opened => opened.and_then(json_of),
         },
     }
 }
@@ -220,7 +220,7 @@ fn forgotten(ledger: &Ledger, subject: Option<SubjectId>) -> serde_json::Value {
 }
 
 /// Returns a content as JSON.
-pub fn json(opened: Opened) -> Option<serde_json::Value> {
+pub fn json_of(opened: Opened) -> Option<serde_json::Value> {
     let content = match opened {
         Opened::Content(content) => content,
         Opened::Erased => return Some(serde_json::json!("forgotten")),
@@ -269,7 +269,7 @@ fn fields<'a>(fields: impl Iterator<Item = (&'a FieldName, Option<&'a Value>)>) 
     serde_json::Value::Object(pairs.collect())
 }
 
-fn value(value: &Value) -> serde_json::Value {
+pub(crate) fn value(value: &Value) -> serde_json::Value {
     match value {
         Value::Bool(flag) => (*flag).into(),
         Value::List(items) => items.iter().map(self::value).collect(),

@@ -98,7 +98,7 @@ fn is_of(subject: Option<SubjectId>, closure: &BTreeSet<SubjectId>) -> bool {
 
 /// Returns whether a content of another subject names one of these ids, as a value of its own.
 fn mentions_any(content: &Content, ids: &BTreeSet<String>) -> bool {
-    audit::json(Opened::Content(content.clone())).is_some_and(|json| names_any(&json, ids))
+    audit::json_of(Opened::Content(content.clone())).is_some_and(|json| names_any(&json, ids))
 }
 
 fn names_any(json: &serde_json::Value, ids: &BTreeSet<String>) -> bool {

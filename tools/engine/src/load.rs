@@ -8,8 +8,9 @@ use std::{
     sync::Arc,
 };
 
+use chrono::{DateTime, Utc};
 use serde::Serialize;
-use waybill_connectors::{Destination, Scan};
+use waybill_connectors::{Destination, Scan, Selection};
 use waybill_ledger::{
     Content, Event, FieldName, Fields, Mapped, NameId, ObjectName, Position, Record, RuleId, SubjectId, SubjectKey,
     Target, TargetPart,
@@ -26,9 +27,10 @@ use waybill_projector::{
 use crate::{
     approve::must_be_capped,
     failure::Failure,
+    files::Files,
     recorder::Recorder,
     state::{Approval, State},
-    world::{Alternates, PhaseWorld, References, records_at},
+    world::{Alternates, PhaseWorld, References, alternates, records_at},
     write::{Change, Desk, Removal, Tally, Writer},
 };
 
@@ -81,6 +83,10 @@ pub struct Loader<'a, D> {
     pub owners: &'a BTreeMap<String, OwnerResolution>,
     /// What was approved.
     pub approval: &'a Approval,
+    /// The files of the export.
+    pub files: Files<'a>,
+    /// When the source was read.
+    pub exported: Option<DateTime<Utc>>,
 }
 
 impl<D> std::fmt::Debug for Loader<'_, D> {
@@ -148,7 +154,7 @@ impl<D: Destination> Loader<'_, D> {
         let rules: Vec<&Rule> = step.rules.iter().filter_map(|id| self.plan.rule(id)).collect();
         let name = self.rec().name(NameKind::Object, step.object.as_str())?;
         let counts = Phase { object: step.object.to_string(), ..Phase::default() };
-        let others = self.alternates(state, &rules)?;
+        let others = alternates(self.ledger(), state, &rules)?;
         let mut stage = Stage { object: step.object.clone(), name, rules, references, others, span, counts };
         let writer = Writer::new(self.desk, &step.object)?;
         stage.add(writer.settle_open(state).await?, Operation::Nothing);
@@ -237,6 +243,8 @@ impl<D: Destination> Loader<'_, D> {
         outbox: &mut Outbox,
     ) -> Result<bool, Failure> {
         let world = PhaseWorld {
+            files: self.files,
+            exported: self.exported,
             plan: self.plan,
             ledger: self.ledger(),
             state,
@@ -248,27 +256,55 @@ impl<D: Destination> Loader<'_, D> {
             others: &stage.others,
         };
         let rule = coming.rule;
-        match self.plan.map(rule, &coming.record, &world) {
-            MapOutcome::Mapped(mut mapped) => {
-                let later = !mapped.later.is_empty();
-                mapped.key = write_key(self.project, self.source, &rule.from, &coming.record.id, rule.id.as_str(), 0);
-                self.sort(state, stage, coming, part, mapped, outbox)?;
-                Ok(later)
+        let occurrences = match world.occurrences(rule, &coming.record) {
+            Ok(occurrences) => occurrences,
+            Err(text) => {
+                self.hold(state, stage, coming, part, HoldReason::BadValue, text, outbox);
+                return Ok(false);
             }
-            MapOutcome::Held { reason, text } => {
-                stage.counts.held += 1;
-                if state.intake().hold(coming.subject) != Some(reason) {
-                    outbox.notes.push(self.note(coming, part, Event::RecordHeld { reason }, text));
+        };
+        let outcomes: Vec<(u16, MapOutcome)> =
+            occurrences.into_iter().map(|(number, record)| (number, self.plan.map(rule, &record, &world))).collect();
+        let mut later = false;
+        for (number, outcome) in outcomes {
+            let part = TargetPart { part: number, ..part };
+            match outcome {
+                MapOutcome::Mapped(mut mapped) => {
+                    later |= !mapped.later.is_empty();
+                    let (id, record) = (rule.id.as_str(), &coming.record.id);
+                    mapped.key = write_key(self.project, self.source, &rule.from, record, id, number);
+                    self.sort(state, stage, coming, part, mapped, outbox)?;
                 }
-                Ok(false)
-            }
-            MapOutcome::Skipped { reason, text } => {
-                stage.counts.skipped += 1;
-                if !state.intake().seen(coming.subject).is_some_and(|seen| seen.skipped) {
-                    outbox.notes.push(self.note(coming, part, Event::RecordSkipped { reason }, text));
+                MapOutcome::Held { reason, text } => self.hold(state, stage, coming, part, reason, text, outbox),
+                MapOutcome::Skipped { reason, text } => {
+                    stage.counts.skipped += 1;
+                    // Another rule may carry what this one does not want.
+                    let told = state.intake().seen(coming.subject).is_some_and(|seen| seen.skipped)
+                        || state.intake().hold(coming.subject).is_some()
+                        || state.landing().of(coming.subject).any(|landed| landed.is_live());
+                    if !told {
+                        outbox.notes.push(self.note(coming, part, Event::RecordSkipped { reason }, text));
+                    }
                 }
-                Ok(false)
             }
+        }
+        Ok(later)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "a hold says all of this")]
+    fn hold(
+        &self,
+        state: &State,
+        stage: &mut Stage<'_>,
+        coming: &Coming<'_>,
+        part: TargetPart,
+        reason: HoldReason,
+        text: String,
+        outbox: &mut Outbox,
+    ) {
+        stage.counts.held += 1;
+        if state.intake().hold_of(coming.subject, part) != Some(reason) {
+            outbox.notes.push(self.note(coming, part, Event::RecordHeld { reason }, text));
         }
     }
 
@@ -285,7 +321,7 @@ impl<D: Destination> Loader<'_, D> {
         let target = Target { subject: coming.subject, part };
         let digest = self.ledger().digest(coming.subject, &fields_bytes(&mapped.fields)?)?;
         let landed = state.landing().get(target);
-        let held = state.intake().hold(coming.subject).is_some();
+        let held = state.intake().hold_of(coming.subject, part).is_some();
         let change = Change {
             target,
             record: format!("{}/{}", coming.rule.from, coming.record.id),
@@ -311,7 +347,7 @@ impl<D: Destination> Loader<'_, D> {
             Some(landed) if landed.is_live() => outbox.updates.entry(coming.rule.id.clone()).or_default().push(change),
             Some(landed) if landed.generation > 0 && stage.span != Span::Everything => {
                 stage.counts.held += 1;
-                if state.intake().hold(coming.subject) != Some(HoldReason::TargetGone) {
+                if state.intake().hold_of(coming.subject, part) != Some(HoldReason::TargetGone) {
                     let text = "its row was removed; a delta never makes it again without a person's word".to_owned();
                     let event = Event::RecordHeld { reason: HoldReason::TargetGone };
                     outbox.notes.push(self.note(coming, part, event, text));
@@ -441,9 +477,8 @@ impl<D: Destination> Loader<'_, D> {
     async fn close_phase(&self, state: &mut State, stage: &mut Stage<'_>) -> Result<(), Failure> {
         state.catch_up(self.ledger())?;
         let ours = state.landing().all().filter(|l| l.object == stage.name && l.is_live()).count() as u64;
-        let gone = state.intake().held().filter(|(_, reason)| *reason == HoldReason::TargetGone).count() as u64;
-        let key = self.plan.key_field();
-        stage.counts.counted = self.desk.destination.count(&stage.object, Scan::Holding(&key)).await?;
+        let gone = state.intake().held_for(HoldReason::TargetGone);
+        stage.counts.counted = self.count(state, stage).await?;
         let counted = stage.counts.counted;
         // Rows that someone removed are held and told; every other difference stops the run.
         let open = counted <= ours && counted + gone >= ours;
@@ -460,29 +495,27 @@ impl<D: Destination> Loader<'_, D> {
         .hint("run `waybill reconcile` to see which rows are missing or not ours, then run the same command again"))
     }
 
+    /// Counts our rows at the destination: those with our key, or, where rows cannot carry it, those that are still there.
+    async fn count(&self, state: &State, stage: &Stage<'_>) -> Result<u64, Failure> {
+        if let Some(key) = self.desk.key(&stage.object) {
+            return Ok(self.desk.destination.count(&stage.object, Scan::Holding(key)).await?);
+        }
+        let live = state.landing().all().filter(|landed| landed.object == stage.name);
+        let ids: Vec<String> = live.filter_map(|landed| state.destination_id(landed.destination?)).collect();
+        let mut found = 0;
+        for ids in ids.chunks(RECORDS_AT_ONCE) {
+            let rows = self.desk.destination.read(&stage.object, &[], &Selection::Ids(ids.to_vec())).await?;
+            found += rows.len() as u64;
+        }
+        Ok(found)
+    }
+
     fn note(&self, coming: &Coming<'_>, part: TargetPart, event: Event, text: String) -> Draft {
         self.rec().draft(event).subject(coming.subject).target(part).cause(coming.cause).content(Content::Text(text))
     }
 
     fn part(&self, rule: &Rule) -> Result<TargetPart, Failure> {
         Ok(TargetPart { rule: self.rec().name(NameKind::Rule, rule.id.as_str())?, part: 0 })
-    }
-
-    /// Builds the index of other fields by which the rules look records up.
-    fn alternates(&self, state: &State, rules: &[&Rule]) -> Result<Alternates, Failure> {
-        let wanted: BTreeSet<(String, String)> = rules.iter().flat_map(|rule| rule.alternate_lookups()).collect();
-        let mut others = Alternates::new();
-        for (object, field) in wanted {
-            let Some(name) = self.ledger().find_name(NameKind::Object, &object) else { continue };
-            for record in records_at(self.ledger(), state.intake().positions(name))? {
-                let (_, record) = record?;
-                if let Some(value) = record.fields.value(&field) {
-                    let value = value.to_string().trim().to_owned();
-                    others.entry((object.clone(), field.clone(), value)).or_default().push(record.id);
-                }
-            }
-        }
-        Ok(others)
     }
 
     /// Returns an error if the person asked to stop.

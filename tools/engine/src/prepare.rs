@@ -69,7 +69,7 @@ pub struct OwnerLine {
 impl Prepared {
     /// Reads the source and describes the destination.
     pub async fn new(session: &mut Session) -> Result<Self, Failure> {
-        let (plan, text) = session.plan()?;
+        let (plan, text) = session.project.plan()?;
         let source = session.source().await?;
         let reached = session.destination().await?;
         Self::read(session, plan, text, source, reached).await
@@ -82,11 +82,12 @@ impl Prepared {
         source: Source,
         reached: Reached,
     ) -> Result<Self, Failure> {
-        let present = reached.schema(&plan).await?;
         let users = reached.users().await?;
         source.must_be_known(&session.recorder)?;
         let (recorder, _) = session.begin(RunKind::Discover, None).await?;
         let source_schema = source.see_schema(&recorder, &last_schema(session, Side::Source)?).await?;
+        let plan = plan.with_custom_fields(&source_schema);
+        let present = reached.schema(&plan).await?;
         crate::schema::see_destination(&recorder, &reached, &present).await?;
         samples::teach_source(recorder.ledger(), &source_schema).await?;
         let objects: Vec<String> = plan.source_objects().into_iter().collect();

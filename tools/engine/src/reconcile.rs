@@ -82,6 +82,8 @@ pub async fn reconcile(session: &mut Session, stop: &CancellationToken) -> Resul
         instance: &instance,
         user: &reached.instance.user,
         key_field: plan.key_field(),
+        without_key: plan.without_key().clone(),
+        files: None,
         schema: &schema,
         job_rows: 1,
         recorder: &recorder,

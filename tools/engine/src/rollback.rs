@@ -109,6 +109,8 @@ pub async fn rollback(
         instance: &instance,
         user: &reached.instance.user,
         key_field: plan.key_field(),
+        without_key: plan.without_key().clone(),
+        files: None,
         schema: &schema,
         job_rows: session.project.config.destination.job_rows.unwrap_or(10_000),
         recorder: &recorder,

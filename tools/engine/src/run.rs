@@ -15,6 +15,7 @@ use crate::{
     baseline,
     extract::Intaken,
     failure::{Failure, FailureKind},
+    files::Files,
     load::{Loader, Phase, Span},
     prepare::Prepared,
     recorder::Recorder,
@@ -25,7 +26,7 @@ use crate::{
 };
 
 /// The most rows in one job, unless the project says otherwise: what is under way is held in memory.
-const JOB_ROWS: usize = 10_000;
+pub(crate) const JOB_ROWS: usize = 10_000;
 
 /// What a run did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -142,6 +143,7 @@ async fn work(
     resumed: bool,
 ) -> Result<Vec<Phase>, Failure> {
     let instance = prepared.reached.name();
+    let files = Files::new(prepared.source.bundle(), prepared.plan.file_limit());
     let progress = std::sync::Arc::clone(&session.progress);
     let project = session.project.config.project.id.clone();
     let desk = Desk {
@@ -149,6 +151,8 @@ async fn work(
         instance: &instance,
         user: &prepared.reached.instance.user,
         key_field: prepared.plan.key_field(),
+        without_key: prepared.plan.without_key().clone(),
+        files: Some(files),
         schema: &prepared.schema,
         job_rows: session.project.config.destination.job_rows.unwrap_or(JOB_ROWS),
         recorder,
@@ -186,6 +190,8 @@ async fn work(
         source: &source,
         owners: &prepared.owners,
         approval,
+        files,
+        exported: prepared.source.bundle().identity().exported_at,
     };
     loader.load(state, span).await
 }
@@ -217,6 +223,9 @@ async fn ours<D: Destination>(
     let (prefix, key) = (key_prefix(project), prepared.plan.key_field());
     let mut strange = Vec::new();
     for object in prepared.plan.destination_objects() {
+        if desk.key(&object).is_none() {
+            continue;
+        }
         let fields = [key.clone()];
         let mut unknown = Vec::new();
         let mut pages = desk.destination.scan(&object, &fields, Scan::Holding(&key));
@@ -280,7 +289,9 @@ fn must_balance(session: &Session, sources: &[Accounted]) -> Result<(), Failure>
     let forgotten = state
         .landing()
         .open()
-        .filter(|landed| state.intake().hold(landed.target.subject) != Some(HoldReason::Undetermined))
+        .filter(|landed| {
+            state.intake().hold_of(landed.target.subject, landed.target.part) != Some(HoldReason::Undetermined)
+        })
         .count();
     if forgotten > 0 {
         unbalanced.push(format!("{forgotten} writes have neither an outcome nor a hold"));

@@ -93,7 +93,9 @@ fn mapped(plan: &Plan, rule: &Rule, schema: &ObjectSchema, source: &str, n: usiz
     }
     let id = dice.below(1_000_000).to_string();
     let key = write_key("sample", source, &rule.from, &id, rule.id.as_str(), 0);
-    fields.set(plan.key_field(), Value::Text(key.clone()));
+    if plan.has_key(rule.to.as_str()) {
+        fields.set(plan.key_field(), Value::Text(key.clone()));
+    }
     Mapped { object: rule.to.to_string(), key, fields, later: Fields::new(), decisions }
 }
 

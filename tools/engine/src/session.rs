@@ -89,9 +89,10 @@ impl Session {
         }
     }
 
-    /// Reads the plan and refuses it if it contradicts itself.
+    /// Reads the plan and refuses it if it contradicts itself. It carries the custom fields that the source has shown.
     pub fn plan(&self) -> Result<(Plan, String), Failure> {
-        self.project.plan()
+        let (plan, text) = self.project.plan()?;
+        Ok((plan.with_custom_fields(&crate::prepare::last_schema(self, waybill_ledger::event::Side::Source)?), text))
     }
 
     /// Ends the session: everything is durable and the lock is free when it returns.

@@ -5,17 +5,19 @@ use std::{
     sync::Arc,
 };
 
+use chrono::{DateTime, Utc};
 use waybill_ledger::{
-    Content, ObjectSchema, Position, Record, RuleId, Schema, SubjectKey,
+    Content, ObjectName, ObjectSchema, Position, Record, RuleId, Schema, SubjectKey,
     event::NameKind,
     ledger::{Ledger, Opened},
 };
 use waybill_projector::{
-    mapping::{Landing as Answer, OwnerAnswer, Plan, World},
+    landing::Landed,
+    mapping::{FileFacts, Landing as Answer, OwnerAnswer, Plan, Rule, World},
     owners::OwnerResolution,
 };
 
-use crate::{failure::Failure, state::State};
+use crate::{failure::Failure, files::Files, state::State};
 
 /// The rows of reference objects (users, pipelines, stages), whole in memory.
 #[derive(Debug, Clone, Default)]
@@ -103,13 +105,78 @@ pub struct PhaseWorld<'a> {
     pub coming: &'a BTreeSet<String>,
     /// Ids by other fields than the key, for lookups that need them: (object, field, value) to ids.
     pub others: &'a Alternates,
+    /// The files of the export.
+    pub files: Files<'a>,
+    /// When the source was read.
+    pub exported: Option<DateTime<Utc>>,
+}
+
+impl PhaseWorld<'_> {
+    /// Returns the records that a rule makes of one: itself, or its occurrences with their numbers.
+    pub fn occurrences(&self, rule: &Rule, record: &Record) -> Result<Vec<(u16, Record)>, String> {
+        occurrences(self.plan, rule, record, self.exported, self)
+    }
+}
+
+/// Returns the records that a rule makes of one: itself, or its occurrences with their numbers.
+pub(crate) fn occurrences(
+    plan: &Plan,
+    rule: &Rule,
+    record: &Record,
+    exported: Option<DateTime<Utc>>,
+    world: &impl World,
+) -> Result<Vec<(u16, Record)>, String> {
+    let Some(expand) = &rule.expand else { return Ok(vec![(0, record.clone())]) };
+    let moved = world.children(&rule.from, &expand.series, &record.id);
+    let moved: Vec<_> = moved.iter().filter_map(|other| expand.original_start(other, plan.zone())).collect();
+    expand.occurrences(record, &moved, exported, plan.zone())
+}
+
+/// Reads the latest version of a source record.
+pub(crate) fn record(ledger: &Arc<Ledger>, state: &State, source: &str, object: &str, id: &str) -> Option<Record> {
+    let subject = ledger.find_subject(&SubjectKey::new(source, object, id))?;
+    let seen = state.intake().seen(subject).filter(|seen| seen.live)?;
+    match ledger.reader().at(seen.position) {
+        Ok(Some((_, Opened::Content(Content::Record { record, .. })))) => Some(record),
+        _ => None,
+    }
+}
+
+/// Builds the index of other fields by which these rules look records up.
+pub(crate) fn alternates(ledger: &Arc<Ledger>, state: &State, rules: &[&Rule]) -> Result<Alternates, Failure> {
+    let wanted: BTreeSet<(String, String)> = rules.iter().flat_map(|rule| rule.alternate_lookups()).collect();
+    let mut others = Alternates::new();
+    for (object, field) in wanted {
+        let Some(name) = ledger.find_name(NameKind::Object, &object) else { continue };
+        for record in records_at(ledger, state.intake().positions(name))? {
+            let (_, record) = record?;
+            let value = record.fields.value(&field).map(|value| value.to_string().trim().to_owned());
+            if let Some(value) = value.filter(|value| !value.is_empty()) {
+                others.entry((object.clone(), field.clone(), value)).or_default().push(record.id);
+            }
+        }
+    }
+    Ok(others)
 }
 
 /// Ids of source records by the values of other fields.
 pub type Alternates = BTreeMap<(String, String, String), Vec<String>>;
 
 impl World for PhaseWorld<'_> {
-    fn landed(&self, object: &str, by: Option<&str>, value: &str, rule: Option<&RuleId>) -> Answer {
+    fn record(&self, object: &str, id: &str) -> Option<Record> {
+        record(self.ledger, self.state, self.source, object, id)
+    }
+
+    fn children(&self, object: &str, by: &str, id: &str) -> Vec<Record> {
+        let ids = self.others.get(&(object.to_owned(), by.to_owned(), id.to_owned()));
+        ids.into_iter().flatten().filter_map(|id| World::record(self, object, id)).collect()
+    }
+
+    fn file(&self, path: &str) -> Result<FileFacts, String> {
+        self.files.look(path)
+    }
+
+    fn landed(&self, object: &str, by: Option<&str>, value: &str, rule: Option<&RuleId>, to: &[ObjectName]) -> Answer {
         let id = match by {
             None => value,
             Some(field) => {
@@ -128,7 +195,12 @@ impl World for PhaseWorld<'_> {
                 .ledger
                 .find_name(NameKind::Rule, rule.as_str())
                 .and_then(|rule| self.state.landing().of_rule(subject, rule)),
-            None => self.state.landing().of(subject).find(waybill_projector::landing::Landed::is_live),
+            None => {
+                let to: Vec<_> =
+                    to.iter().filter_map(|to| self.ledger.find_name(NameKind::Object, to.as_str())).collect();
+                let fits = |landed: &Landed| landed.is_live() && (to.is_empty() || to.contains(&landed.object));
+                self.state.landing().of(subject).find(fits)
+            }
         };
         if let Some(id) = landed.and_then(|l| l.destination).and_then(|d| self.state.destination_id(d)) {
             return Answer::Id(id);

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fmt::Write};
 use quick_xml::escape::escape;
 use waybill_ledger::{FieldKind, FieldSchema, SchemaChange};
 
-use super::{Files, STAGES, Stage, merged, objects, of};
+use super::{ACTIVITIES, Files, STAGES, Stage, holder, merged, objects, of};
 
 const NAMESPACE: &str = "http://soap.sforce.com/2006/04/metadata";
 
@@ -22,11 +22,16 @@ fn element(name: &str, text: impl AsRef<str>) -> String {
 /// Returns the files of all changes but the permission set and the package.
 pub(super) fn files(changes: &[SchemaChange], stages: &[Stage]) -> Files {
     let mut files = Files::new();
+    let shared = shared_fields(changes);
+    if !shared.is_empty() {
+        files.insert("objects/Activity.object".to_owned(), document("CustomObject", &shared));
+    }
     for object in objects(changes) {
         let mut body = String::new();
         for change in of(changes, &object) {
             match change {
                 SchemaChange::AddObject { label, label_plural, .. } => body.push_str(&new_object(label, label_plural)),
+                SchemaChange::AddField { object, .. } if holder(object) != object.as_str() => {}
                 SchemaChange::AddField { field, .. } => {
                     let _ = writeln!(body, "  <fields>{}</fields>", field_elements(field));
                 }
@@ -50,6 +55,19 @@ pub(super) fn files(changes: &[SchemaChange], stages: &[Stage]) -> Files {
         }
     }
     files
+}
+
+/// Writes the fields that tasks and events share, each once.
+fn shared_fields(changes: &[SchemaChange]) -> String {
+    let mut fields = std::collections::BTreeMap::new();
+    for change in changes {
+        if let SchemaChange::AddField { object, field } = change
+            && holder(object) != object.as_str()
+        {
+            fields.entry(field.name.as_str()).or_insert_with(|| field_elements(field));
+        }
+    }
+    fields.values().map(|elements| format!("  <fields>{elements}</fields>\n")).collect()
 }
 
 fn new_object(label: &str, plural: &str) -> String {
@@ -191,6 +209,10 @@ pub(super) fn permission_set(
     for change in changes {
         match change {
             // Required fields must not be listed: everyone has them.
+            SchemaChange::AddField { object, field } if !field.required && holder(object) != object.as_str() => {
+                // Tasks and events share the field and its permissions: whoever lists one and not the other takes it away.
+                fields.extend(ACTIVITIES.iter().map(|activity| format!("{activity}.{}", field.name)));
+            }
             SchemaChange::AddField { object, field } if !field.required => {
                 fields.insert(format!("{object}.{}", field.name));
             }
@@ -240,7 +262,8 @@ pub(super) fn package(changes: &[SchemaChange], permission_set: Option<&str>, ve
                 members.entry("CustomObject").or_default().insert(name.to_string());
             }
             SchemaChange::AddField { object, field } => {
-                members.entry("CustomField").or_default().insert(format!("{object}.{}", field.name));
+                let name = format!("{}.{}", holder(object), field.name);
+                members.entry("CustomField").or_default().insert(name);
             }
             SchemaChange::AddOptions { object, field, .. } => {
                 if (object.as_str(), field.as_str()) == STAGES {

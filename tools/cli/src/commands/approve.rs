@@ -31,14 +31,20 @@ impl ApproveArgs {
         .await;
         let (approval, prediction) = close(session, &bars, done).await?;
         context.output.document(&json!({ "approval": approval, "writes": prediction }), || {
-            let caps = approval.caps.iter().map(|(what, cap)| vec![what.clone(), cap.to_string()]);
+            let objects: std::collections::BTreeSet<&str> =
+                approval.caps.keys().filter_map(|what| what.split(' ').next()).collect();
+            let cap = |object: &str, verb: &str| approval.caps.get(&format!("{object} {verb}")).copied().unwrap_or(0);
+            let caps = objects.iter().map(|object| {
+                let verbs = ["create", "update", "delete"].map(|verb| cap(object, verb).to_string());
+                [vec![(*object).to_owned()], verbs.into()].concat()
+            });
             format!(
                 "approved by {}: plan {} for {}\n\n{}\n\nat most\n{}",
                 approval.by,
                 &approval.plan[..6],
                 approval.destination,
                 writes(&prediction),
-                table(&["writes", "cap"], 1, caps)
+                table(&["object", "create", "update", "delete"], 1, caps)
             )
         })?;
         Ok(Exit::Done)

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 use waybill_engine::{
     audit::{self, Filter, Line, Outcome},
+    explain::{Explanation, explain},
     failure::Failure,
     project::Project,
 };
@@ -67,6 +68,18 @@ enum What {
         /// As of this position: later events are left out
         #[arg(long, value_name = "POSITION")]
         at: Option<u64>,
+    },
+    /// Tell why a field of a destination record holds what it holds: source, rule, plan, approval, write, read-back
+    Explain {
+        /// The destination object, such as Contact
+        #[arg(value_name = "OBJECT")]
+        object: String,
+        /// The id of its record
+        #[arg(value_name = "ID")]
+        id: String,
+        /// The field
+        #[arg(value_name = "FIELD")]
+        field: String,
     },
     /// Check every byte of the ledger, and with the keys every content
     Verify {
@@ -156,6 +169,12 @@ impl AuditArgs {
                     context.output.item(&line, || long(&line))?;
                 }
             }
+            What::Explain { object, id, field } => {
+                let (session, bars) = look(context).await?;
+                let done = explain(&session, &object, &id, &field);
+                let answer = close(session, &bars, done).await?;
+                context.output.document(&answer, || told(&answer))?;
+            }
             What::Verify { bytes, since } => {
                 let home = Project::open(&context.dir)?.home();
                 let depth = if bytes { Depth::Bytes } else { Depth::Contents };
@@ -230,7 +249,7 @@ fn verify_proof(context: &Context, file: &Path, key: Option<&str>) -> Result<(),
     }
     let envelope = &proven.envelope;
     let what = describe(envelope, |name| format!("name {name}"));
-    let content = proven.content.map(Opened::Content).and_then(audit::json);
+    let content = proven.content.map(Opened::Content).and_then(audit::json_of);
     let document = json!({
         "position": envelope.position, "event": kind(&envelope.event), "what": what, "time": envelope.time.to_utc(),
         "subject": envelope.subject, "run": envelope.run, "blocks": proven.blocks, "root": proven.root,
@@ -278,4 +297,56 @@ fn long(line: &Line) -> String {
         }
     }
     text
+}
+
+/// Words an explanation: one line a station, each with its position in the ledger.
+fn told(answer: &Explanation) -> String {
+    let json = |value: &serde_json::Value| match value {
+        serde_json::Value::Null => "(nothing)".to_owned(),
+        serde_json::Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let mut lines =
+        vec![format!("{}/{} {}: {}", answer.object, answer.id, answer.field, json(&answer.value)), String::new()];
+    let mut line = |what: &str, at: Option<Position>, text: String| {
+        let at = at.map_or_else(String::new, |at| at.0.to_string());
+        lines.push(format!("  {at:>9}  {what:<10}  {text}"));
+    };
+    if let Some(source) = &answer.source {
+        line("read", Some(source.read), format!("{} at {}", source.record, source.time));
+        for (name, value) in &source.fields {
+            line("", None, format!("{name}: {}", json(value)));
+        }
+    }
+    let says = answer.rule.says.as_ref().map(|says| format!(" = {says}")).unwrap_or_default();
+    line("rule", Some(answer.mapped), format!("{}{says}", answer.rule.id));
+    for decision in &answer.decisions {
+        line("", None, decision.clone());
+    }
+    if let Some(approved) = &answer.approval {
+        let plan = approved.plan.get(..6).unwrap_or_default();
+        line("approved", Some(approved.position), format!("plan {plan} by {} at {}", approved.by, approved.time));
+    }
+    if let Some(before) = &answer.before {
+        line("before", Some(before.position), json(&before.value));
+    }
+    let run = answer.write.run.map(|run| format!(" in run {run}")).unwrap_or_default();
+    let batch = answer.write.batch.as_deref().unwrap_or("nothing had to be sent");
+    line("sent", Some(answer.write.intended), format!("{batch}{run}"));
+    if let Some(job) = &answer.write.job {
+        line("", None, format!("job {job}"));
+    }
+    line("confirmed", Some(answer.write.confirmed), format!("at {}", answer.write.time));
+    match &answer.read_back {
+        Some(seen) => line("read back", Some(seen.position), json(&seen.value)),
+        None => line("read back", None, "not yet".to_owned()),
+    }
+    for said in &answer.later {
+        let content = said.content.as_ref().map(|content| format!(" {content}")).unwrap_or_default();
+        line("later", Some(said.position), format!("{}{content}", said.what));
+    }
+    for earlier in &answer.earlier {
+        line("earlier", Some(earlier.confirmed), json(&earlier.value));
+    }
+    lines.join("\n")
 }

@@ -10,6 +10,7 @@ pub(crate) mod generate;
 pub(crate) mod holds;
 pub(crate) mod init;
 pub(crate) mod plan;
+pub(crate) mod preflight;
 pub(crate) mod reconcile;
 pub(crate) mod rollback;
 pub(crate) mod run;

@@ -43,7 +43,7 @@ impl<D: Destination> Writer<'_, D> {
         let batch = Batch {
             object: self.object.clone(),
             operation: Operation::Create,
-            key_field: Some(self.desk.key_field.clone()),
+            key_field: self.key().cloned(),
             rows: changes
                 .iter()
                 .map(|change| {
@@ -51,7 +51,9 @@ impl<D: Destination> Writer<'_, D> {
                     let given =
                         change.mapped.fields.iter().filter_map(|(name, value)| Some((name.clone(), value?.clone())));
                     let mut fields: waybill_ledger::Fields = given.collect();
-                    fields.set(self.desk.key_field.clone(), Value::Text(change.mapped.key.clone()));
+                    if let Some(key) = self.key() {
+                        fields.set(key.clone(), Value::Text(change.mapped.key.clone()));
+                    }
                     WriteRow { key: change.mapped.key.clone(), id: None, fields }
                 })
                 .collect(),
@@ -86,7 +88,7 @@ impl<D: Destination> Writer<'_, D> {
         let first = self.rec().append(drafts).await?.first;
         let intended = |n: usize| Position(first.0 + 2 + 2 * n as u64);
 
-        let journal = BatchJournal { recorder: self.rec(), batch: number };
+        let journal = BatchJournal { recorder: self.rec(), batch: number, files: self.desk.files };
         let outcomes = match self.desk.destination.write(&batch, &journal).await {
             Ok(outcomes) => outcomes,
             Err(e) => {
@@ -161,7 +163,7 @@ impl<D: Destination> Writer<'_, D> {
             .collect();
         self.look(&written).await?;
         let open: Vec<(&Change, Position)> = unknown.iter().map(|n| (&changes[*n], intended(*n))).collect();
-        let (settled, resend) = self.settle_creates(&open).await?;
+        let (settled, resend) = self.settle_creates(state, &open).await?;
         tally += settled;
         if last {
             tally.rejected += resend.len() as u64;

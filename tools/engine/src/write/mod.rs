@@ -17,7 +17,7 @@ use waybill_ledger::{
 };
 use waybill_projector::{landing::Landed, reconcile};
 
-use crate::{failure::Failure, progress::Progress, recorder::Recorder};
+use crate::{failure::Failure, files::Files, progress::Progress, recorder::Recorder};
 
 pub use remove::{Removal, Restore};
 
@@ -37,6 +37,10 @@ pub struct Desk<'a, D> {
     pub user: &'a str,
     /// The field that carries our key.
     pub key_field: FieldName,
+    /// Objects whose rows cannot carry it.
+    pub without_key: std::collections::BTreeSet<ObjectName>,
+    /// The files of the export, where there is one.
+    pub files: Option<Files<'a>>,
     /// The destination's schema.
     pub schema: &'a Schema,
     /// The most rows in one job.
@@ -52,6 +56,13 @@ pub struct Desk<'a, D> {
 impl<D> std::fmt::Debug for Desk<'_, D> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Desk").field("instance", &self.instance).finish_non_exhaustive()
+    }
+}
+
+impl<D> Desk<'_, D> {
+    /// Returns the field that carries our key in rows of an object, if they can.
+    pub fn key(&self, object: &ObjectName) -> Option<&FieldName> {
+        (!self.without_key.contains(object)).then_some(&self.key_field)
     }
 }
 
@@ -116,6 +127,16 @@ impl<'a, D: Destination> Writer<'a, D> {
         })?;
         let name = desk.recorder.name(NameKind::Object, object.as_str())?;
         Ok(Self { desk, object: object.clone(), name, schema })
+    }
+
+    /// Returns the field that carries our key, if rows of this object can.
+    fn key(&self) -> Option<&FieldName> {
+        self.desk.key(&self.object)
+    }
+
+    /// Returns the least that a read must ask for.
+    fn least(&self) -> &[FieldName] {
+        self.key().map_or(&[], std::slice::from_ref)
     }
 
     fn rec(&self) -> &Recorder {
@@ -266,6 +287,7 @@ struct Written<'c> {
 struct BatchJournal<'a> {
     recorder: &'a Recorder,
     batch: BatchId,
+    files: Option<Files<'a>>,
 }
 
 impl Journal for BatchJournal<'_> {
@@ -273,5 +295,10 @@ impl Journal for BatchJournal<'_> {
         let draft =
             self.recorder.draft(Event::RemoteJobOpened).batch(self.batch).content(Content::Text(job.to_owned()));
         self.recorder.append(vec![draft]).await.map(|_| ()).map_err(|_| JournalClosed)
+    }
+
+    fn file(&self, path: &str) -> Result<Vec<u8>, String> {
+        let files = self.files.ok_or_else(|| "the export is not at hand".to_owned())?;
+        files.read(path)
     }
 }

@@ -108,7 +108,7 @@ impl<D: Destination> Writer<'_, D> {
         }
         self.rec().append(forgotten).await?;
         let ids: Vec<String> = known.iter().map(|row| row.id.clone()).collect();
-        let found = self.read_ids(std::slice::from_ref(&self.desk.key_field), ids.clone()).await?;
+        let found = self.read_ids(self.least(), ids.clone()).await?;
         let children = self.children(state, &ids, leaving).await?;
         let (mut going, mut drafts) = (Vec::new(), Vec::new());
         for row in known {
@@ -137,7 +137,7 @@ impl<D: Destination> Writer<'_, D> {
                         "{} {} stays: records that are not ours hang on it: {}",
                         self.object,
                         row.id,
-                        children.join(", ")
+                        some(children)
                     ),
                 ),
                 (None, true) => {
@@ -175,14 +175,32 @@ impl<D: Destination> Writer<'_, D> {
                     continue;
                 }
                 let selection = Selection::Keys { field: field.name.clone(), values: ids.to_vec() };
-                let names = [field.name.clone()];
+                let references = object.fields.iter().filter(|f| matches!(f.kind, FieldKind::Reference { .. }));
+                let mut names: Vec<FieldName> = references.map(|field| field.name.clone()).collect();
+                let key = self.desk.key(&object.name).filter(|key| object.field(key.as_str()).is_some());
+                names.extend(key.cloned());
                 for row in self.desk.destination.read(&object.name, &names, &selection).await? {
                     let Some(parent) = row.record.fields.text(field.name.as_str()) else { continue };
-                    if !self.is_leaving(state, &object.name, &row.record.id, leaving) {
+                    // Our user writes only through us: what the ledger does not know of its rows and what carries no key,
+                    // the platform made. A key that is not ours is that of another migration.
+                    let keyed = key.is_some_and(|key| !row.record.fields.get(key.as_str()).is_blank());
+                    let ours = row.modified_by.as_deref() == Some(self.desk.user) && !keyed;
+                    let key = SubjectKey::new(self.desk.instance, object.name.as_str(), &row.record.id);
+                    let known = self.rec().ledger().find_subject(&key);
+                    let known = known.is_some_and(|subject| state.landing().owner(subject).is_some());
+                    let side = self.desk.destination.made_by_platform(&object.name, &row.record);
+                    let goes =
+                        self.is_leaving(state, &object.name, &row.record.id, leaving) || !known && (ours || side);
+                    if !goes {
                         let name = format!("{}/{}", object.name, row.record.id);
                         children.entry(parent.to_owned()).or_default().push(name);
                     }
                 }
+            }
+        }
+        for row in self.desk.destination.hanging(&self.object, ids).await? {
+            if !self.is_leaving(state, &row.object, &row.id, leaving) {
+                children.entry(row.parent).or_default().push(format!("{}/{}", row.object, row.id));
             }
         }
         Ok(children)
@@ -210,7 +228,7 @@ impl<D: Destination> Writer<'_, D> {
         let batch = Batch {
             object: self.object.clone(),
             operation: Operation::Delete,
-            key_field: Some(self.desk.key_field.clone()),
+            key_field: self.key().cloned(),
             rows: going
                 .iter()
                 .map(|row| WriteRow { key: row.id.clone(), id: Some(row.id.clone()), fields: Fields::new() })
@@ -234,7 +252,7 @@ impl<D: Destination> Writer<'_, D> {
         }
         let first = self.rec().append(drafts).await?.first;
         let intended = |n: usize| Position(first.0 + 1 + n as u64);
-        let journal = BatchJournal { recorder: self.rec(), batch: number };
+        let journal = BatchJournal { recorder: self.rec(), batch: number, files: self.desk.files };
         let outcomes = match self.desk.destination.write(&batch, &journal).await {
             Ok(outcomes) => outcomes,
             Err(e) => {
@@ -344,8 +362,8 @@ impl<D: Destination> Writer<'_, D> {
             for (name, value) in without_version(self.image_at(restore.landed.after)?).0.iter() {
                 ours.set(name.clone(), value.map_or(Field::Null, |value| Field::Present(value.clone())));
             }
-            if let Some(mapped) = &mapped {
-                ours.set(self.desk.key_field.clone(), Value::Text(mapped.key.clone()));
+            if let (Some(mapped), Some(key)) = (&mapped, self.key()) {
+                ours.set(key.clone(), Value::Text(mapped.key.clone()));
             }
             let merged = rollback::restore(&before, &ours, &now.record.fields, &|name, a, b| self.same(name, a, b));
             for field in &merged.drift {
@@ -384,7 +402,7 @@ impl<D: Destination> Writer<'_, D> {
         let batch = Batch {
             object: self.object.clone(),
             operation: Operation::Update,
-            key_field: Some(self.desk.key_field.clone()),
+            key_field: self.key().cloned(),
             rows: ready
                 .iter()
                 .map(|row| WriteRow { key: row.id.clone(), id: Some(row.id.clone()), fields: row.set.clone() })
@@ -396,7 +414,7 @@ impl<D: Destination> Writer<'_, D> {
         }
         let first = self.rec().append(drafts).await?.first;
         let intended = |n: usize| Position(first.0 + 1 + 3 * n as u64 + 2);
-        let journal = BatchJournal { recorder: self.rec(), batch: number };
+        let journal = BatchJournal { recorder: self.rec(), batch: number, files: self.desk.files };
         let outcomes = match self.desk.destination.write(&batch, &journal).await {
             Ok(outcomes) => outcomes,
             Err(e) => {
@@ -502,4 +520,14 @@ struct Putting {
     set: Fields,
     now: RemoteRecord,
     mapped: Option<waybill_ledger::Mapped>,
+}
+
+/// Names some of many.
+fn some(names: &[String]) -> String {
+    const SHOWN: usize = 8;
+    let shown = names.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match names.len().checked_sub(SHOWN) {
+        Some(more) if more > 0 => format!("{shown} and {more} more"),
+        _ => shown,
+    }
 }

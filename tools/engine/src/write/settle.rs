@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use waybill_connectors::{Batch, Destination, Outcome, RemoteError, RemoteRecord, Selection, WriteRow};
+use waybill_connectors::{Batch, Destination, KnownBy, Outcome, RemoteError, RemoteRecord, Selection, WriteRow};
 use waybill_ledger::{
-    BatchId, Content, Event, FieldName, Fields, Mapped, Position, Target, Value,
+    BatchId, Content, Event, FieldName, Fields, Mapped, Position, SubjectKey, Target, Value,
     event::{HoldReason, NameKind, Operation, UnknownCause},
     ledger::{Draft, Opened},
 };
@@ -13,6 +13,8 @@ use waybill_projector::landing::Landed;
 use super::{Change, Tally, VERSION, Writer, Written, create::holds};
 use crate::{failure::Failure, state::State};
 
+/// The longest that a request may be under way at a destination (Salesforce ends transactions after ten minutes).
+const LONGEST: chrono::TimeDelta = chrono::TimeDelta::minutes(10);
 /// The code of a write that never reached the destination.
 const NOT_SENT: &str = "WAYBILL_NOT_SENT";
 /// The code of a write that the destination does not show, although it can be asked.
@@ -42,22 +44,42 @@ impl<D: Destination> Writer<'_, D> {
 
     /// Asks which of these creates were done. Returns what they came to, and those that were not done and may be sent
     /// again: our key is unique, so a create that is still under way makes the second one fail and not double.
-    pub(super) async fn settle_creates(&self, open: &[(&Change, Position)]) -> Result<(Tally, Vec<Change>), Failure> {
+    pub(super) async fn settle_creates(
+        &self,
+        state: &State,
+        open: &[(&Change, Position)],
+    ) -> Result<(Tally, Vec<Change>), Failure> {
         let mut tally = Tally::default();
         let mut resend = Vec::new();
         if open.is_empty() {
             return Ok((tally, resend));
         }
-        let found = self.by_key(open.iter().map(|(change, _)| &change.mapped)).await?;
+        let mapped: Vec<&Mapped> = open.iter().map(|(change, _)| &change.mapped).collect();
+        let known_by = self.desk.destination.known_by(&self.object);
+        let found = match &known_by {
+            KnownBy::Key => self.by_key(&mapped).await?,
+            KnownBy::Fields(names) => self.by_fields(names, &mapped).await?,
+            KnownBy::Likeness(field) => self.by_likeness(state, field, &mapped).await?,
+        };
         let (mut drafts, mut landed) = (Vec::new(), Vec::new());
         for (n, (change, intended)) in open.iter().enumerate() {
             let about = |event: Event| self.about(event, change.target, *intended);
             match found.get(&change.mapped.key).map(Vec::as_slice) {
+                // Nothing would stop a second row: as long as the first may still be under way, it is not made.
+                None | Some([]) if matches!(known_by, KnownBy::Likeness(_)) && self.may_be_under_way(*intended)? => {
+                    let part = change.target.part;
+                    tally.held += 1;
+                    if state.intake().hold_of(change.target.subject, part) != Some(HoldReason::Undetermined) {
+                        let text = "the answer was lost, and the row may still be under way; the next run asks again";
+                        let event = Event::RecordHeld { reason: HoldReason::Undetermined };
+                        drafts.push(about(event).content(Content::Text(text.to_owned())));
+                    }
+                }
                 None | Some([]) => {
                     drafts.push(
                         about(Event::WriteRejected { code: self.rec().name(NameKind::Code, NOT_THERE)? }).content(
                             Content::Refusal {
-                                message: "the destination has no row with our key".to_owned(),
+                                message: "the destination has no such row".to_owned(),
                                 fields: Vec::new(),
                             },
                         ),
@@ -78,10 +100,7 @@ impl<D: Destination> Writer<'_, D> {
                     tally.held += 1;
                     let ids: Vec<&str> = rows.iter().map(|row| row.record.id.as_str()).collect();
                     drafts.push(about(Event::RecordHeld { reason: HoldReason::Undetermined }).content(Content::Text(
-                        format!(
-                            "the answer was lost, and {} with our key is not as we meant to write it",
-                            ids.join(", ")
-                        ),
+                        format!("the answer was lost, and {} is not as we meant to write it", ids.join(", ")),
                     )));
                 }
             }
@@ -103,20 +122,9 @@ impl<D: Destination> Writer<'_, D> {
     }
 
     /// Reads the rows that carry these keys.
-    async fn by_key(
-        &self,
-        mapped: impl Iterator<Item = &Mapped>,
-    ) -> Result<BTreeMap<String, Vec<RemoteRecord>>, Failure> {
-        let mut fields: Vec<FieldName> = vec![self.desk.key_field.clone()];
-        let mut values = Vec::new();
-        for mapped in mapped {
-            values.push(mapped.key.clone());
-            for (name, _) in mapped.fields.iter() {
-                if !fields.contains(name) {
-                    fields.push(name.clone());
-                }
-            }
-        }
+    async fn by_key(&self, mapped: &[&Mapped]) -> Result<BTreeMap<String, Vec<RemoteRecord>>, Failure> {
+        let values = mapped.iter().map(|mapped| mapped.key.clone()).collect();
+        let fields = columns(self.least(), mapped);
         let selection = Selection::Keys { field: self.desk.key_field.clone(), values };
         let mut found: BTreeMap<String, Vec<RemoteRecord>> = BTreeMap::new();
         for row in self.desk.destination.read(&self.object, &fields, &selection).await? {
@@ -125,6 +133,65 @@ impl<D: Destination> Writer<'_, D> {
             }
         }
         Ok(found)
+    }
+
+    /// Finds rows by the fields of which the destination allows each combination once.
+    async fn by_fields(
+        &self,
+        names: &[FieldName],
+        mapped: &[&Mapped],
+    ) -> Result<BTreeMap<String, Vec<RemoteRecord>>, Failure> {
+        let Some(first) = names.first() else { return Ok(BTreeMap::new()) };
+        let rows = self.holding(first, names, mapped).await?;
+        let same = |row: &RemoteRecord, mapped: &Mapped| {
+            names.iter().all(|n| self.same(n, &row.record.fields.get(n.as_str()), &mapped.fields.get(n.as_str())))
+        };
+        let found = |mapped: &&Mapped| rows.iter().filter(|row| same(row, mapped)).cloned().collect();
+        Ok(mapped.iter().map(|mapped| (mapped.key.clone(), found(mapped))).collect())
+    }
+
+    /// Finds rows that hold what we meant to write, that our user changed last, and that no target of ours is known to live
+    /// in. As many equal intents as there are such rows were done.
+    async fn by_likeness(
+        &self,
+        state: &State,
+        field: &FieldName,
+        mapped: &[&Mapped],
+    ) -> Result<BTreeMap<String, Vec<RemoteRecord>>, Failure> {
+        let mut rows = self.holding(field, std::slice::from_ref(field), mapped).await?;
+        rows.retain(|row| {
+            let key = SubjectKey::new(self.desk.instance, self.object.as_str(), &row.record.id);
+            let subject = self.rec().ledger().find_subject(&key);
+            let known = subject.is_some_and(|subject| state.landing().owner(subject).is_some());
+            !known && row.modified_by.as_ref().is_none_or(|by| by == self.desk.user)
+        });
+        let mut found = BTreeMap::new();
+        for mapped in mapped {
+            let like = |row: &RemoteRecord| holds(&mapped.fields, &row.record.fields, |f, a, b| self.same(f, a, b));
+            let at = rows.iter().position(like);
+            found.insert(mapped.key.clone(), at.map(|at| rows.swap_remove(at)).into_iter().collect());
+        }
+        Ok(found)
+    }
+
+    /// Reads the rows that hold in this field what any of these mappings does.
+    async fn holding(
+        &self,
+        field: &FieldName,
+        least: &[FieldName],
+        mapped: &[&Mapped],
+    ) -> Result<Vec<RemoteRecord>, Failure> {
+        let values = mapped.iter().filter_map(|mapped| Some(mapped.fields.value(field.as_str())?.to_string()));
+        let values: std::collections::BTreeSet<String> = values.collect();
+        let selection = Selection::Keys { field: field.clone(), values: values.into_iter().collect() };
+        Ok(self.desk.destination.read(&self.object, &columns(least, mapped), &selection).await?)
+    }
+
+    /// Returns whether a write that left then may still be under way at the destination.
+    fn may_be_under_way(&self, intended: Position) -> Result<bool, Failure> {
+        let Some((envelope, _)) = self.rec().ledger().reader().at(intended)? else { return Ok(false) };
+        let left = chrono::DateTime::from_timestamp_micros(envelope.time.0).unwrap_or_default();
+        Ok(chrono::Utc::now() - left < LONGEST)
     }
 
     pub(super) fn about(&self, event: Event, target: Target, cause: Position) -> Draft {
@@ -163,7 +230,7 @@ impl<D: Destination> Writer<'_, D> {
                 .map(|change| (change, change.landed.and_then(|l| l.intended).unwrap_or(Position(0))))
                 .collect();
             // What was not done is simply mapped again by the run that goes on.
-            tally += self.settle_creates(&open).await?.0;
+            tally += self.settle_creates(state, &open).await?.0;
             state.catch_up(self.rec().ledger())?;
         }
         Ok(tally)
@@ -197,14 +264,13 @@ impl<D: Destination> Writer<'_, D> {
             .iter()
             .map(|change| {
                 let mut fields = change.mapped.fields.clone();
-                if operation == Operation::Create {
-                    fields.set(self.desk.key_field.clone(), Value::Text(change.mapped.key.clone()));
+                if let (Operation::Create, Some(key)) = (operation, self.key()) {
+                    fields.set(key.clone(), Value::Text(change.mapped.key.clone()));
                 }
                 WriteRow { key: change.mapped.key.clone(), id: None, fields }
             })
             .collect();
-        let batch =
-            Batch { object: self.object.clone(), operation, key_field: Some(self.desk.key_field.clone()), rows };
+        let batch = Batch { object: self.object.clone(), operation, key_field: self.key().cloned(), rows };
         if operation != Operation::Create {
             // Updates and deletes are settled one by one by reading the rows: that is exact, and needs no job.
             return Ok(());
@@ -272,7 +338,7 @@ impl<D: Destination> Writer<'_, D> {
             return Ok(Tally::default());
         };
         let Some(id) = state.destination_id(destination) else { return Ok(Tally::default()) };
-        let now = self.read_ids(std::slice::from_ref(&self.desk.key_field), vec![id.clone()]).await?;
+        let now = self.read_ids(self.least(), vec![id.clone()]).await?;
         let draft = if now.contains_key(&id) {
             let code = self.rec().name(NameKind::Code, NOT_THERE)?;
             let message = "the row is still there".to_owned();
@@ -285,6 +351,17 @@ impl<D: Destination> Writer<'_, D> {
         self.rec().append(vec![draft]).await?;
         Ok(Tally { done: u64::from(!now.contains_key(&id)), ..Tally::default() })
     }
+}
+
+/// Returns these columns and those that the mappings set.
+fn columns(least: &[FieldName], mapped: &[&Mapped]) -> Vec<FieldName> {
+    let mut fields = least.to_vec();
+    for (name, _) in mapped.iter().flat_map(|mapped| mapped.fields.iter()) {
+        if !fields.contains(name) {
+            fields.push(name.clone());
+        }
+    }
+    fields
 }
 
 /// Takes our version mark out of an after-image.

@@ -58,7 +58,7 @@ impl<D: Destination> Writer<'_, D> {
         winner: Winner,
         tally: &mut Tally,
     ) -> Result<Vec<Ready>, Failure> {
-        let mut names: Vec<FieldName> = vec![self.desk.key_field.clone()];
+        let mut names: Vec<FieldName> = self.least().to_vec();
         let mut ids = Vec::new();
         for change in &changes {
             ids.extend(change.landed.and_then(|l| l.destination).and_then(|d| state.destination_id(d)));
@@ -128,9 +128,9 @@ impl<D: Destination> Writer<'_, D> {
                 ));
                 continue;
             }
-            if last.is_none() && now.record.fields.get(self.desk.key_field.as_str()).is_blank() {
+            let unmarked = self.key().filter(|key| now.record.fields.get(key.as_str()).is_blank());
+            if let (None, Some(key)) = (&last, unmarked.cloned()) {
                 // A row that was there before us and is now a record of ours: it gets our key, and loses it on rollback.
-                let key = self.desk.key_field.clone();
                 converged.before.set(key.clone(), waybill_ledger::Field::Null);
                 converged.set.set(key, Value::Text(change.mapped.key.clone()));
             }
@@ -171,7 +171,7 @@ impl<D: Destination> Writer<'_, D> {
         let batch = Batch {
             object: self.object.clone(),
             operation: Operation::Update,
-            key_field: Some(self.desk.key_field.clone()),
+            key_field: self.key().cloned(),
             rows: something
                 .iter()
                 .map(|row| WriteRow {
@@ -241,7 +241,7 @@ impl<D: Destination> Writer<'_, D> {
             return Ok((tally, again));
         }
 
-        let journal = BatchJournal { recorder: self.rec(), batch: number };
+        let journal = BatchJournal { recorder: self.rec(), batch: number, files: self.desk.files };
         let outcomes = match self.desk.destination.write(&batch, &journal).await {
             Ok(outcomes) => outcomes,
             Err(e) => {

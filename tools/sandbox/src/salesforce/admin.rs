@@ -27,6 +27,26 @@ impl Service {
                 Reply::json(200, &json!({}))
             }
             // Acts as another user from now on: what people do beside a migration.
+            // What an administrator keeps in Setup and nobody creates by the API: triggers, flows, rules.
+            ("POST", ["setup", object]) => {
+                let mut org = self.org();
+                let body = serde_json::from_slice::<Json>(&call.body).unwrap_or_default();
+                let object = org.find(object).filter(|object| org.objects[*object].setup);
+                let (Some(object), Json::Object(fields)) = (object, body) else { return Reply::not_found() };
+                let values = fields.iter().filter_map(|(name, value)| {
+                    let field = org.objects[object].field(name)?;
+                    let value = match value {
+                        Json::Bool(flag) => super::org::Val::Bool(*flag),
+                        other => super::org::Val::Text(other.as_str()?.into()),
+                    };
+                    Some((field, Some(value)))
+                });
+                let values = values.collect();
+                match org.insert(object, values) {
+                    Ok(id) => Reply::json(201, &json!({ "id": id.to_string() })),
+                    Err(error) => Reply::rows(&[error]),
+                }
+            }
             ("POST", ["act-as"]) => {
                 let email = serde_json::from_slice::<Json>(&call.body)
                     .ok()

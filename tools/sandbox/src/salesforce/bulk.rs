@@ -403,7 +403,7 @@ fn one_row(org: &mut Org, job: &Job, header: &[String], row: &[String]) -> Resul
     }
     let known = |id: Option<String>| {
         let text = id.unwrap_or_default();
-        Id::parse(&text).filter(|id| org.of_id(*id) == Some(object)).ok_or_else(|| {
+        Id::parse(&text).filter(|id| org.is_of(*id, object)).ok_or_else(|| {
             (text.clone(), vec![RowError::on("MALFORMED_ID", format!("Id: id value of incorrect type: {text}"), "Id")])
         })
     };

@@ -308,7 +308,34 @@ fn deploy_files(org: &mut Org, files: &BTreeMap<String, String>) -> (usize, Vec<
     (count, problems)
 }
 
+/// Deploys the fields that tasks and events share.
+fn deploy_activity(org: &mut Org, root: &Element, problems: &mut Vec<Problem>) -> usize {
+    let mut count = 0;
+    for element in root.all("fields") {
+        count += 1;
+        match custom_field(element) {
+            Err(problem) => {
+                let name = format!("Activity.{}", element.get("fullName").unwrap_or_default());
+                problems.push(Problem { kind: "CustomField", name, problem });
+            }
+            Ok(field) => {
+                for at in ["Task", "Event"].iter().filter_map(|name| org.find(name)).collect::<Vec<_>>() {
+                    match org.objects[at].field(&field.name) {
+                        Some(known) => org.objects[at].fields[known] = field.clone(),
+                        None => org.objects[at].push(field.clone()),
+                    }
+                    org.reindex(at);
+                }
+            }
+        }
+    }
+    count
+}
+
 fn deploy_object(org: &mut Org, name: &str, root: &Element, problems: &mut Vec<Problem>) -> usize {
+    if name == "Activity" {
+        return deploy_activity(org, root, problems);
+    }
     let mut count = 0;
     let at = match org.find(name) {
         Some(at) => at,
@@ -349,6 +376,17 @@ fn deploy_object(org: &mut Org, name: &str, root: &Element, problems: &mut Vec<P
     for element in root.all("fields") {
         count += 1;
         let full = element.get("fullName").unwrap_or_default();
+        // Source: "Activity" in the Metadata API Developer Guide: tasks and events have no custom fields of their own.
+        if ["Task", "Event"].contains(&name) {
+            let problem = "Custom fields of tasks and events are defined on Activity".to_owned();
+            problems.push(Problem { kind: "CustomField", name: format!("{name}.{full}"), problem });
+            continue;
+        }
+        if ["ContentNote", "ContentDocumentLink", "ContentDocument"].contains(&name) {
+            let problem = format!("Entity Enumeration Or ID: bad value for restricted picklist field: {name}");
+            problems.push(Problem { kind: "CustomField", name: format!("{name}.{full}"), problem });
+            continue;
+        }
         match custom_field(element) {
             Err(problem) => problems.push(Problem { kind: "CustomField", name: format!("{name}.{full}"), problem }),
             Ok(field) => match org.objects[at].field(&field.name) {

@@ -2,14 +2,17 @@
 //!
 //! Facts are those of the public documentation; where a module follows a part of it, it says which.
 
+mod activity;
 mod admin;
 mod bulk;
 mod bulk_query;
+mod content;
 mod describe;
 mod faults;
 mod ids;
 mod metadata;
 mod model;
+mod multipart;
 mod org;
 mod rows;
 mod service;

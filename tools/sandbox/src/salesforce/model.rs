@@ -70,6 +70,8 @@ pub(crate) struct Object {
     pub(crate) record_types: bool,
     pub(crate) setup: bool,
     pub(crate) custom: bool,
+    /// Whether its ids are those of another object with the same prefix.
+    pub(crate) shared: bool,
     by_name: HashMap<String, usize>,
 }
 
@@ -83,6 +85,16 @@ impl Object {
         self.fields.iter().position(|field| {
             matches!(&field.kind, Kind::Reference { relationship, .. } if relationship.eq_ignore_ascii_case(name))
         })
+    }
+
+    /// Takes out the fields that say who made and changed a row, and when.
+    fn unsign(&mut self) {
+        let kept = ["Id", "IsDeleted", "SystemModstamp"];
+        let fields: Vec<Field> = self.fields.drain(..).filter(|field| kept.contains(&field.name.as_str())).collect();
+        self.by_name.clear();
+        for field in fields {
+            self.push(field);
+        }
     }
 
     pub(crate) fn push(&mut self, field: Field) {
@@ -100,6 +112,7 @@ impl Object {
             record_types: false,
             setup: false,
             custom: name.ends_with("__c"),
+            shared: false,
             by_name: HashMap::new(),
         };
         let user = |relationship: &str| Kind::Reference {
@@ -173,6 +186,10 @@ pub(crate) fn standard() -> Vec<Object> {
             for flag in words {
                 object.record_types |= flag == "recordtypes";
                 object.setup |= flag == "setup";
+                object.shared |= flag == "shared";
+                if flag == "unsigned" {
+                    object.unsign();
+                }
             }
             objects.push(object);
         } else if let Some(object) = objects.last_mut() {

@@ -1,6 +1,9 @@
 //! The org's rows: what is there, what points to what, and what the platform does on its own.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use super::{
     ids::Id,
@@ -101,6 +104,8 @@ pub(crate) struct Org {
     pub(crate) visible_record_types: std::collections::HashSet<String>,
     /// What each permission set makes visible.
     pub(crate) record_types_of: HashMap<u64, Vec<String>>,
+    /// The bytes of versions of files.
+    pub(crate) blobs: HashMap<Id, Arc<Vec<u8>>>,
 }
 
 /// A row to be written: field and value; `None` clears.
@@ -121,6 +126,7 @@ impl Org {
             granted: std::collections::HashSet::new(),
             visible_record_types: std::collections::HashSet::new(),
             record_types_of: HashMap::new(),
+            blobs: HashMap::new(),
         };
         for object in model::standard() {
             org.add_object(object);
@@ -133,7 +139,9 @@ impl Org {
         self.by_name.insert(object.name.to_ascii_lowercase(), index);
         let mut prefix = [b'0'; 3];
         prefix.copy_from_slice(&object.prefix.as_bytes()[..3]);
-        self.by_prefix.insert(prefix, index);
+        if !object.shared {
+            self.by_prefix.insert(prefix, index);
+        }
         self.objects.push(object);
         self.tables.push(Table { next: 1, ..Table::default() });
         index
@@ -151,6 +159,13 @@ impl Org {
 
     pub(crate) fn of_id(&self, id: Id) -> Option<usize> {
         self.by_prefix.get(&id.prefix).copied()
+    }
+
+    /// Returns whether an id is one of this object's.
+    pub(crate) fn is_of(&self, id: Id, object: usize) -> bool {
+        let definition = &self.objects[object];
+        definition.prefix.as_bytes() == id.prefix
+            && (!definition.shared || self.tables[object].rows.contains_key(&id.number))
     }
 
     pub(crate) fn row(&self, id: Id) -> Option<&Row> {
@@ -254,10 +269,19 @@ impl Org {
     }
 
     /// Creates a row of values that were validated.
-    pub(crate) fn insert(&mut self, object: usize, changes: Changes) -> Result<Id, RowError> {
+    pub(crate) fn insert(&mut self, object: usize, mut changes: Changes) -> Result<Id, RowError> {
         self.unique(object, None, &changes)?;
+        self.check_activity(object, None, &mut changes)?;
+        self.no_twin(object, &changes)?;
+        let number = self.tables[object].next;
+        self.insert_as(object, number, changes);
+        Ok(self.id(object, number))
+    }
+
+    /// Creates a row with this number.
+    pub(super) fn insert_as(&mut self, object: usize, number: u64, changes: Changes) {
         let now = self.tick();
-        let (number, user) = (self.tables[object].next, self.user);
+        let user = self.user;
         let mut row = Row {
             values: Vec::new(),
             created: now,
@@ -269,19 +293,57 @@ impl Org {
         for (field, value) in changes {
             row.set(field, value);
         }
-        self.tables[object].next += 1;
+        self.tables[object].next = self.tables[object].next.max(number + 1);
         self.tables[object].live += 1;
         self.tables[object].rows.insert(number, row);
         self.derive(object, number, true);
         self.index(object, number, true);
-        let id = self.id(object, number);
         self.after_write(object, number);
-        Ok(id)
+    }
+
+    /// Refuses a second relation of one contact and one account.
+    fn no_twin(&self, object: usize, changes: &Changes) -> Result<(), RowError> {
+        if self.objects[object].name != "AccountContactRelation" {
+            return Ok(());
+        }
+        let at = |name: &str| self.objects[object].field(name).unwrap_or(0);
+        let (account, contact) = (at("AccountId"), at("ContactId"));
+        let given = |field: usize| {
+            changes.iter().find(|(known, _)| *known == field).and_then(|(_, value)| match value {
+                Some(Val::Ref(id)) => Some(*id),
+                _ => None,
+            })
+        };
+        let (Some(account_id), Some(contact_id)) = (given(account), given(contact)) else { return Ok(()) };
+        let key = (u16::try_from(contact).unwrap_or(0), contact_id);
+        let rows = self.tables[object].children.get(&key).into_iter().flatten();
+        for number in rows {
+            let row = self.tables[object].rows.get(number);
+            if row.and_then(|row| row.get(account)) == Some(&Val::Ref(account_id)) {
+                let id = self.id(object, *number).short();
+                let message = format!("duplicate value found: <unknown> duplicates value on record with id: {id}");
+                return Err(RowError::new("DUPLICATE_VALUE", message));
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a field of a row, and keeps the index in order.
+    pub(super) fn write_field(&mut self, object: usize, number: u64, field: &str, value: Val) {
+        self.index(object, number, false);
+        self.put(object, number, field, Some(value));
+        self.index(object, number, true);
+    }
+
+    /// Writes or clears a field of a row that is not in the index yet.
+    pub(super) fn write_field_or_clear(&mut self, object: usize, number: u64, field: &str, value: Option<Val>) {
+        self.put(object, number, field, value);
     }
 
     /// Changes a row.
-    pub(crate) fn update(&mut self, object: usize, number: u64, changes: Changes) -> Result<(), RowError> {
+    pub(crate) fn update(&mut self, object: usize, number: u64, mut changes: Changes) -> Result<(), RowError> {
         self.unique(object, Some(number), &changes)?;
+        self.check_activity(object, Some(number), &mut changes)?;
         self.no_circle(object, number, &changes)?;
         self.index(object, number, false);
         let (now, user) = (self.tick(), self.user);
@@ -362,6 +424,10 @@ impl Org {
                 "Case" => &[("Status", "New"), ("Priority", "Medium")],
                 "Task" => &[("Status", "Not Started"), ("Priority", "Normal"), ("TaskSubtype", "Task")],
                 "CampaignMember" => &[("Status", "Sent")],
+                "Event" => &[("ShowAs", "Busy"), ("EventSubtype", "Event")],
+                "EventRelation" => &[("Status", "New")],
+                "ContentVersion" => &[("Origin", "C"), ("ContentLocation", "S")],
+                "ContentDocumentLink" => &[("Visibility", "AllUsers")],
                 _ => &[],
             };
             for (field, value) in defaults {
@@ -376,6 +442,7 @@ impl Org {
                 self.put(object, number, "Name", Some(Val::Text(name.into())));
             }
             "Opportunity" => self.derive_opportunity(object, number),
+            "Task" | "Event" => self.derive_activity(object, number),
             _ => {}
         }
     }
@@ -489,6 +556,10 @@ impl Org {
         match self.tables[object].rows.get(&id.number) {
             None => return Err(RowError::new("INVALID_CROSS_REFERENCE_KEY", "invalid cross reference id")),
             Some(row) if row.deleted => return Err(RowError::new("ENTITY_IS_DELETED", "entity is deleted")),
+            Some(_) if self.objects[object].name == "ContentVersion" => {
+                let message = "entity type ContentVersion does not support delete";
+                return Err(RowError::new("INVALID_TYPE_FOR_OPERATION", message));
+            }
             Some(row) => {
                 let direct = self.objects[object]
                     .field("IsDirect")
@@ -573,6 +644,13 @@ impl Org {
             row.modified = now;
             row.modified_by = user;
             self.tables[object].live -= 1;
+        }
+        // A note and its document are one.
+        if self.objects[object].name == "ContentDocument"
+            && let Some(notes) = self.find("ContentNote")
+            && self.tables[notes].rows.get(&number).is_some_and(|row| !row.deleted)
+        {
+            self.remove(notes, number);
         }
     }
 

@@ -6,6 +6,8 @@ use serde_json::{Map, Value as Json, json};
 
 use super::{
     ids::Id,
+    model::Kind,
+    multipart,
     org::{Org, RowError, Val},
     service::{Call, Reply, Service, locked},
     validate::{Write, changes},
@@ -19,6 +21,26 @@ const RETRIEVE: usize = 2_000;
 impl Org {
     /// Validates and creates a row.
     pub(crate) fn create(&mut self, object: usize, body: &Map<String, Json>) -> Result<Id, Vec<RowError>> {
+        self.create_with(object, body, None)
+    }
+
+    /// The same, with the bytes of a multipart body.
+    pub(crate) fn create_with(
+        &mut self,
+        object: usize,
+        body: &Map<String, Json>,
+        blob: Option<Vec<u8>>,
+    ) -> Result<Id, Vec<RowError>> {
+        match self.objects[object].name.as_str() {
+            "ContentVersion" => return self.create_version(object, body, blob),
+            "ContentNote" => return self.create_note(object, body),
+            "ContentDocumentLink" => return self.create_link(object, body),
+            "ContentDocument" => {
+                let message = "entity type ContentDocument does not support create";
+                return Err(vec![RowError::new("INVALID_TYPE_FOR_OPERATION", message)]);
+            }
+            _ => {}
+        }
         let values = changes(self, object, body, Write::Create)?;
         let name = self.objects[object].name.clone();
         if let Some(error) = self.refuses_create(object, &name) {
@@ -39,6 +61,15 @@ impl Org {
     }
 
     /// Validates and changes a row.
+    pub(crate) fn change_as(&mut self, object: usize, id: Id, body: &Map<String, Json>) -> Result<(), Vec<RowError>> {
+        if self.objects[object].name == "ContentNote" {
+            self.live(id).map_err(|error| vec![error])?;
+            return self.change_note(object, id, body);
+        }
+        self.change(id, body)
+    }
+
+    /// Validates and changes a row of the object that its id tells.
     pub(crate) fn change(&mut self, id: Id, body: &Map<String, Json>) -> Result<(), Vec<RowError>> {
         let object = self.live(id).map_err(|error| vec![error])?;
         let values = changes(self, object, body, Write::Update)?;
@@ -100,6 +131,35 @@ fn object_of(body: &[u8]) -> Result<Map<String, Json>, Reply> {
     }
 }
 
+/// A row, and the bytes that came with it.
+type RowAndBlob = (Map<String, Json>, Option<Vec<u8>>);
+
+/// Reads a row, and the bytes that come with it in a multipart body.
+fn row_and_blob(call: &Call) -> Result<RowAndBlob, Reply> {
+    let kind = call.headers.get("content-type").map(String::as_str).unwrap_or_default();
+    if !kind.to_ascii_lowercase().starts_with("multipart/") {
+        return Ok((object_of(&call.body)?, None));
+    }
+    let bad = |text: &str| Reply::error(400, "INVALID_MULTIPART_REQUEST", text);
+    let parts =
+        multipart::parts(kind, &call.body).ok_or_else(|| bad("the parts of the request cannot be told apart"))?;
+    let row = parts.iter().find(|part| part.kind.starts_with("application/json"));
+    let row = object_of(row.ok_or_else(|| bad("Multipart message must include a non-binary part"))?.body)?;
+    let blob = parts.iter().find(|part| part.file.is_some());
+    let blob = blob.ok_or_else(|| bad("Multipart message must include a binary part with a file name"))?;
+    if !["VersionData", "Body"].contains(&blob.name.as_str()) {
+        return Err(bad(&format!("Binary part {} is not a blob field", blob.name)));
+    }
+    Ok((row, Some(blob.body.to_vec())))
+}
+
+impl Org {
+    fn is_blob(&self, object: usize, field: &str) -> bool {
+        let definition = &self.objects[object];
+        definition.field(field).is_some_and(|at| definition.fields[at].kind == Kind::Base64)
+    }
+}
+
 impl Service {
     /// `/sobjects/…`
     pub(crate) fn sobjects(&self, call: &Call, root: &str, path: &[&str]) -> Reply {
@@ -109,16 +169,23 @@ impl Service {
         match (call.method.as_str(), rest) {
             ("GET", []) => Reply::json(200, &json!({ "objectDescribe": org.brief(object, root), "recentItems": [] })),
             ("GET", ["describe"]) => Reply::json(200, &org.describe(object, root)),
-            ("POST", []) => match object_of(&call.body) {
+            ("POST", []) => match row_and_blob(call) {
                 Err(reply) => reply,
-                Ok(body) => match org.create(object, &body) {
+                Ok((body, blob)) => match org.create_with(object, &body, blob) {
                     Ok(id) => Reply::json(201, &json!({ "id": id.to_string(), "success": true, "errors": [] }))
                         .header("Location", format!("{root}/sobjects/{}/{id}", org.objects[object].name)),
                     Err(errors) => Reply::rows(&errors),
                 },
             },
+            ("GET", [id, field]) if org.is_blob(object, field) => {
+                let id = Id::parse(id).filter(|id| org.is_of(*id, object) && org.is_live(*id));
+                match id.and_then(|id| org.bytes(object, id.number)) {
+                    Some(bytes) => Reply::bytes(bytes.to_vec()),
+                    None => Reply::not_found(),
+                }
+            }
             (method, [id]) => {
-                let Some(id) = Id::parse(id).filter(|id| org.of_id(*id) == Some(object)) else {
+                let Some(id) = Id::parse(id).filter(|id| org.is_of(*id, object)) else {
                     let message = format!("Provided external ID field does not exist or is not accessible: {id}");
                     return Reply::error(404, "NOT_FOUND", &message);
                 };
@@ -262,7 +329,7 @@ impl Service {
         }
         let mut rows = Vec::with_capacity(ids.len());
         for text in &ids {
-            let id = Id::parse(text).filter(|id| org.of_id(*id) == Some(object));
+            let id = Id::parse(text).filter(|id| org.is_of(*id, object));
             let Some(id) = id else {
                 return Reply::error(400, "MALFORMED_ID", &format!("malformed id {text}"));
             };
@@ -291,14 +358,14 @@ fn write_row(org: &mut Org, record: &Json, creates: bool) -> Result<(Id, Option<
     }
     let key = record.keys().find(|key| key.eq_ignore_ascii_case("id")).cloned();
     let text = key.as_ref().and_then(|key| record.get(key)).and_then(Json::as_str).unwrap_or_default().to_owned();
-    let Some(id) = Id::parse(&text).filter(|id| org.of_id(*id) == Some(object)) else {
+    let Some(id) = Id::parse(&text).filter(|id| org.is_of(*id, object)) else {
         return Err(refuse("MALFORMED_ID", "Id: id value of incorrect type"));
     };
     let mut fields = record.clone();
     if let Some(key) = key {
         fields.remove(&key);
     }
-    org.change(id, &fields).map(|()| (id, None))
+    org.change_as(object, id, &fields).map(|()| (id, None))
 }
 
 fn upsert_row(org: &mut Org, object: &str, field: &str, record: &Json) -> Result<(Id, Option<bool>), Vec<RowError>> {
@@ -386,7 +453,7 @@ fn one(org: &mut Org, call: &Call, method: &str, object: usize, id: Id, root: &s
             if let Err(error) = live {
                 return Reply::error(404, error.code, &error.message);
             }
-            match object_of(&call.body).map(|body| org.change(id, &body)) {
+            match object_of(&call.body).map(|body| org.change_as(object, id, &body)) {
                 Err(reply) => reply,
                 Ok(Ok(())) => Reply::empty(204),
                 Ok(Err(errors)) => Reply::rows(&errors),

@@ -67,6 +67,10 @@ impl Reply {
         Self { status: 200, kind: "text/csv; charset=UTF-8", body, headers: Vec::new(), lost: false }
     }
 
+    pub(crate) fn bytes(body: Vec<u8>) -> Self {
+        Self { status: 200, kind: "application/octet-stream", body, headers: Vec::new(), lost: false }
+    }
+
     pub(crate) fn error(status: u16, code: &str, message: &str) -> Self {
         Self::json(status, &json!([{ "message": message, "errorCode": code }]))
     }
@@ -335,6 +339,7 @@ impl Service {
     fn limits(&self) -> Reply {
         let used = *locked(&self.used);
         let rows: u64 = self.org().tables.iter().map(|table| table.live).sum();
+        let files: u64 = self.org().blobs.values().map(|bytes| bytes.len() as u64).sum();
         let storage = self.storage / 1024;
         let budget = |max: u64, used: u64| json!({ "Max": max, "Remaining": max.saturating_sub(used) });
         Reply::json(
@@ -342,7 +347,7 @@ impl Service {
             &json!({
                 "DailyApiRequests": budget(DAILY, used), "DailyBulkApiBatches": budget(15_000, locked(&self.jobs).batches),
                 "DailyBulkV2QueryJobs": budget(10_000, 0), "DataStorageMB": budget(storage, rows * 2 / 1024),
-                "FileStorageMB": budget(storage, 0),
+                "FileStorageMB": budget(storage, files >> 20),
             }),
         )
     }

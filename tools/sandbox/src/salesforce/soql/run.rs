@@ -90,6 +90,14 @@ impl Org {
         if let Some(filter) = &query.filter {
             self.check_filter(object, filter)?;
         }
+        if self.objects[object].name == "ContentDocumentLink"
+            && !query.filter.as_ref().is_some_and(names_a_file_or_record)
+        {
+            return Err(QueryError::new(
+                "MALFORMED_QUERY",
+                "Implementation restriction: ContentDocumentLink requires a filter by a single Id on ContentDocumentId or LinkedEntityId using the equals operator or multiple Id's using the IN operator.",
+            ));
+        }
         if query.offset > 2_000 {
             return Err(QueryError::new("NUMBER_OUTSIDE_VALID_RANGE", "Maximum SOQL offset allowed is 2000"));
         }
@@ -362,7 +370,7 @@ impl Org {
             Kind::Id => texts
                 .iter()
                 .filter_map(|text| Id::parse(text))
-                .filter(|id| self.of_id(*id) == Some(object))
+                .filter(|id| self.is_of(*id, object))
                 .map(|id| id.number)
                 .collect(),
             Kind::Reference { .. } if !definition.system => {
@@ -445,6 +453,11 @@ impl Org {
         let definition = &self.objects[object].fields[field];
         if !definition.system {
             let value = row.get(field).cloned();
+            if definition.kind == Kind::Base64 {
+                let (object_name, id) = (&self.objects[object].name, self.id(object, number));
+                let path = format!("/services/data/v62.0/sobjects/{object_name}/{id}/{}", definition.name);
+                return Some(Val::Text(path.into()));
+            }
             return if definition.kind == Kind::Bool { value.or(Some(Val::Bool(false))) } else { value };
         }
         Some(match definition.name.as_str() {
@@ -682,6 +695,18 @@ fn like(text: &str, pattern: &str) -> bool {
         }
     }
     pattern[p..].iter().all(|c| *c == '%')
+}
+
+/// Returns whether a filter pins the documents or the records whose links are wanted.
+fn names_a_file_or_record(filter: &Expr) -> bool {
+    let pins = |path: &[String]| {
+        path.len() == 1 && ["contentdocumentid", "linkedentityid"].contains(&path[0].to_ascii_lowercase().as_str())
+    };
+    match filter {
+        Expr::And(parts) => parts.iter().any(names_a_file_or_record),
+        Expr::Compare { path, op: Op::Equal, .. } | Expr::In { path, negated: false, .. } => pins(path),
+        _ => false,
+    }
 }
 
 #[cfg(test)]
