@@ -3,18 +3,29 @@
 //! Facts are those of the public documentation; where a module follows a part of it, it says which.
 
 mod admin;
+mod auth;
 mod bulk;
+mod bulk1;
+mod bulk1_wire;
 mod bulk_query;
+mod composite;
 mod describe;
 mod faults;
+mod feeds;
+mod graph;
 mod ids;
+mod load;
 mod metadata;
 mod model;
 mod org;
+mod resources;
 mod rows;
+mod search;
 mod service;
+mod soap;
 mod soql;
 mod validate;
+mod xml;
 
 use std::{
     collections::HashMap,
@@ -34,11 +45,14 @@ use axum::{
 use serde_json::Value as Json;
 
 use self::{
+    auth::Credentials,
     ids::Id,
     org::{Org, Val},
-    service::{Call, Credentials, Reply, Service, decode},
+    service::{Call, Reply, Service, decode},
 };
 
+/// The user name of the user that clients sign in as.
+const INTEGRATION: &str = "0.integration@sandbox.example.com.sandbox";
 /// The most bytes of one request.
 const BODY: usize = 200 << 20;
 
@@ -86,6 +100,14 @@ pub struct Running {
     pub client_id: String,
     /// Its secret.
     pub client_secret: String,
+    /// The user name of the integration user.
+    pub username: String,
+    /// Its password.
+    pub password: String,
+    /// Its security token, which may follow the password.
+    pub security_token: String,
+    /// A refresh token of the client.
+    pub refresh_token: String,
     /// The certificate authority of its certificate, with https.
     pub ca_certificate: Option<PathBuf>,
     server: Server,
@@ -125,13 +147,22 @@ pub struct Server {
 pub struct Broken;
 
 impl Server {
-    /// Makes an org and what stands before it.
+    /// Makes an org and what stands before it. Its time stands still between writes.
     pub fn new(options: &Options) -> io::Result<Self> {
+        Self::build(options, false)
+    }
+
+    fn build(options: &Options, wall: bool) -> io::Result<Self> {
         let credentials = Credentials {
             client_id: "waybill-sandbox".into(),
             client_secret: format!("sandbox-secret-{}", options.seed),
+            username: INTEGRATION.into(),
+            password: format!("sandbox-password-{}", options.seed),
+            security_token: format!("SecurityToken{}", options.seed),
+            refresh_token: format!("5Aep861SandboxRefresh{}", options.seed),
         };
         let mut org = Org::new(1_700_000_000_000);
+        org.wall = wall;
         populate(&mut org);
         if let Some(path) = &options.state {
             load(&mut org, path)?;
@@ -174,7 +205,7 @@ impl Server {
 
 /// Starts an org.
 pub async fn serve(options: Options) -> io::Result<Running> {
-    let server = Server::new(&options)?;
+    let server = Server::build(&options, true)?;
     let router =
         Router::new().fallback(answer).layer(DefaultBodyLimit::max(BODY)).with_state((server.clone(), options.latency));
     let listener = std::net::TcpListener::bind(options.addr)?;
@@ -200,6 +231,10 @@ pub async fn serve(options: Options) -> io::Result<Running> {
         token: server.token.clone(),
         client_id: server.service.credentials.client_id.clone(),
         client_secret: server.service.credentials.client_secret.clone(),
+        username: server.service.credentials.username.clone(),
+        password: server.service.credentials.password.clone(),
+        security_token: server.service.credentials.security_token.clone(),
+        refresh_token: server.service.credentials.refresh_token.clone(),
         ca_certificate,
         server,
         handle,
