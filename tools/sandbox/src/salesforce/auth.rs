@@ -299,7 +299,11 @@ impl Service {
             locked(&self.sessions).refresh_revoked = true;
             return Reply::empty(200);
         }
-        if self.end_session(&token) { Reply::empty(200) } else { refuse("invalid_token", "invalid token: the token was invalid") }
+        if self.end_session(&token) {
+            Reply::empty(200)
+        } else {
+            refuse("invalid_token", "invalid token: the token was invalid")
+        }
     }
 
     /// Source: "OpenID Connect Token Introspection" in the Salesforce Help, and RFC 7662.

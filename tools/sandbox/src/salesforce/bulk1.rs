@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{
     auth::Refusal,
-    bulk1_wire::{Format, Fault, JobRequest, Rows, batch_info, batch_list, fault, job_info, result_list, results},
+    bulk1_wire::{Fault, Format, JobRequest, Rows, batch_info, batch_list, fault, job_info, result_list, results},
     ids::Id,
     load::{Loaded, Task, load_record, load_row},
     org::RowError,
@@ -149,7 +149,8 @@ impl Service {
         let external = asked.external.filter(|_| asked.operation == "upsert");
         if asked.operation == "upsert" {
             let org = self.org();
-            let field = external.as_deref().ok_or_else(|| Fault::new("InvalidJob", "External ID was blank for upsert"))?;
+            let field =
+                external.as_deref().ok_or_else(|| Fault::new("InvalidJob", "External ID was blank for upsert"))?;
             let usable = org.find(&object).is_some_and(|at| {
                 org.objects[at].field(field).is_some_and(|field| {
                     let field = &org.objects[at].fields[field];
@@ -157,7 +158,9 @@ impl Service {
                 })
             });
             if !usable {
-                let text = format!("Field name provided, {field} does not match an External ID, Salesforce Id, or indexed field for {object}");
+                let text = format!(
+                    "Field name provided, {field} does not match an External ID, Salesforce Id, or indexed field for {object}"
+                );
                 return Err(Fault::new("InvalidJob", text));
             }
         }
@@ -242,7 +245,11 @@ impl Service {
             let rows = Rows::read(&self.org(), &task, format, &request);
             let rows = rows.and_then(|rows| {
                 let fits = rows.len() <= ROWS;
-                if fits { Ok(rows) } else { Err(format!("InvalidBatch : Number of records exceeds the limit of {ROWS}")) }
+                if fits {
+                    Ok(rows)
+                } else {
+                    Err(format!("InvalidBatch : Number of records exceeds the limit of {ROWS}"))
+                }
             });
             match rows {
                 Err(message) => self.end_batch(number, at, Err(message)),

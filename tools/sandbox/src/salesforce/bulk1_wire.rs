@@ -86,7 +86,8 @@ pub(crate) struct JobRequest {
 impl JobRequest {
     pub(crate) fn read(call: &Call, format: Format) -> Result<Self, Fault> {
         let get = about(call, format)?;
-        let known = ["operation", "object", "externalIdFieldName", "concurrencyMode", "contentType", "assignmentRuleId"];
+        let known =
+            ["operation", "object", "externalIdFieldName", "concurrencyMode", "contentType", "assignmentRuleId"];
         if let Some(name) = get.keys().find(|name| !known.contains(&name.as_str())) {
             return Err(Fault::new("InvalidJob", format!("Unexpected field in a new job: {name}")));
         }
@@ -209,11 +210,14 @@ pub(crate) fn job_info(job: &Job, status: u16) -> Reply {
     fields.extend(job.task.external.as_ref().map(|field| ("externalIdFieldName", json!(field))));
     fields.extend([
         ("concurrencyMode", json!(if job.serial { "Serial" } else { "Parallel" })),
-        ("contentType", json!(match job.format {
-            Format::Xml => "XML",
-            Format::Json => "JSON",
-            Format::Csv => "CSV",
-        })),
+        (
+            "contentType",
+            json!(match job.format {
+                Format::Xml => "XML",
+                Format::Json => "JSON",
+                Format::Csv => "CSV",
+            }),
+        ),
         ("numberBatchesQueued", json!(count(&["Queued"]))),
         ("numberBatchesInProgress", json!(count(&["InProgress"]))),
         ("numberBatchesCompleted", json!(count(&["Completed"]))),
@@ -235,11 +239,8 @@ fn failures(batch: &Batch) -> usize {
 }
 
 fn batch_fields(job: &Job, batch: &Batch) -> Vec<(&'static str, Json)> {
-    let mut fields = vec![
-        ("id", json!(batch.id.to_string())),
-        ("jobId", json!(job.id.to_string())),
-        ("state", json!(batch.state)),
-    ];
+    let mut fields =
+        vec![("id", json!(batch.id.to_string())), ("jobId", json!(job.id.to_string())), ("state", json!(batch.state))];
     fields.extend(batch.message.as_ref().map(|message| ("stateMessage", json!(message))));
     fields.extend([
         ("createdDate", when(job.speaks, batch.created)),
@@ -405,12 +406,21 @@ fn record_of(element: &Element) -> Map<String, Json> {
 }
 
 /// Runs a query, and returns how many rows there are and all of them as they are written.
-pub(crate) fn query(org: &Org, task: &Task, format: Format, body: &[u8], root: &str) -> Result<(usize, Vec<u8>), String> {
+pub(crate) fn query(
+    org: &Org,
+    task: &Task,
+    format: Format,
+    body: &[u8],
+    root: &str,
+) -> Result<(usize, Vec<u8>), String> {
     let failed = |code: &str, text: &str| format!("InvalidBatch : Failed to process query: {code}: {text}");
     let text = String::from_utf8_lossy(body);
     let query = parse(text.trim()).map_err(|error| failed("MALFORMED_QUERY", &error.message))?;
     if !query.from.eq_ignore_ascii_case(&task.object) {
-        return Err(failed("INVALID_TYPE", &format!("the job is about {}, the query about {}", task.object, query.from)));
+        return Err(failed(
+            "INVALID_TYPE",
+            &format!("the job is about {}, the query about {}", task.object, query.from),
+        ));
     }
     let plain = query.select.iter().all(|item| matches!(item, Item::Path(_)));
     if !plain || !query.group.is_empty() || query.offset > 0 {
@@ -422,11 +432,8 @@ pub(crate) fn query(org: &Org, task: &Task, format: Format, body: &[u8], root: &
     else {
         return Err(failed("FUNCTIONALITY_NOT_ENABLED", "COUNT is not supported in Bulk Query"));
     };
-    let rows: Vec<Json> = selected
-        .rows
-        .iter()
-        .map(|number| in_millis(org, org.show(&selected, *number, root), format))
-        .collect();
+    let rows: Vec<Json> =
+        selected.rows.iter().map(|number| in_millis(org, org.show(&selected, *number, root), format)).collect();
     let paths: Vec<&Vec<String>> =
         query.select.iter().filter_map(|item| if let Item::Path(path) = item { Some(path) } else { None }).collect();
     let written = match format {
@@ -434,15 +441,19 @@ pub(crate) fn query(org: &Org, task: &Task, format: Format, body: &[u8], root: &
         Format::Csv if rows.is_empty() => "Records not found for this query".to_owned(),
         Format::Csv => {
             let quoted = |cells: Vec<String>| {
-                let cells: Vec<String> = cells.iter().map(|cell| format!("\"{}\"", cell.replace('"', "\"\""))).collect();
+                let cells: Vec<String> =
+                    cells.iter().map(|cell| format!("\"{}\"", cell.replace('"', "\"\""))).collect();
                 cells.join(",") + "\n"
             };
             let mut text = quoted(paths.iter().map(|path| path.join(".")).collect());
-            rows.iter().for_each(|row| text.push_str(&quoted(paths.iter().map(|path| cell(row, path)).collect())));
+            for row in &rows {
+                text.push_str(&quoted(paths.iter().map(|path| cell(row, path)).collect()));
+            }
             text
         }
         Format::Xml => {
-            let records: String = rows.iter().map(|row| format!("<records xsi:type=\"sObject\">{}</records>", inner(row))).collect();
+            let records: String =
+                rows.iter().map(|row| format!("<records xsi:type=\"sObject\">{}</records>", inner(row))).collect();
             format!(
                 "<?xml version=\"1.0\" encoding=\"UTF-8\"?><queryResult xmlns=\"{NAMESPACE}\" xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\">{records}</queryResult>"
             )
@@ -478,8 +489,7 @@ fn in_millis(org: &Org, mut row: Json, format: Format) -> Json {
 fn cell(row: &Json, path: &[String]) -> String {
     let mut at = row;
     for name in path {
-        let Some((_, next)) =
-            at.as_object().and_then(|map| map.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)))
+        let Some((_, next)) = at.as_object().and_then(|map| map.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)))
         else {
             return String::new();
         };

@@ -30,12 +30,12 @@ pub(crate) struct Part {
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) body: Json,
-    headers: Map<String, Json>,
+    headers: Box<Map<String, Json>>,
 }
 
 impl Answer {
     pub(crate) fn refused(code: &str, message: &str) -> Self {
-        Self { status: 400, body: json!([{ "errorCode": code, "message": message }]), headers: Map::new() }
+        Self { status: 400, body: json!([{ "errorCode": code, "message": message }]), headers: Box::default() }
     }
 
     /// What the others say when one call of a whole failed.
@@ -50,7 +50,7 @@ impl Answer {
 
     pub(crate) fn json(self, reference: &str) -> Json {
         json!({
-            "body": self.body, "httpHeaders": self.headers, "httpStatusCode": self.status, "referenceId": reference,
+            "body": self.body, "httpHeaders": *self.headers, "httpStatusCode": self.status, "referenceId": reference,
         })
     }
 }
@@ -308,6 +308,6 @@ fn answer_of(reply: Reply) -> Answer {
     Answer {
         status: reply.status,
         body: serde_json::from_slice(&reply.body).unwrap_or(Json::Null),
-        headers: headers.map(|(name, value)| (name.to_owned(), json!(value))).collect(),
+        headers: Box::new(headers.map(|(name, value)| (name.to_owned(), json!(value))).collect()),
     }
 }

@@ -37,7 +37,7 @@ struct Leaf {
 
 impl Org {
     /// Finds the object and the lookup behind the name of a child relationship.
-    fn children_named(&self, parent: usize, name: &str) -> Option<(usize, usize)> {
+    pub(crate) fn children_named(&self, parent: usize, name: &str) -> Option<(usize, usize)> {
         let own = &self.objects[parent].name;
         self.objects.iter().enumerate().filter(|(_, child)| child.plural.eq_ignore_ascii_case(name)).find_map(
             |(at, child)| {
@@ -190,7 +190,10 @@ impl Service {
                 let answer = if allowed {
                     Answer::rolled_back()
                 } else {
-                    Answer::refused("INVALID_INPUT", "the graph has a node that graphs do not take, or too many kinds of nodes")
+                    Answer::refused(
+                        "INVALID_INPUT",
+                        "the graph has a node that graphs do not take, or too many kinds of nodes",
+                    )
                 };
                 (parts.iter().map(|part| answer.clone().json(&part.reference)).collect(), false)
             } else {
@@ -207,9 +210,9 @@ impl Service {
 
 /// Writes errors as collections, trees and bulk results do.
 fn status_codes(errors: &[RowError]) -> Json {
-    let all = errors.iter().map(|error| {
-        json!({ "statusCode": error.code, "message": error.message, "fields": error.fields })
-    });
+    let all = errors
+        .iter()
+        .map(|error| json!({ "statusCode": error.code, "message": error.message, "fields": error.fields }));
     Json::Array(all.collect())
 }
 
@@ -222,10 +225,10 @@ fn kind_of(url: &str) -> String {
 fn is_node(part: &Part) -> bool {
     let path = part.url.split('?').next().unwrap_or_default();
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
-    match (part.method.as_str(), parts.as_slice()) {
-        ("POST", ["services", "data", _, "sobjects", _]) => true,
-        ("GET" | "PATCH" | "DELETE", ["services", "data", _, "sobjects", _, _]) => true,
-        ("GET" | "PATCH" | "POST" | "DELETE", ["services", "data", _, "sobjects", _, _, _]) => true,
-        _ => false,
-    }
+    matches!(
+        (part.method.as_str(), parts.as_slice()),
+        ("POST", ["services", "data", _, "sobjects", _])
+            | ("GET" | "PATCH" | "DELETE", ["services", "data", _, "sobjects", _, _])
+            | ("GET" | "PATCH" | "POST" | "DELETE", ["services", "data", _, "sobjects", _, _, _])
+    )
 }

@@ -18,6 +18,8 @@ mod load;
 mod metadata;
 mod model;
 mod org;
+mod pretty;
+mod related;
 mod resources;
 mod rows;
 mod search;
@@ -194,7 +196,11 @@ impl Server {
         let reply = match call_of(request, self.tls) {
             Ok(call) => {
                 let zipped = call.headers.get("accept-encoding").is_some_and(|kinds| kinds.contains("gzip"));
-                let reply = self.service.call(&call);
+                let mut reply = self.service.call(&call);
+                let pretty = call.headers.get("x-prettyprint").is_some_and(|flag| flag == "1" || flag == "true");
+                if pretty && reply.kind.starts_with("application/json") {
+                    reply.body = pretty::print(&reply.body).unwrap_or(reply.body);
+                }
                 if zipped { gzip(reply) } else { reply }
             }
             Err(reply) => reply,
@@ -300,7 +306,12 @@ fn call_of(request: &Request<Bytes>, tls: bool) -> Result<Call, Reply> {
     } else {
         body.to_vec()
     };
-    let method = query.get("_HttpMethod").cloned().unwrap_or_else(|| method.as_str().to_owned());
+    // Clients that cannot say PATCH say POST and what they mean; who asks for the head alone gets it of what GET says.
+    let method = match (method.as_str(), query.get("_HttpMethod")) {
+        ("POST", Some(meant)) => meant.to_ascii_uppercase(),
+        ("HEAD", _) => "GET".to_owned(),
+        (method, _) => method.to_owned(),
+    };
     let path = uri.path().split('/').filter(|part| !part.is_empty()).map(|part| decode(part, false)).collect();
     let host = headers.get("host").cloned().unwrap_or_else(|| "127.0.0.1".into());
     let base = format!("{}://{host}", if tls { "https" } else { "http" });

@@ -24,7 +24,7 @@ fn release(version: u32) -> String {
 }
 
 /// Writes a moment as HTTP headers do.
-fn http_date(millis: i64) -> String {
+pub(crate) fn http_date(millis: i64) -> String {
     DateTime::from_timestamp_millis(millis).unwrap_or_default().format("%a, %d %b %Y %H:%M:%S GMT").to_string()
 }
 
@@ -94,7 +94,8 @@ impl Service {
             .filter(|(_, count)| *count > 0)
             .collect();
         counts.sort_unstable();
-        let counts: Vec<Json> = counts.into_iter().map(|(name, count)| json!({ "count": count, "name": name })).collect();
+        let counts: Vec<Json> =
+            counts.into_iter().map(|(name, count)| json!({ "count": count, "name": name })).collect();
         Reply::json(200, &json!({ "sObjects": counts }))
     }
 
@@ -140,7 +141,7 @@ impl Service {
     }
 
     /// Rows that a person looked at lately. Calls do not look at rows unless they ask to be remembered.
-    pub(crate) fn recent(&self, _: &Call, _: &str) -> Reply {
+    pub(crate) fn recent() -> Reply {
         Reply::json(200, &json!([]))
     }
 }
@@ -151,7 +152,8 @@ mod tests {
 
     #[test]
     fn versions_have_the_names_of_their_releases() {
-        let names = [(60, "Spring '24"), (61, "Summer '24"), (62, "Winter '25"), (63, "Spring '25"), (65, "Winter '26")];
+        let names =
+            [(60, "Spring '24"), (61, "Summer '24"), (62, "Winter '25"), (63, "Spring '25"), (65, "Winter '26")];
         for (version, name) in names {
             assert_eq!(release(version), name);
         }

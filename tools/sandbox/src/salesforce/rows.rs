@@ -7,6 +7,7 @@ use serde_json::{Map, Value as Json, json};
 use super::{
     ids::Id,
     org::{Org, RowError, Val},
+    related::{conditions, marked},
     service::{Call, Reply, Service, locked},
     validate::{Write, changes},
 };
@@ -108,7 +109,6 @@ impl Service {
         let rest = &path[1..];
         match (call.method.as_str(), rest) {
             ("GET", []) => Reply::json(200, &json!({ "objectDescribe": org.brief(object, root), "recentItems": [] })),
-            ("GET", ["describe"]) => Reply::json(200, &org.describe(object, root)),
             ("POST", []) => match object_of(&call.body) {
                 Err(reply) => reply,
                 Ok(body) => match org.create(object, &body) {
@@ -117,12 +117,25 @@ impl Service {
                     Err(errors) => Reply::rows(&errors),
                 },
             },
+            // An upsert by an id that is not there yet.
+            ("POST", [key]) if key.eq_ignore_ascii_case("id") => {
+                match object_of(&call.body).map(|body| org.create(object, &body)) {
+                    Err(reply) => reply,
+                    Ok(Ok(id)) => upserted(root, id, true),
+                    Ok(Err(errors)) => Reply::rows(&errors),
+                }
+            }
             (method, [id]) => {
                 let Some(id) = Id::parse(id).filter(|id| org.of_id(*id) == Some(object)) else {
                     let message = format!("Provided external ID field does not exist or is not accessible: {id}");
                     return Reply::error(404, "NOT_FOUND", &message);
                 };
                 one(&mut org, call, method, object, id, root)
+            }
+            ("GET", [id, name]) if Id::parse(id).is_some_and(|id| org.of_id(id) == Some(object)) => {
+                let id = Id::parse(id).unwrap_or(Id::new("000", 0));
+                drop(org);
+                self.related(call, root, object, id, name)
             }
             (method, [field, value]) => by_key(&mut org, call, method, object, field, value, root),
             _ => Reply::not_found(),
@@ -367,8 +380,21 @@ pub(crate) fn upsert(
     }
 }
 
+/// The answer of an upsert: until version 45.0 a row that was there before was changed without a word.
+fn upserted(root: &str, id: Id, created: bool) -> Reply {
+    let mut body = json!({ "id": id.to_string(), "success": true, "errors": [] });
+    if super::bulk::version(root) < 46.0 {
+        return if created { Reply::json(201, &body) } else { Reply::empty(204) };
+    }
+    body["created"] = json!(created);
+    Reply::json(if created { 201 } else { 200 }, &body)
+}
+
 fn one(org: &mut Org, call: &Call, method: &str, object: usize, id: Id, root: &str) -> Reply {
     let live = org.live(id);
+    if let (Ok(_), "GET" | "PATCH", Err(reply)) = (&live, method, conditions(org, call, id)) {
+        return reply;
+    }
     match method {
         "GET" => {
             if let Err(error) = live {
@@ -378,7 +404,7 @@ fn one(org: &mut Org, call: &Call, method: &str, object: usize, id: Id, root: &s
             let fields: Option<Vec<String>> =
                 call.query.get("fields").map(|text| text.split(',').map(|name| name.trim().to_owned()).collect());
             match org.record(object, id.number, fields.as_deref(), root) {
-                Ok(row) => Reply::json(200, &row),
+                Ok(row) => marked(Reply::json(200, &row), org, id),
                 Err(error) => Reply::rows(&[error]),
             }
         }
@@ -434,10 +460,7 @@ fn by_key(org: &mut Org, call: &Call, method: &str, object: usize, field: &str, 
             }
             match object_of(&call.body).map(|body| upsert(org, object, field, value, &body)) {
                 Err(reply) => reply,
-                Ok(Ok((id, created))) => Reply::json(
-                    if created { 201 } else { 200 },
-                    &json!({ "id": id.to_string(), "success": true, "errors": [], "created": created }),
-                ),
+                Ok(Ok((id, created))) => upserted(root, id, created),
                 Ok(Err(errors)) => Reply::rows(&errors),
             }
         }

@@ -48,7 +48,8 @@ impl Search {
                 "OR" => any.push(Vec::new()),
                 "AND" => {}
                 word => {
-                    let word: String = word.chars().filter(|c| *c != '\\' && *c != '"').collect::<String>().to_lowercase();
+                    let word: String =
+                        word.chars().filter(|c| *c != '\\' && *c != '"').collect::<String>().to_lowercase();
                     if let Some(last) = any.last_mut() {
                         last.push(word);
                     }
@@ -182,11 +183,15 @@ impl Service {
         let mut records: Vec<Json> = Vec::new();
         for (name, inner) in returning {
             let upper = inner.to_ascii_uppercase();
-            let bare = upper.is_empty() || ["WHERE ", "ORDER ", "LIMIT ", "OFFSET "].iter().any(|word| upper.starts_with(word));
+            let bare = upper.is_empty()
+                || ["WHERE ", "ORDER ", "LIMIT ", "OFFSET "].iter().any(|word| upper.starts_with(word));
             let (fields, clauses) = if bare {
                 ("Id", inner.as_str())
             } else {
-                let at = ["WHERE ", "ORDER ", "LIMIT ", "OFFSET "].iter().filter_map(|word| upper.find(&format!(" {word}"))).min();
+                let at = ["WHERE ", "ORDER ", "LIMIT ", "OFFSET "]
+                    .iter()
+                    .filter_map(|word| upper.find(&format!(" {word}")))
+                    .min();
                 inner.split_at(at.unwrap_or(inner.len()))
             };
             let soql = format!("SELECT {fields} FROM {name} {clauses}");
@@ -233,7 +238,8 @@ mod tests {
         assert_eq!(search.scope, Scope::Name);
         assert_eq!(search.returning[0].1, "Id, Name where Name != 'a)b' limit 3");
         assert_eq!((search.returning[1].0.as_str(), search.limit), ("Lead", 9));
-        for wrong in ["FIND", "FIND {a}", "FIND {abc} IN NOTHING FIELDS", "FIND {abc} RETURNING", "FIND {abc} nonsense"] {
+        for wrong in ["FIND", "FIND {a}", "FIND {abc} IN NOTHING FIELDS", "FIND {abc} RETURNING", "FIND {abc} nonsense"]
+        {
             assert!(Search::parse(wrong).is_err(), "{wrong}");
         }
     }

@@ -10,8 +10,8 @@ use serde_json::{Value as Json, json};
 use super::{
     auth::{Credentials, Refusal, Sessions},
     bulk::Jobs,
-    bulk1::Jobs1,
     bulk_query::QueryJobs,
+    bulk1::Jobs1,
     faults::Faults,
     ids::Id,
     org::{Org, RowError},
@@ -194,8 +194,16 @@ impl Service {
 
     /// Lets nobody in between when several writes must be one.
     fn whole_or_part(self: &Arc<Self>, call: &Call, root: &str, path: &[&str]) -> Reply {
-        let several = path.first().is_some_and(|name| name.eq_ignore_ascii_case("composite"));
-        if several {
+        let kind = call.headers.get("content-type").map(|kind| kind.to_ascii_lowercase()).unwrap_or_default();
+        let resource = path.first().map(|name| name.to_ascii_lowercase()).unwrap_or_default();
+        if ["POST", "PATCH"].contains(&call.method.as_str())
+            && ["sobjects", "composite"].contains(&resource.as_str())
+            && !(call.body.is_empty() || kind.contains("json") || kind.starts_with("multipart/form-data"))
+        {
+            let message = "The content type of the request is not one that this resource takes: use application/json";
+            return Reply::error(415, "UNSUPPORTED_MEDIA_TYPE", message);
+        }
+        if resource == "composite" {
             let _alone = self.gate.write().unwrap_or_else(PoisonError::into_inner);
             self.data(call, root, path)
         } else {
@@ -243,7 +251,7 @@ impl Service {
             ("GET", ["queryall"]) => self.query(call, root, true),
             ("GET", ["query" | "queryall", _]) => self.more(path[1]),
             ("GET", ["search"]) => self.search(call, root),
-            ("GET", ["recent"]) => self.recent(call, root),
+            ("GET", ["recent"]) => Self::recent(),
             ("GET", ["sobjects"]) => self.describe_global(call, root),
             ("GET", ["sobjects", _, "describe"]) => self.describe_one(call, root, path[1]),
             ("GET", ["sobjects", _, "updated"]) => self.updated(call, path[1]),
@@ -307,7 +315,7 @@ impl Service {
         }
     }
 
-    fn page(&self, cursor: Cursor, from: usize, size: usize, id: Option<Id>) -> Reply {
+    pub(crate) fn page(&self, cursor: Cursor, from: usize, size: usize, id: Option<Id>) -> Reply {
         let org = self.org();
         let total = cursor.selected.rows.len();
         let end = (from + size).min(total);

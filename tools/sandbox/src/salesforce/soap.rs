@@ -108,7 +108,8 @@ impl Service {
     }
 
     fn soap_login(&self, call: &Call, version: &str, login: &Element) -> Result<String, Fault> {
-        let (username, password) = (login.get("username").unwrap_or_default(), login.get("password").unwrap_or_default());
+        let (username, password) =
+            (login.get("username").unwrap_or_default(), login.get("password").unwrap_or_default());
         if !self.is_login(username, password) {
             let text = "Invalid username, password, security token; or user locked out.";
             return Err(Fault { code: "INVALID_LOGIN", text: text.into(), kind: "LoginFault", prefixed: false });
@@ -242,7 +243,9 @@ impl Org {
         };
         match self.tables[object].rows.get(&id.number) {
             None => return Err(RowError::new("INVALID_CROSS_REFERENCE_KEY", "invalid cross reference id")),
-            Some(row) if !row.deleted => return Err(RowError::new("UNDELETE_FAILED", "Entity is not in the recycle bin")),
+            Some(row) if !row.deleted => {
+                return Err(RowError::new("UNDELETE_FAILED", "Entity is not in the recycle bin"));
+            }
             Some(_) => {}
         }
         let rows = self.went_with(id);
