@@ -234,7 +234,9 @@ impl Service {
     /// Works off what is queued in a job: all at once, or one batch after the other.
     async fn work1(self: Arc<Self>, number: u64) {
         let slow = locked(&self.faults).slow;
-        tokio::time::sleep(Duration::from_millis(slow.max(1))).await;
+        if slow > 0 {
+            tokio::time::sleep(Duration::from_millis(slow)).await;
+        }
         while let Some((at, task, format, request, version)) = self.next_batch(number) {
             let root = format!("/services/data/v{version}");
             if task.operation.starts_with("query") {

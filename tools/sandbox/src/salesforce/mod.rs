@@ -254,11 +254,17 @@ fn certificates(dir: &Path) -> io::Result<(PathBuf, Vec<u8>, Vec<u8>)> {
         let ca_key = rcgen::KeyPair::generate()?;
         let mut ca = rcgen::CertificateParams::new(Vec::<String>::new())?;
         ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        // Strict clients want each certificate to say what it is for and whose key signed it (RFC 5280, section 4.2.1).
+        ca.key_usages = vec![rcgen::KeyUsagePurpose::KeyCertSign, rcgen::KeyUsagePurpose::CrlSign];
         ca.distinguished_name.push(rcgen::DnType::CommonName, "Waybill sandbox");
         let ca_certificate = ca.self_signed(&ca_key)?;
         let issuer = rcgen::Issuer::new(ca, ca_key);
         let key = rcgen::KeyPair::generate()?;
-        let own = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned(), "localhost".to_owned()])?;
+        let mut own = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned(), "localhost".to_owned()])?;
+        own.distinguished_name.push(rcgen::DnType::CommonName, "localhost");
+        own.use_authority_key_identifier_extension = true;
+        own.key_usages = vec![rcgen::KeyUsagePurpose::DigitalSignature];
+        own.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
         let certificate = own.signed_by(&key, &issuer)?;
         Ok((ca_certificate.pem(), certificate.pem(), key.serialize_pem()))
     };

@@ -46,8 +46,20 @@ impl Service {
     }
 
     pub(crate) fn index(&self, call: &Call, root: &str) -> Reply {
-        let paths =
-            ["query", "queryAll", "search", "sobjects", "limits", "composite", "jobs", "metadata", "tooling", "recent"];
+        let paths = [
+            "query",
+            "queryAll",
+            "search",
+            "sobjects",
+            "limits",
+            "composite",
+            "jobs",
+            "metadata",
+            "tooling",
+            "recent",
+            "tabs",
+            "theme",
+        ];
         let mut all: Map<String, Json> =
             paths.iter().map(|name| ((*name).to_owned(), json!(format!("{root}/{name}")))).collect();
         let org = self.org();
@@ -138,6 +150,27 @@ impl Service {
             Reply::json(200, body)
         };
         reply.header("Last-Modified", http_date(when)).header("ETag", format!("\"{hash}\""))
+    }
+
+    /// The tabs that our user sees: one for every object with data.
+    pub(crate) fn tabs(&self, call: &Call) -> Reply {
+        let org = self.org();
+        let all = org.objects.iter().filter(|object| !object.setup).map(|object| {
+            json!({
+                "colors": [], "custom": object.custom, "iconUrl": null, "icons": [], "label": object.plural,
+                "miniIconUrl": null, "name": format!("standard-{}", object.name), "sobjectName": object.name,
+                "url": format!("{}/{}/o", call.base, object.prefix),
+            })
+        });
+        Reply::json(200, &Json::Array(all.collect()))
+    }
+
+    /// Objects with their icons and colours; there are none here.
+    pub(crate) fn theme(&self) -> Reply {
+        let org = self.org();
+        let all: Vec<Json> =
+            org.objects.iter().map(|object| json!({ "colors": [], "icons": [], "name": object.name })).collect();
+        Reply::json(200, &json!({ "themeItems": all }))
     }
 
     /// Rows that a person looked at lately. Calls do not look at rows unless they ask to be remembered.

@@ -14,6 +14,8 @@ use super::{
 
 /// The most rows of one collection.
 const COLLECTION: usize = 200;
+/// The most runs of rows of one type in a collection.
+const CHUNKS: usize = 10;
 /// The most ids of one retrieve.
 const RETRIEVE: usize = 2_000;
 
@@ -125,6 +127,11 @@ impl Service {
                     Ok(Err(errors)) => Reply::rows(&errors),
                 }
             }
+            (method, [] | ["describe"]) => {
+                let allowed = if rest.is_empty() { "HEAD,GET,POST" } else { "HEAD,GET" };
+                let message = format!("HTTP Method '{method}' not allowed. Allowed are {allowed}");
+                Reply::error(405, "METHOD_NOT_ALLOWED", &message)
+            }
             (method, [id]) => {
                 let Some(id) = Id::parse(id).filter(|id| org.of_id(*id) == Some(object)) else {
                     let message = format!("Provided external ID field does not exist or is not accessible: {id}");
@@ -158,6 +165,9 @@ impl Service {
                     let message = "record limit reached. cannot submit more than 200 records into this call";
                     return Reply::error(400, "EXCEEDED_ID_LIMIT", message);
                 }
+                if let Some(reply) = mistyped(records) {
+                    return reply;
+                }
                 let creates = call.method == "POST";
                 self.collection(records, all_or_none(&body), |org, record| write_row(org, record, creates))
             }
@@ -184,6 +194,9 @@ impl Service {
                 let records = body.get("records").and_then(Json::as_array).cloned().unwrap_or_default();
                 if records.len() > COLLECTION {
                     return Reply::error(400, "EXCEEDED_ID_LIMIT", "cannot upsert more than 200 records in one call");
+                }
+                if let Some(reply) = mistyped(&records) {
+                    return reply;
                 }
                 let (object, field) = ((*object).to_owned(), (*field).to_owned());
                 self.collection(&records, all_or_none(&body), move |org, record| {
@@ -292,6 +305,28 @@ impl Service {
     }
 }
 
+/// Refuses a whole collection: a record does not say what it is, or the types change too often.
+fn mistyped(records: &[Json]) -> Option<Reply> {
+    let mut chunks: Vec<&str> = Vec::new();
+    for record in records {
+        let Some(kind) = record["attributes"]["type"].as_str() else {
+            return Some(Reply::error(
+                400,
+                "INVALID_INPUT",
+                "Please include sObject type in each record's attributes.",
+            ));
+        };
+        if chunks.last().is_none_or(|last| !last.eq_ignore_ascii_case(kind)) {
+            chunks.push(kind);
+        }
+    }
+    (chunks.len() > CHUNKS).then(|| {
+        let message =
+            "Cannot have more than 10 chunks in a single operation. Please rearrange the data to reduce chunking.";
+        Reply::error(400, "INVALID_INPUT", message)
+    })
+}
+
 fn write_row(org: &mut Org, record: &Json, creates: bool) -> Result<(Id, Option<bool>), Vec<RowError>> {
     let refuse = |code, text: &str| vec![RowError::new(code, text)];
     let Json::Object(record) = record else { return Err(refuse("JSON_PARSER_ERROR", "a record is not an object")) };
@@ -319,8 +354,9 @@ fn upsert_row(org: &mut Org, object: &str, field: &str, record: &Json) -> Result
     let Json::Object(record) = record else {
         return Err(refuse("JSON_PARSER_ERROR", "a record is not an object".into()));
     };
-    let Some(object) = org.find(object) else {
-        return Err(refuse("INVALID_TYPE", "sObject type is not supported".into()));
+    let kind = record.get("attributes").and_then(|about| about["type"].as_str()).and_then(|kind| org.find(kind));
+    let Some(object) = org.find(object).filter(|object| kind == Some(*object)) else {
+        return Err(refuse("INVALID_TYPE", "the record is not of the type in the address".into()));
     };
     let value = record.iter().find(|(key, _)| key.eq_ignore_ascii_case(field)).and_then(|(_, value)| match value {
         Json::String(text) => Some(text.clone()),
@@ -438,6 +474,11 @@ fn one(org: &mut Org, call: &Call, method: &str, object: usize, id: Id, root: &s
 }
 
 fn by_key(org: &mut Org, call: &Call, method: &str, object: usize, field: &str, value: &str, root: &str) -> Reply {
+    if field.eq_ignore_ascii_case("id") {
+        let Some(id) = Id::parse(value).filter(|id| org.of_id(*id) == Some(object)) else { return Reply::not_found() };
+        let reply = one(org, call, method, object, id, root);
+        return if (method, reply.status) == ("PATCH", 204) { upserted(root, id, false) } else { reply };
+    }
     let known = org.objects[object].field(field).filter(|at| {
         let field = &org.objects[object].fields[*at];
         field.external || field.id_lookup

@@ -252,6 +252,8 @@ impl Service {
             ("GET", ["query" | "queryall", _]) => self.more(path[1]),
             ("GET", ["search"]) => self.search(call, root),
             ("GET", ["recent"]) => Self::recent(),
+            ("GET", ["tabs"]) => self.tabs(call),
+            ("GET", ["theme"]) => self.theme(),
             ("GET", ["sobjects"]) => self.describe_global(call, root),
             ("GET", ["sobjects", _, "describe"]) => self.describe_one(call, root, path[1]),
             ("GET", ["sobjects", _, "updated"]) => self.updated(call, path[1]),
