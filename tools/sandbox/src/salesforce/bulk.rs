@@ -115,7 +115,7 @@ impl Service {
                         }
                         reply
                     }
-                    ("DELETE", None) if job.ended() => {
+                    ("DELETE", None) if job.ended() || job.state == "UploadComplete" => {
                         jobs.jobs.remove(&id.number);
                         Reply::empty(204)
                     }

@@ -49,11 +49,12 @@ impl Format {
         if json { Self::Json } else { Self::Xml }
     }
 
+    /// The content type of answers. None names a charset: heroku/salesforce-bulk compares the whole header.
     pub(crate) fn kind(self) -> &'static str {
         match self {
             Self::Xml => "application/xml",
-            Self::Json => "application/json;charset=UTF-8",
-            Self::Csv => "text/csv; charset=UTF-8",
+            Self::Json => "application/json",
+            Self::Csv => "text/csv",
         }
     }
 
@@ -143,7 +144,7 @@ fn about(call: &Call, format: Format) -> Result<std::collections::BTreeMap<Strin
 pub(crate) fn fault(format: Format, fault: &Fault) -> Reply {
     let (code, message) = (fault.code, &fault.message);
     let mut reply = match format {
-        Format::Json => Reply::json(400, &json!({ "exceptionCode": code, "exceptionMessage": message })),
+        Format::Json => as_json(400, &json!({ "exceptionCode": code, "exceptionMessage": message })),
         _ => xml(
             400,
             &format!(
@@ -154,6 +155,10 @@ pub(crate) fn fault(format: Format, fault: &Fault) -> Reply {
     };
     reply.status = 400;
     reply
+}
+
+fn as_json(status: u16, body: &Json) -> Reply {
+    Reply { kind: Format::Json.kind(), ..Reply::json(status, body) }
 }
 
 fn xml(status: u16, text: &str) -> Reply {
@@ -168,7 +173,7 @@ fn moment(millis: i64) -> String {
 
 fn info(status: u16, speaks: Format, name: &str, fields: Vec<(&'static str, Json)>) -> Reply {
     if speaks == Format::Json {
-        return Reply::json(status, &object(fields));
+        return as_json(status, &object(fields));
     }
     xml(status, &format!("<{name}\n   xmlns=\"{NAMESPACE}\">{}</{name}>", elements(&fields)))
 }
@@ -261,7 +266,7 @@ pub(crate) fn batch_info(job: &Job, batch: &Batch, status: u16) -> Reply {
 pub(crate) fn batch_list(job: &Job) -> Reply {
     let all = job.batches.iter().map(|batch| batch_fields(job, batch));
     if job.speaks == Format::Json {
-        return Reply::json(200, &json!({ "batchInfo": all.map(object).collect::<Vec<_>>() }));
+        return as_json(200, &json!({ "batchInfo": all.map(object).collect::<Vec<_>>() }));
     }
     if job.batches.is_empty() {
         return xml(200, &format!("<batchInfoList\n   xmlns=\"{NAMESPACE}\"/>"));
@@ -274,7 +279,7 @@ pub(crate) fn batch_list(job: &Job) -> Reply {
 pub(crate) fn result_list(job: &Job, batch: &Batch) -> Reply {
     let ids: Vec<String> = batch.found.iter().map(|(id, _)| id.to_string()).collect();
     if job.format == Format::Json {
-        return Reply::json(200, &json!(ids));
+        return as_json(200, &json!(ids));
     }
     let ids: String = ids.iter().map(|id| format!("<result>{id}</result>")).collect();
     xml(200, &format!("<result-list xmlns=\"{NAMESPACE}\">{ids}</result-list>"))
@@ -293,7 +298,7 @@ pub(crate) fn results(job: &Job, batch: &Batch) -> Reply {
                 let error = error_text(errors).replace('"', "\"\"");
                 text.push_str(&format!("\"{id}\",\"{success}\",\"{created}\",\"{error}\"\n"));
             }
-            Reply::csv(text.into_bytes())
+            Reply { kind: job.format.kind(), ..Reply::csv(text.into_bytes()) }
         }
         Format::Json => {
             let all = rows.map(|(id, success, created, errors)| {
@@ -309,7 +314,7 @@ pub(crate) fn results(job: &Job, batch: &Batch) -> Reply {
                 let id = if id.is_empty() { Json::Null } else { json!(id) };
                 json!({ "success": success, "created": created, "id": id, "errors": errors })
             });
-            Reply::json(200, &Json::Array(all.collect()))
+            as_json(200, &Json::Array(all.collect()))
         }
         Format::Xml => {
             let mut text = String::new();
