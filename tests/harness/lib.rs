@@ -68,6 +68,8 @@ pub struct Org {
     pub token: String,
     /// The certificate authority, with https.
     pub ca: Option<PathBuf>,
+    /// Everything that it told when it started.
+    pub about: Json,
     client: reqwest::blocking::Client,
 }
 
@@ -96,7 +98,7 @@ impl Org {
             builder = builder.tls_certs_merge(reqwest::Certificate::from_pem_bundle(&fs::read(ca).unwrap()).unwrap());
         }
         let client = builder.build().unwrap();
-        Self { child, url: text("url").unwrap(), token: text("token").unwrap(), ca, client }
+        Self { child, url: text("url").unwrap(), token: text("token").unwrap(), ca, about, client }
     }
 
     /// Sends a request to the public wire and returns status and answer.
@@ -114,6 +116,24 @@ impl Org {
         let status = answer.status().as_u16();
         let text = answer.text().unwrap();
         (status, serde_json::from_str(&text).unwrap_or(Json::Null))
+    }
+
+    /// Sends a request as it is, and returns status, headers and bytes.
+    pub fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> (u16, BTreeMap<String, String>, Vec<u8>) {
+        let mut request = self.client.request(method.parse().unwrap(), format!("{}{path}", self.url)).body(body);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let answer = request.send().unwrap();
+        let headers = answer.headers().iter();
+        let headers = headers.map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect();
+        (answer.status().as_u16(), headers, answer.bytes().unwrap().to_vec())
     }
 
     /// Sends a body that is not JSON, and returns status and text.

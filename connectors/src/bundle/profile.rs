@@ -185,6 +185,22 @@ impl Profile {
         Some(Self::parse(text).expect("a shipped profile is parsed by a test"))
     }
 
+    /// Returns whether an export of this shape may have an object or, of an object, a column: one that an export lacks all the
+    /// same is empty there, and not a mistake of whoever asks for it.
+    pub fn may_have(&self, object: &str, column: Option<&str>) -> bool {
+        let Some(found) = self.objects.iter().find(|known| known.name.eq_ignore_ascii_case(object)) else {
+            return false;
+        };
+        let Some(column) = column else { return true };
+        if self.custom.as_ref().is_some_and(|custom| column.starts_with(&custom.prefix)) {
+            return false;
+        }
+        let named = found.key.0.iter().chain(&found.or_key.0).chain(&found.modified).chain(&found.deleted);
+        let described =
+            found.columns.keys().chain(self.columns.keys()).chain(found.links.keys()).chain(self.links.keys());
+        named.chain(described).any(|pattern| fits(pattern, column))
+    }
+
     /// Reads a profile from its TOML text.
     pub fn parse(toml: &str) -> Result<Self, ProfileError> {
         let profile: Self = toml::from_str(toml).map_err(|error| ProfileError::Syntax(error.to_string()))?;

@@ -27,21 +27,33 @@ pub enum Severity {
     Blocks,
 }
 
-/// Holds a plan against the source and the destination as it will be after the plan's own schema step.
-pub fn check(plan: &Plan, source: &Schema, destination: &Schema) -> Vec<Finding> {
+/// Holds a plan against the source and the destination as it will be after the plan's own schema step. `may_have` says
+/// whether an export of this shape may have an object or a field: if this one lacks it, that is no mistake of the plan.
+pub fn check(
+    plan: &Plan,
+    source: &Schema,
+    destination: &Schema,
+    may_have: &dyn Fn(&str, Option<&str>) -> bool,
+) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let mut blocks = |at: String, what: String| findings.push(Finding { severity: Severity::Blocks, at, what });
     for (object, fields) in plan.source_fields() {
+        let mut lacks = |field: Option<&str>, at: String, what: String| {
+            let severity = if may_have(&object, field) { Severity::Note } else { Severity::Blocks };
+            let taken = if severity == Severity::Note { ": taken as empty" } else { "" };
+            findings.push(Finding { severity, at, what: format!("{what}{taken}") });
+        };
         let Some(known) = source.object(&object) else {
-            blocks(object.clone(), format!("the export has no object `{object}`"));
+            lacks(None, object.clone(), format!("the export has no object `{object}`"));
             continue;
         };
         for field in fields {
             if !known.fields.iter().any(|known| known.name.as_str() == field) {
-                blocks(format!("{object}.{field}"), format!("`{object}` of the export has no field `{field}`"));
+                let what = format!("`{object}` of the export has no field `{field}`");
+                lacks(Some(&field), format!("{object}.{field}"), what);
             }
         }
     }
+    let mut blocks = |at: String, what: String| findings.push(Finding { severity: Severity::Blocks, at, what });
     for (object, fields) in plan.destination_fields() {
         let Some(known) = destination.object(object.as_str()) else {
             blocks(object.to_string(), format!("the destination has no object `{object}`, or our user may not see it"));

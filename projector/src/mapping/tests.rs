@@ -244,8 +244,11 @@ fn phases_follow_references_and_leave_self_references_out() {
 #[test]
 fn a_check_names_every_field_that_is_not_there() {
     let plan = Plan::parse(PLAN).unwrap();
-    let findings = check(&plan, &waybill_ledger::Schema::default(), &world().schema);
+    let findings = check(&plan, &waybill_ledger::Schema::default(), &world().schema, &|_, _| false);
     assert!(findings.iter().any(|finding| finding.what.contains("the export has no object `companies`")));
     assert!(findings.iter().any(|finding| finding.at == "Account.Key__c"));
     assert!(findings.iter().all(|finding| finding.severity == Severity::Blocks));
+    let may_have = |object: &str, _: Option<&str>| object == "companies";
+    let findings = check(&plan, &waybill_ledger::Schema::default(), &world().schema, &may_have);
+    assert!(findings.iter().any(|f| f.at == "companies" && f.severity == Severity::Note && f.what.contains("empty")));
 }

@@ -21,6 +21,7 @@ const ROWS_AT_ONCE: usize = 512;
 #[derive(Debug)]
 pub struct Source {
     bundle: Bundle,
+    profile: Profile,
     system: String,
 }
 
@@ -46,15 +47,21 @@ pub struct Intaken {
 impl Source {
     /// Opens the export and recognises its shape.
     pub async fn open(path: PathBuf, profile: Profile, system: &str) -> Result<Self, Failure> {
-        let bundle = tokio::task::spawn_blocking(move || Bundle::open(&path, &profile))
+        let shape = profile.clone();
+        let bundle = tokio::task::spawn_blocking(move || Bundle::open(&path, &shape))
             .await
             .map_err(|e| Failure::failed(format!("the reader stopped: {e}")))??;
-        Ok(Self { bundle, system: system.to_owned() })
+        Ok(Self { bundle, profile, system: system.to_owned() })
     }
 
     /// Returns the export.
     pub fn bundle(&self) -> &Bundle {
         &self.bundle
+    }
+
+    /// Returns whether an export of this shape may have an object or, of an object, a field.
+    pub fn may_have(&self, object: &str, field: Option<&str>) -> bool {
+        self.profile.may_have(object, field)
     }
 
     /// Returns the system with its account, the first part of every source subject.

@@ -137,7 +137,9 @@ impl Prepared {
 
     /// Holds the plan against both sides.
     pub fn findings(&self) -> Vec<Finding> {
-        let mut findings = mapping::check(&self.plan, &self.source_schema, &self.schema);
+        let mut findings = mapping::check(&self.plan, &self.source_schema, &self.schema, &|object, field| {
+            self.source.may_have(object, field)
+        });
         if let Err(circle) = self.plan.phases() {
             findings.push(Finding { severity: Severity::Blocks, at: "plan".into(), what: circle.to_string() });
         }

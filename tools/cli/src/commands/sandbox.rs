@@ -69,7 +69,8 @@ impl SandboxArgs {
         })?;
         let line = json!({
             "system": "salesforce", "url": running.url, "token": running.token, "client_id": running.client_id,
-            "client_secret": running.client_secret, "ca_certificate": running.ca_certificate,
+            "client_secret": running.client_secret, "username": running.username, "password": running.password,
+            "security_token": running.security_token, "refresh_token": running.refresh_token, "ca_certificate": running.ca_certificate,
         });
         context.output.line(&line.to_string())?;
         let ended = async {

@@ -26,6 +26,14 @@ impl Service {
                 self.reset();
                 Reply::json(200, &json!({}))
             }
+            // Registers the certificate, or the public key, of the connected app: what signed assertions are checked with.
+            ("POST", ["certificate"]) => {
+                if self.trust(&String::from_utf8_lossy(&call.body)) {
+                    Reply::json(200, &json!({}))
+                } else {
+                    Reply::error(400, "INVALID_REQUEST", "this is no RSA certificate or public key in PEM")
+                }
+            }
             // Acts as another user from now on: what people do beside a migration.
             // What an administrator keeps in Setup and nobody creates by the API: triggers, flows, rules.
             ("POST", ["setup", object]) => {

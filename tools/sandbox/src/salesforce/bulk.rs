@@ -5,13 +5,12 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use rand::{SeedableRng, seq::SliceRandom};
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Value as Json, json};
 
 use super::{
     ids::Id,
-    model::Kind,
+    load::{Task, check_header, error_text, load_row},
     org::{Org, RowError},
-    rows::upsert,
     service::{Call, Reply, Service, locked},
     validate::stamp,
 };
@@ -32,9 +31,7 @@ pub(crate) struct Jobs {
 
 #[derive(Debug, Clone)]
 struct Job {
-    object: String,
-    operation: String,
-    external: Option<String>,
+    task: Task,
     delimiter: u8,
     crlf: bool,
     state: &'static str,
@@ -50,14 +47,14 @@ struct Job {
 impl Job {
     fn json(&self, id: Id, user: Id, root: &str) -> Json {
         let mut job = json!({
-            "id": id.to_string(), "operation": self.operation, "object": self.object, "createdById": user.to_string(),
+            "id": id.to_string(), "operation": self.task.operation, "object": self.task.object, "createdById": user.to_string(),
             "createdDate": stamp(self.created), "systemModstamp": stamp(self.created), "state": self.state,
             "concurrencyMode": "Parallel", "contentType": "CSV", "apiVersion": version(root), "jobType": "V2Ingest",
             "lineEnding": if self.crlf { "CRLF" } else { "LF" }, "columnDelimiter": delimiter_name(self.delimiter),
             "numberRecordsProcessed": self.done.len() + self.failed.len(), "numberRecordsFailed": self.failed.len(),
             "retries": 0, "totalProcessingTime": 1, "apiActiveProcessingTime": 1, "apexProcessingTime": 0,
         });
-        if let Some(field) = &self.external {
+        if let Some(field) = &self.task.external {
             job["externalIdFieldName"] = json!(field);
         }
         if self.state == "Open" {
@@ -118,7 +115,7 @@ impl Service {
                         }
                         reply
                     }
-                    ("DELETE", None) if job.ended() => {
+                    ("DELETE", None) if job.ended() || job.state == "UploadComplete" => {
                         jobs.jobs.remove(&id.number);
                         Reply::empty(204)
                     }
@@ -150,14 +147,14 @@ impl Service {
         let Some(object) = known else {
             return Reply::error(400, "INVALIDENTITY", &format!("Entity '{object}' is not supported by the Bulk API."));
         };
-        if operation == "hardDelete" {
+        if operation == "hardDelete" && !self.org().may("PermissionsBulkApiHardDelete") {
             return Reply::error(
                 400,
                 "FEATURENOTENABLED",
                 "hardDelete operation requires special user profile permission",
             );
         }
-        if !["insert", "update", "upsert", "delete"].contains(&operation.as_str()) {
+        if !["insert", "update", "upsert", "delete", "hardDelete"].contains(&operation.as_str()) {
             return Reply::error(400, "INVALIDOPERATION", &format!("Operation '{operation}' is not supported"));
         }
         let external = text("externalIdFieldName");
@@ -169,9 +166,7 @@ impl Service {
             return Reply::error(400, "INVALIDJOB", "columnDelimiter is not one");
         };
         let job = Job {
-            object,
-            operation,
-            external,
+            task: Task { object, operation, external },
             delimiter: *delimiter,
             crlf: text("lineEnding").as_deref() == Some("CRLF"),
             state: "Open",
@@ -244,6 +239,7 @@ impl Service {
     }
 
     fn chunk(&self, number: u64, job: &Job, header: &[String], rows: Vec<Vec<String>>) {
+        let _shared = self.gate.read();
         let mut org = self.org();
         let mut results = Vec::with_capacity(rows.len());
         for row in rows {
@@ -256,7 +252,7 @@ impl Service {
                     )],
                 ))
             } else {
-                one_row(&mut org, job, header, &row)
+                load_row(&mut org, &job.task, header, &row)
             };
             results.push((row, result));
         }
@@ -267,14 +263,7 @@ impl Service {
             match result {
                 Ok((id, created)) => job.done.push((id.to_string(), created, row)),
                 Err((id, errors)) => {
-                    let text = errors
-                        .first()
-                        .map(|error| {
-                            format!("{}:{}:{} --", error.code, error.message, error.fields.join(" "))
-                                .replace(": --", ":--")
-                        })
-                        .unwrap_or_default();
-                    job.failed.push((id, text, row));
+                    job.failed.push((id, error_text(&errors), row));
                 }
             }
         }
@@ -331,13 +320,7 @@ fn read_rows(org: &Org, job: &Job, upload: &[u8]) -> Result<Table, String> {
     let mut reader = csv::ReaderBuilder::new().delimiter(job.delimiter).flexible(true).from_reader(upload);
     let header: Vec<String> =
         reader.headers().map_err(|e| format!("InvalidBatch : {e}"))?.iter().map(str::to_owned).collect();
-    let object = org.find(&job.object).ok_or("InvalidBatch : the object is gone")?;
-    if job.operation == "delete" && (header.len() != 1 || !header[0].eq_ignore_ascii_case("id")) {
-        return Err("InvalidBatch : delete needs exactly the column Id".into());
-    }
-    for name in &header {
-        check_column(org, object, job, name)?;
-    }
+    check_header(org, &job.task, &header)?;
     let mut rows = Vec::new();
     for record in reader.records() {
         let record = record.map_err(|e| format!("InvalidBatch : {e}"))?;
@@ -347,94 +330,6 @@ fn read_rows(org: &Org, job: &Job, upload: &[u8]) -> Result<Table, String> {
         rows.push(record.iter().map(str::to_owned).collect());
     }
     Ok((header, rows))
-}
-
-fn check_column(org: &Org, object: usize, job: &Job, name: &str) -> Result<(), String> {
-    let unknown = || format!("InvalidBatch : Field name not found : {name}");
-    if name.eq_ignore_ascii_case("id") && job.operation != "insert" {
-        return Ok(());
-    }
-    let Some((relation, field)) = name.split_once('.') else {
-        let known = org.objects[object].field(name).filter(|field| org.is_granted(object, *field));
-        return known.map(|_| ()).ok_or_else(unknown);
-    };
-    let (kind, relation) = relation.split_once(':').map_or((None, relation), |(kind, relation)| (Some(kind), relation));
-    let at = org.objects[object].relationship(relation).ok_or_else(unknown)?;
-    let Kind::Reference { to, .. } = &org.objects[object].fields[at].kind else { return Err(unknown()) };
-    if (to.len() > 1) != kind.is_some() {
-        return Err(unknown());
-    }
-    let target = kind.or(to.first().map(String::as_str)).and_then(|name| org.find(name)).ok_or_else(unknown)?;
-    let usable = org.objects[target].field(field).is_some_and(|at| {
-        let field = &org.objects[target].fields[at];
-        field.external || field.id_lookup
-    });
-    if usable { Ok(()) } else { Err(unknown()) }
-}
-
-fn one_row(org: &mut Org, job: &Job, header: &[String], row: &[String]) -> Result<(Id, bool), (String, Vec<RowError>)> {
-    let none = |errors: Vec<RowError>| (String::new(), errors);
-    let Some(object) = org.find(&job.object) else { return Err(none(Vec::new())) };
-    let mut body = Map::new();
-    let mut id = None;
-    for (name, cell) in header.iter().zip(row) {
-        if name.eq_ignore_ascii_case("id") {
-            id = Some(cell.clone());
-            continue;
-        }
-        if cell.is_empty() {
-            continue;
-        }
-        let value = if cell == "#N/A" { Json::Null } else { json!(cell) };
-        match name.split_once('.') {
-            None => {
-                body.insert(name.clone(), value);
-            }
-            Some((relation, field)) => {
-                let (kind, relation) =
-                    relation.split_once(':').map_or((None, relation), |(kind, name)| (Some(kind), name));
-                let mut parent = json!({ field: value });
-                if let Some(kind) = kind {
-                    parent["attributes"] = json!({ "type": kind });
-                }
-                body.insert(relation.to_owned(), parent);
-            }
-        }
-    }
-    let known = |id: Option<String>| {
-        let text = id.unwrap_or_default();
-        Id::parse(&text).filter(|id| org.is_of(*id, object)).ok_or_else(|| {
-            (text.clone(), vec![RowError::on("MALFORMED_ID", format!("Id: id value of incorrect type: {text}"), "Id")])
-        })
-    };
-    match job.operation.as_str() {
-        "insert" => org.create(object, &body).map(|id| (id, true)).map_err(none),
-        "update" => {
-            let id = known(id)?;
-            org.change(id, &body).map(|()| (id, false)).map_err(|errors| (id.to_string(), errors))
-        }
-        "delete" => {
-            let id = known(id)?;
-            org.delete(id).map(|()| (id, false)).map_err(|error| (id.to_string(), vec![error]))
-        }
-        _ => {
-            let field = job.external.clone().unwrap_or_default();
-            if field.eq_ignore_ascii_case("Id") {
-                return match id.filter(|id| !id.is_empty()) {
-                    None => org.create(object, &body).map(|id| (id, true)).map_err(none),
-                    id => {
-                        let id = known(id)?;
-                        org.change(id, &body).map(|()| (id, false)).map_err(|errors| (id.to_string(), errors))
-                    }
-                };
-            }
-            let value = body
-                .iter()
-                .find(|(key, _)| key.eq_ignore_ascii_case(&field))
-                .and_then(|(_, v)| v.as_str().map(str::to_owned));
-            upsert(org, object, &field, &value.unwrap_or_default(), &body).map_err(none)
-        }
-    }
 }
 
 /// Writes one of the three result files. Every value is quoted, and the order is nobody's business.

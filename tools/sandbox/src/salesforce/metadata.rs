@@ -8,7 +8,6 @@ use std::{
     io::{Cursor, Read},
 };
 
-use quick_xml::{Reader, events::Event};
 use serde_json::{Value as Json, json};
 
 use super::{
@@ -16,90 +15,11 @@ use super::{
     model::{Field, Kind, Object, OnDelete, Option_, option},
     org::{Org, RowError, Val},
     service::{Call, Reply, Service},
+    xml::Element,
 };
 
 /// The most bytes that a deploy may unpack to.
 const UNPACKED: u64 = 64 << 20;
-
-/// An element of an XML file.
-#[derive(Debug, Default, Clone)]
-struct Element {
-    name: String,
-    text: String,
-    children: Vec<Element>,
-}
-
-impl Element {
-    fn parse(text: &str) -> Result<Self, String> {
-        let mut reader = Reader::from_str(text);
-        let mut open: Vec<Element> = vec![Element::default()];
-        loop {
-            match reader.read_event().map_err(|e| e.to_string())? {
-                Event::Start(start) => {
-                    let name = String::from_utf8_lossy(start.local_name().as_ref()).into_owned();
-                    open.push(Element { name, ..Element::default() });
-                }
-                Event::Empty(start) => {
-                    let name = String::from_utf8_lossy(start.local_name().as_ref()).into_owned();
-                    if let Some(parent) = open.last_mut() {
-                        parent.children.push(Element { name, ..Element::default() });
-                    }
-                }
-                Event::End(_) => {
-                    let done = open.pop().ok_or("an element ends that never began")?;
-                    open.last_mut().ok_or("too many elements end")?.children.push(done);
-                }
-                Event::Text(text) => {
-                    if let Some(at) = open.last_mut() {
-                        at.text.push_str(&text.decode().map_err(|e| e.to_string())?);
-                    }
-                }
-                Event::GeneralRef(name) => {
-                    let name = name.decode().map_err(|e| e.to_string())?;
-                    let text = match &*name {
-                        "amp" => "&".to_owned(),
-                        "lt" => "<".to_owned(),
-                        "gt" => ">".to_owned(),
-                        "quot" => "\"".to_owned(),
-                        "apos" => "'".to_owned(),
-                        other => other
-                            .strip_prefix('#')
-                            .and_then(|digits| match digits.strip_prefix('x') {
-                                Some(hex) => u32::from_str_radix(hex, 16).ok(),
-                                None => digits.parse().ok(),
-                            })
-                            .and_then(char::from_u32)
-                            .map(String::from)
-                            .ok_or("an unknown entity")?,
-                    };
-                    if let Some(at) = open.last_mut() {
-                        at.text.push_str(&text);
-                    }
-                }
-                Event::Eof => break,
-                _ => {}
-            }
-        }
-        let mut root = open.pop().filter(|_| open.is_empty()).ok_or("an element never ends")?;
-        root.children.pop().ok_or_else(|| "the file is empty".to_owned())
-    }
-
-    fn all(&self, name: &'static str) -> impl Iterator<Item = &Element> {
-        self.children.iter().filter(move |child| child.name == name)
-    }
-
-    fn get(&self, name: &'static str) -> Option<&str> {
-        self.all(name).next().map(|child| child.text.trim())
-    }
-
-    fn flag(&self, name: &'static str) -> bool {
-        self.get(name) == Some("true")
-    }
-
-    fn number(&self, name: &'static str) -> Option<usize> {
-        self.get(name).and_then(|text| text.parse().ok())
-    }
-}
 
 /// What was wrong with one component.
 #[derive(Debug)]
@@ -154,7 +74,7 @@ impl Service {
                     return Reply::error(400, "FIELD_INTEGRITY_EXCEPTION", "FullName must be Object.Field__c");
                 };
                 let mut element = from_json("fields", &body["Metadata"]);
-                element.children.push(Element { name: "fullName".into(), text: field.into(), children: Vec::new() });
+                element.children.push(Element { name: "fullName".into(), text: field.into(), ..Element::default() });
                 let mut org = self.org();
                 let Some(at) = org.find(object) else { return Reply::not_found() };
                 if org.objects[at].field(field).is_some() {

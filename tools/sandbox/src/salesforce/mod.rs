@@ -4,20 +4,33 @@
 
 mod activity;
 mod admin;
+mod auth;
 mod bulk;
+mod bulk1;
+mod bulk1_wire;
 mod bulk_query;
+mod composite;
 mod content;
 mod describe;
 mod faults;
+mod feeds;
+mod graph;
 mod ids;
+mod load;
 mod metadata;
 mod model;
 mod multipart;
 mod org;
+mod pretty;
+mod related;
+mod resources;
 mod rows;
+mod search;
 mod service;
+mod soap;
 mod soql;
 mod validate;
+mod xml;
 
 use std::{
     collections::HashMap,
@@ -37,11 +50,14 @@ use axum::{
 use serde_json::Value as Json;
 
 use self::{
+    auth::Credentials,
     ids::Id,
     org::{Org, Val},
-    service::{Call, Credentials, Reply, Service, decode},
+    service::{Call, Reply, Service, decode},
 };
 
+/// The user name of the user that clients sign in as.
+const INTEGRATION: &str = "0.integration@sandbox.example.com.sandbox";
 /// The most bytes of one request.
 const BODY: usize = 200 << 20;
 
@@ -89,6 +105,14 @@ pub struct Running {
     pub client_id: String,
     /// Its secret.
     pub client_secret: String,
+    /// The user name of the integration user.
+    pub username: String,
+    /// Its password.
+    pub password: String,
+    /// Its security token, which may follow the password.
+    pub security_token: String,
+    /// A refresh token of the client.
+    pub refresh_token: String,
     /// The certificate authority of its certificate, with https.
     pub ca_certificate: Option<PathBuf>,
     server: Server,
@@ -128,13 +152,22 @@ pub struct Server {
 pub struct Broken;
 
 impl Server {
-    /// Makes an org and what stands before it.
+    /// Makes an org and what stands before it. Its time stands still between writes.
     pub fn new(options: &Options) -> io::Result<Self> {
+        Self::build(options, false)
+    }
+
+    fn build(options: &Options, wall: bool) -> io::Result<Self> {
         let credentials = Credentials {
             client_id: "waybill-sandbox".into(),
             client_secret: format!("sandbox-secret-{}", options.seed),
+            username: INTEGRATION.into(),
+            password: format!("sandbox-password-{}", options.seed),
+            security_token: format!("SecurityToken{}", options.seed),
+            refresh_token: format!("5Aep861SandboxRefresh{}", options.seed),
         };
         let mut org = Org::new(1_700_000_000_000);
+        org.wall = wall;
         populate(&mut org);
         if let Some(path) = &options.state {
             load(&mut org, path)?;
@@ -166,7 +199,11 @@ impl Server {
         let reply = match call_of(request, self.tls) {
             Ok(call) => {
                 let zipped = call.headers.get("accept-encoding").is_some_and(|kinds| kinds.contains("gzip"));
-                let reply = self.service.call(&call);
+                let mut reply = self.service.call(&call);
+                let pretty = call.headers.get("x-prettyprint").is_some_and(|flag| flag == "1" || flag == "true");
+                if pretty && reply.kind.starts_with("application/json") {
+                    reply.body = pretty::print(&reply.body).unwrap_or(reply.body);
+                }
                 if zipped { gzip(reply) } else { reply }
             }
             Err(reply) => reply,
@@ -177,7 +214,7 @@ impl Server {
 
 /// Starts an org.
 pub async fn serve(options: Options) -> io::Result<Running> {
-    let server = Server::new(&options)?;
+    let server = Server::build(&options, true)?;
     let router =
         Router::new().fallback(answer).layer(DefaultBodyLimit::max(BODY)).with_state((server.clone(), options.latency));
     let listener = std::net::TcpListener::bind(options.addr)?;
@@ -203,6 +240,10 @@ pub async fn serve(options: Options) -> io::Result<Running> {
         token: server.token.clone(),
         client_id: server.service.credentials.client_id.clone(),
         client_secret: server.service.credentials.client_secret.clone(),
+        username: server.service.credentials.username.clone(),
+        password: server.service.credentials.password.clone(),
+        security_token: server.service.credentials.security_token.clone(),
+        refresh_token: server.service.credentials.refresh_token.clone(),
         ca_certificate,
         server,
         handle,
@@ -216,11 +257,17 @@ fn certificates(dir: &Path) -> io::Result<(PathBuf, Vec<u8>, Vec<u8>)> {
         let ca_key = rcgen::KeyPair::generate()?;
         let mut ca = rcgen::CertificateParams::new(Vec::<String>::new())?;
         ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        // Strict clients want each certificate to say what it is for and whose key signed it (RFC 5280, section 4.2.1).
+        ca.key_usages = vec![rcgen::KeyUsagePurpose::KeyCertSign, rcgen::KeyUsagePurpose::CrlSign];
         ca.distinguished_name.push(rcgen::DnType::CommonName, "Waybill sandbox");
         let ca_certificate = ca.self_signed(&ca_key)?;
         let issuer = rcgen::Issuer::new(ca, ca_key);
         let key = rcgen::KeyPair::generate()?;
-        let own = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned(), "localhost".to_owned()])?;
+        let mut own = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned(), "localhost".to_owned()])?;
+        own.distinguished_name.push(rcgen::DnType::CommonName, "localhost");
+        own.use_authority_key_identifier_extension = true;
+        own.key_usages = vec![rcgen::KeyUsagePurpose::DigitalSignature];
+        own.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
         let certificate = own.signed_by(&key, &issuer)?;
         Ok((ca_certificate.pem(), certificate.pem(), key.serialize_pem()))
     };
@@ -268,7 +315,12 @@ fn call_of(request: &Request<Bytes>, tls: bool) -> Result<Call, Reply> {
     } else {
         body.to_vec()
     };
-    let method = query.get("_HttpMethod").cloned().unwrap_or_else(|| method.as_str().to_owned());
+    // Clients that cannot say PATCH say POST and what they mean; who asks for the head alone gets it of what GET says.
+    let method = match (method.as_str(), query.get("_HttpMethod")) {
+        ("POST", Some(meant)) => meant.to_ascii_uppercase(),
+        ("HEAD", _) => "GET".to_owned(),
+        (method, _) => method.to_owned(),
+    };
     let path = uri.path().split('/').filter(|part| !part.is_empty()).map(|part| decode(part, false)).collect();
     let host = headers.get("host").cloned().unwrap_or_else(|| "127.0.0.1".into());
     let base = format!("{}://{host}", if tls { "https" } else { "http" });

@@ -97,6 +97,10 @@ pub(crate) struct Org {
     pub(crate) id: Id,
     /// Advances by one with every write, so that marks change.
     pub(crate) now: i64,
+    /// Whether time goes on between writes, as it does for clients that have a clock of their own.
+    pub(crate) wall: bool,
+    /// What went to the bin with a row.
+    together: HashMap<Id, Vec<(usize, u64)>>,
     next_custom: u32,
     /// Custom fields that our user may use.
     granted: std::collections::HashSet<(usize, usize)>,
@@ -122,6 +126,8 @@ impl Org {
             integration: Id::new("005", 1),
             id: Id::new("00D", 1),
             now,
+            wall: false,
+            together: HashMap::new(),
             next_custom: 0,
             granted: std::collections::HashSet::new(),
             visible_record_types: std::collections::HashSet::new(),
@@ -246,8 +252,13 @@ impl Org {
     }
 
     fn tick(&mut self) -> i64 {
-        self.now += 1;
+        self.now = self.clock().max(self.now + 1);
         self.now
+    }
+
+    /// Returns what time it is.
+    pub(crate) fn clock(&self) -> i64 {
+        if self.wall { self.now.max(chrono::Utc::now().timestamp_millis()) } else { self.now }
     }
 
     /// Refuses a second row with a unique value.
@@ -550,6 +561,20 @@ impl Org {
 
     /// Deletes a row, and with it what the platform deletes.
     pub(crate) fn delete(&mut self, id: Id) -> Result<(), RowError> {
+        self.bin(id).map(drop)
+    }
+
+    /// Takes rows out of the bin for good.
+    pub(crate) fn purge(&mut self, rows: &[(usize, u64)]) {
+        for (object, number) in rows {
+            if self.tables[*object].rows.get(number).is_some_and(|row| row.deleted) {
+                self.tables[*object].rows.remove(number);
+            }
+        }
+    }
+
+    /// Deletes a row, and returns everything that went with it.
+    pub(crate) fn bin(&mut self, id: Id) -> Result<Vec<(usize, u64)>, RowError> {
         let Some(object) = self.of_id(id) else {
             return Err(RowError::new("INVALID_CROSS_REFERENCE_KEY", "invalid cross reference id"));
         };
@@ -614,8 +639,36 @@ impl Org {
             }
             at += 1;
         }
-        for (object, number) in going {
-            self.remove(object, number);
+        for (object, number) in &going {
+            self.remove(*object, *number);
+        }
+        self.together.insert(id, going.clone());
+        Ok(going)
+    }
+
+    /// Returns a row of the bin and what went there with it.
+    pub(crate) fn went_with(&self, id: Id) -> Vec<(usize, u64)> {
+        let own = self.of_id(id).map(|object| vec![(object, id.number)]);
+        self.together.get(&id).cloned().or(own).unwrap_or_default()
+    }
+
+    /// Takes rows out of the bin, unless a unique value is taken meanwhile.
+    pub(crate) fn restore(&mut self, rows: &[(usize, u64)]) -> Result<(), RowError> {
+        for (object, number) in rows {
+            if let Some(row) = self.tables[*object].rows.get(number).filter(|row| row.deleted) {
+                let values = row.values.iter().map(|(field, value)| (usize::from(*field), Some(value.clone())));
+                self.unique(*object, None, &values.collect())?;
+            }
+        }
+        for (object, number) in rows {
+            let (now, user) = (self.tick(), self.user);
+            if let Some(row) = self.tables[*object].rows.get_mut(number).filter(|row| row.deleted) {
+                row.deleted = false;
+                row.modified = now;
+                row.modified_by = user;
+                self.tables[*object].live += 1;
+                self.index(*object, *number, true);
+            }
         }
         Ok(())
     }
@@ -684,6 +737,17 @@ impl Org {
             .iter()
             .flat_map(|set| self.record_types_of.get(set).cloned().unwrap_or_default())
             .collect();
+    }
+
+    /// Returns whether a permission set of our user has this permission.
+    pub(crate) fn may(&self, permission: &str) -> bool {
+        let Some(sets) = self.find("PermissionSet") else { return false };
+        let Some(field) = self.objects[sets].field(permission) else { return false };
+        let held = |set: &u64| {
+            let row = self.tables[sets].rows.get(set).filter(|row| !row.deleted);
+            row.and_then(|row| row.get(field)) == Some(&Val::Bool(true))
+        };
+        self.assigned_sets().iter().any(held)
     }
 
     /// Returns the permission sets of our user.

@@ -9,12 +9,15 @@ use super::{
     model::Kind,
     multipart,
     org::{Org, RowError, Val},
+    related::{conditions, marked},
     service::{Call, Reply, Service, locked},
     validate::{Write, changes},
 };
 
 /// The most rows of one collection.
 const COLLECTION: usize = 200;
+/// The most runs of rows of one type in a collection.
+const CHUNKS: usize = 10;
 /// The most ids of one retrieve.
 const RETRIEVE: usize = 2_000;
 
@@ -168,7 +171,6 @@ impl Service {
         let rest = &path[1..];
         match (call.method.as_str(), rest) {
             ("GET", []) => Reply::json(200, &json!({ "objectDescribe": org.brief(object, root), "recentItems": [] })),
-            ("GET", ["describe"]) => Reply::json(200, &org.describe(object, root)),
             ("POST", []) => match row_and_blob(call) {
                 Err(reply) => reply,
                 Ok((body, blob)) => match org.create_with(object, &body, blob) {
@@ -184,12 +186,30 @@ impl Service {
                     None => Reply::not_found(),
                 }
             }
+            // An upsert by an id that is not there yet.
+            ("POST", [key]) if key.eq_ignore_ascii_case("id") => {
+                match object_of(&call.body).map(|body| org.create(object, &body)) {
+                    Err(reply) => reply,
+                    Ok(Ok(id)) => upserted(root, id, true),
+                    Ok(Err(errors)) => Reply::rows(&errors),
+                }
+            }
+            (method, [] | ["describe"]) => {
+                let allowed = if rest.is_empty() { "HEAD,GET,POST" } else { "HEAD,GET" };
+                let message = format!("HTTP Method '{method}' not allowed. Allowed are {allowed}");
+                Reply::error(405, "METHOD_NOT_ALLOWED", &message)
+            }
             (method, [id]) => {
                 let Some(id) = Id::parse(id).filter(|id| org.is_of(*id, object)) else {
                     let message = format!("Provided external ID field does not exist or is not accessible: {id}");
                     return Reply::error(404, "NOT_FOUND", &message);
                 };
                 one(&mut org, call, method, object, id, root)
+            }
+            ("GET", [id, name]) if Id::parse(id).is_some_and(|id| org.is_of(id, object)) => {
+                let id = Id::parse(id).unwrap_or(Id::new("000", 0));
+                drop(org);
+                self.related(call, root, object, id, name)
             }
             (method, [field, value]) => by_key(&mut org, call, method, object, field, value, root),
             _ => Reply::not_found(),
@@ -211,6 +231,9 @@ impl Service {
                 if records.len() > COLLECTION {
                     let message = "record limit reached. cannot submit more than 200 records into this call";
                     return Reply::error(400, "EXCEEDED_ID_LIMIT", message);
+                }
+                if let Some(reply) = mistyped(records) {
+                    return reply;
                 }
                 let creates = call.method == "POST";
                 self.collection(records, all_or_none(&body), |org, record| write_row(org, record, creates))
@@ -238,6 +261,9 @@ impl Service {
                 let records = body.get("records").and_then(Json::as_array).cloned().unwrap_or_default();
                 if records.len() > COLLECTION {
                     return Reply::error(400, "EXCEEDED_ID_LIMIT", "cannot upsert more than 200 records in one call");
+                }
+                if let Some(reply) = mistyped(&records) {
+                    return reply;
                 }
                 let (object, field) = ((*object).to_owned(), (*field).to_owned());
                 self.collection(&records, all_or_none(&body), move |org, record| {
@@ -346,6 +372,28 @@ impl Service {
     }
 }
 
+/// Refuses a whole collection: a record does not say what it is, or the types change too often.
+fn mistyped(records: &[Json]) -> Option<Reply> {
+    let mut chunks: Vec<&str> = Vec::new();
+    for record in records {
+        let Some(kind) = record["attributes"]["type"].as_str() else {
+            return Some(Reply::error(
+                400,
+                "INVALID_INPUT",
+                "Please include sObject type in each record's attributes.",
+            ));
+        };
+        if chunks.last().is_none_or(|last| !last.eq_ignore_ascii_case(kind)) {
+            chunks.push(kind);
+        }
+    }
+    (chunks.len() > CHUNKS).then(|| {
+        let message =
+            "Cannot have more than 10 chunks in a single operation. Please rearrange the data to reduce chunking.";
+        Reply::error(400, "INVALID_INPUT", message)
+    })
+}
+
 fn write_row(org: &mut Org, record: &Json, creates: bool) -> Result<(Id, Option<bool>), Vec<RowError>> {
     let refuse = |code, text: &str| vec![RowError::new(code, text)];
     let Json::Object(record) = record else { return Err(refuse("JSON_PARSER_ERROR", "a record is not an object")) };
@@ -373,8 +421,9 @@ fn upsert_row(org: &mut Org, object: &str, field: &str, record: &Json) -> Result
     let Json::Object(record) = record else {
         return Err(refuse("JSON_PARSER_ERROR", "a record is not an object".into()));
     };
-    let Some(object) = org.find(object) else {
-        return Err(refuse("INVALID_TYPE", "sObject type is not supported".into()));
+    let kind = record.get("attributes").and_then(|about| about["type"].as_str()).and_then(|kind| org.find(kind));
+    let Some(object) = org.find(object).filter(|object| kind == Some(*object)) else {
+        return Err(refuse("INVALID_TYPE", "the record is not of the type in the address".into()));
     };
     let value = record.iter().find(|(key, _)| key.eq_ignore_ascii_case(field)).and_then(|(_, value)| match value {
         Json::String(text) => Some(text.clone()),
@@ -434,8 +483,21 @@ pub(crate) fn upsert(
     }
 }
 
+/// The answer of an upsert: until version 45.0 a row that was there before was changed without a word.
+fn upserted(root: &str, id: Id, created: bool) -> Reply {
+    let mut body = json!({ "id": id.to_string(), "success": true, "errors": [] });
+    if super::bulk::version(root) < 46.0 {
+        return if created { Reply::json(201, &body) } else { Reply::empty(204) };
+    }
+    body["created"] = json!(created);
+    Reply::json(if created { 201 } else { 200 }, &body)
+}
+
 fn one(org: &mut Org, call: &Call, method: &str, object: usize, id: Id, root: &str) -> Reply {
     let live = org.live(id);
+    if let (Ok(_), "GET" | "PATCH", Err(reply)) = (&live, method, conditions(org, call, id)) {
+        return reply;
+    }
     match method {
         "GET" => {
             if let Err(error) = live {
@@ -445,7 +507,7 @@ fn one(org: &mut Org, call: &Call, method: &str, object: usize, id: Id, root: &s
             let fields: Option<Vec<String>> =
                 call.query.get("fields").map(|text| text.split(',').map(|name| name.trim().to_owned()).collect());
             match org.record(object, id.number, fields.as_deref(), root) {
-                Ok(row) => Reply::json(200, &row),
+                Ok(row) => marked(Reply::json(200, &row), org, id),
                 Err(error) => Reply::rows(&[error]),
             }
         }
@@ -479,6 +541,11 @@ fn one(org: &mut Org, call: &Call, method: &str, object: usize, id: Id, root: &s
 }
 
 fn by_key(org: &mut Org, call: &Call, method: &str, object: usize, field: &str, value: &str, root: &str) -> Reply {
+    if field.eq_ignore_ascii_case("id") {
+        let Some(id) = Id::parse(value).filter(|id| org.is_of(*id, object)) else { return Reply::not_found() };
+        let reply = one(org, call, method, object, id, root);
+        return if (method, reply.status) == ("PATCH", 204) { upserted(root, id, false) } else { reply };
+    }
     let known = org.objects[object].field(field).filter(|at| {
         let field = &org.objects[object].fields[*at];
         field.external || field.id_lookup
@@ -501,10 +568,7 @@ fn by_key(org: &mut Org, call: &Call, method: &str, object: usize, field: &str, 
             }
             match object_of(&call.body).map(|body| upsert(org, object, field, value, &body)) {
                 Err(reply) => reply,
-                Ok(Ok((id, created))) => Reply::json(
-                    if created { 201 } else { 200 },
-                    &json!({ "id": id.to_string(), "success": true, "errors": [], "created": created }),
-                ),
+                Ok(Ok((id, created))) => upserted(root, id, created),
                 Ok(Err(errors)) => Reply::rows(&errors),
             }
         }

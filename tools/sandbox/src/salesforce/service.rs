@@ -2,25 +2,24 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
 };
 
 use serde_json::{Value as Json, json};
 
 use super::{
+    auth::{Credentials, Refusal, Sessions},
     bulk::Jobs,
     bulk_query::QueryJobs,
+    bulk1::Jobs1,
     faults::Faults,
     ids::Id,
     org::{Org, RowError},
     soql::run::Selected,
 };
 
-/// The versions that are offered, with the names of their releases.
-const VERSIONS: [(u32, &str); 5] =
-    [(60, "Spring '24"), (61, "Summer '24"), (62, "Winter '25"), (63, "Spring '25"), (64, "Summer '25")];
 /// API calls a day.
-const DAILY: u64 = 100_000;
+pub(crate) const DAILY: u64 = 100_000;
 
 /// A request, read to its end.
 #[derive(Debug, Clone)]
@@ -106,13 +105,6 @@ pub(crate) struct Cursor {
     pub(crate) root: String,
 }
 
-/// Credentials that are accepted.
-#[derive(Debug, Clone)]
-pub(crate) struct Credentials {
-    pub(crate) client_id: String,
-    pub(crate) client_secret: String,
-}
-
 /// The service.
 #[derive(Debug)]
 pub(crate) struct Service {
@@ -122,10 +114,15 @@ pub(crate) struct Service {
     pub(crate) query_jobs: Mutex<QueryJobs>,
     pub(crate) faults: Mutex<Faults>,
     pub(crate) credentials: Credentials,
-    tokens: Mutex<Vec<String>>,
+    pub(crate) sessions: Mutex<Sessions>,
+    pub(crate) jobs1: Mutex<Jobs1>,
+    /// Held for writing by what must be done as a whole, for reading by everything else.
+    pub(crate) gate: RwLock<()>,
+    /// What a describe was when it was last asked for, and since when it is so.
+    pub(crate) seen: Mutex<HashMap<String, (String, i64)>>,
     cursors: Mutex<BTreeMap<u64, Cursor>>,
-    used: Mutex<u64>,
-    limited: bool,
+    pub(crate) used: Mutex<u64>,
+    pub(crate) limited: bool,
     pub(crate) seed: u64,
     /// Rows in the org may not take more than this many KB.
     pub(crate) storage: u64,
@@ -146,7 +143,10 @@ impl Service {
             query_jobs: Mutex::default(),
             faults: Mutex::default(),
             credentials,
-            tokens: Mutex::default(),
+            sessions: Mutex::default(),
+            jobs1: Mutex::default(),
+            gate: RwLock::default(),
+            seen: Mutex::default(),
             cursors: Mutex::default(),
             used: Mutex::new(0),
             limited,
@@ -160,29 +160,22 @@ impl Service {
         locked(&self.org)
     }
 
-    /// Makes a token that is accepted from now on.
-    pub(crate) fn issue(&self) -> String {
-        let mut tokens = locked(&self.tokens);
-        let org = self.org().id.short();
-        let hash = blake3::hash(format!("{}/{}", self.seed, tokens.len()).as_bytes()).to_hex();
-        let token = format!("{org}!AQ{}", &hash[..48]);
-        tokens.push(token.clone());
-        token
-    }
-
-    /// Forgets every session.
-    pub(crate) fn expire(&self) {
-        locked(&self.tokens).iter_mut().for_each(|token| *token = format!("expired {token}"));
-    }
-
     /// Goes back to the state at start.
     pub(crate) fn reset(&self) {
         *self.org() = self.start.clone();
         *locked(&self.jobs) = Jobs::default();
         *locked(&self.query_jobs) = QueryJobs::default();
+        *locked(&self.jobs1) = Jobs1::default();
         *locked(&self.faults) = Faults::default();
         locked(&self.cursors).clear();
         *locked(&self.used) = 0;
+    }
+
+    /// Counts API calls, and returns how many there were today.
+    pub(crate) fn count(&self, calls: u64) -> u64 {
+        let mut used = locked(&self.used);
+        *used += calls;
+        *used
     }
 
     /// Answers a call.
@@ -190,166 +183,99 @@ impl Service {
         let path: Vec<&str> = call.path.iter().map(String::as_str).collect();
         match path.as_slice() {
             ["__sandbox", rest @ ..] => self.admin(call, rest),
-            ["services", "oauth2", "token"] => self.token(call),
-            ["services", "oauth2", "revoke"] => Reply::empty(200),
+            ["services", "oauth2", rest @ ..] => self.oauth(call, rest),
             ["services", "data"] => Self::versions(),
-            ["services", "oauth2", "userinfo"] => self.guarded(call, |_| self.user_info(call)),
-            ["services", "data", version, rest @ ..] => self.guarded(call, |_| {
-                let known = version.strip_prefix('v').and_then(|text| text.strip_suffix(".0")?.parse::<u32>().ok());
-                match known.filter(|known| VERSIONS.iter().any(|(version, _)| version == known)) {
-                    Some(_) => self.data(call, &format!("/services/data/{version}"), rest),
-                    None => Reply::not_found(),
-                }
+            ["services", "data", version, rest @ ..] => self.guarded(call, |_| match Self::offered(version) {
+                Some(_) => self.whole_or_part(call, &format!("/services/data/{}", version.to_lowercase()), rest),
+                None => Reply::not_found(),
             }),
-            ["id", ..] => self.guarded(call, |_| self.user_info(call)),
+            ["services", "async", version, rest @ ..] => self.bulk1(call, version, rest),
+            ["services", soap, "u", version, ..] if soap.eq_ignore_ascii_case("soap") => self.soap(call, version),
+            ["id", org, user] => self.identity(call, org, user),
             _ => Reply::not_found(),
         }
     }
 
-    /// Lets a call pass if its session is good and the allowance is not used up; faults come here.
-    fn guarded(self: &Arc<Self>, call: &Call, answer: impl FnOnce(&Self) -> Reply) -> Reply {
+    /// Lets nobody in between when several writes must be one.
+    fn whole_or_part(self: &Arc<Self>, call: &Call, root: &str, path: &[&str]) -> Reply {
+        let kind = call.headers.get("content-type").map(|kind| kind.to_ascii_lowercase()).unwrap_or_default();
+        let resource = path.first().map(|name| name.to_ascii_lowercase()).unwrap_or_default();
+        if ["POST", "PATCH"].contains(&call.method.as_str())
+            && ["sobjects", "composite"].contains(&resource.as_str())
+            && !(call.body.is_empty() || kind.contains("json") || kind.starts_with("multipart/form-data"))
+        {
+            let message = "The content type of the request is not one that this resource takes: use application/json";
+            return Reply::error(415, "UNSUPPORTED_MEDIA_TYPE", message);
+        }
+        if resource == "composite" {
+            let _alone = self.gate.write().unwrap_or_else(PoisonError::into_inner);
+            self.data(call, root, path)
+        } else {
+            let _shared = self.gate.read().unwrap_or_else(PoisonError::into_inner);
+            self.data(call, root, path)
+        }
+    }
+
+    /// Lets a REST call pass if its session is good and the allowance is not used up.
+    pub(crate) fn guarded(&self, call: &Call, answer: impl FnOnce(&Self) -> Reply) -> Reply {
         if call.address > 16_384 {
             return Reply::error(414, "URI_TOO_LONG", "The length of the URI exceeds the 16,384 byte limit.");
         }
-        let token = call.headers.get("authorization").and_then(|value| value.strip_prefix("Bearer "));
-        let (expired, unavailable, quota, lost) = locked(&self.faults).before(call.method != "GET");
-        if expired {
-            self.expire();
-        }
-        if !token.is_some_and(|token| locked(&self.tokens).iter().any(|known| known == token)) {
-            return Reply::error(401, "INVALID_SESSION_ID", "Session expired or invalid");
-        }
-        let used = {
-            let mut used = locked(&self.used);
-            *used += 1;
-            *used
+        // Older clients say `OAuth` where newer ones say `Bearer`.
+        let token = call.headers.get("authorization").and_then(|value| {
+            let (scheme, token) = value.split_once(' ')?;
+            ["bearer", "oauth"].contains(&scheme.to_ascii_lowercase().as_str()).then(|| token.trim())
+        });
+        let admission = self.admit(token, call.method != "GET");
+        let mut reply = match admission.refusal {
+            Some(Refusal::Session) => Reply::error(401, "INVALID_SESSION_ID", "Session expired or invalid"),
+            Some(Refusal::Unavailable) => {
+                Reply::error(503, "SERVER_UNAVAILABLE", "The server is temporarily unavailable")
+            }
+            Some(Refusal::Quota) => Reply::error(403, "REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded."),
+            None => answer(self),
         };
-        let info = format!("api-usage={used}/{DAILY}");
-        if unavailable {
-            return Reply::error(503, "SERVER_UNAVAILABLE", "The server is temporarily unavailable")
-                .header("Sforce-Limit-Info", info);
+        if let Some(info) = admission.info {
+            reply = reply.header("Sforce-Limit-Info", info);
         }
-        if quota || (self.limited && used > DAILY) {
-            return Reply::error(403, "REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.")
-                .header("Sforce-Limit-Info", info);
-        }
-        let mut reply = answer(self).header("Sforce-Limit-Info", info);
-        reply.lost = lost;
+        reply.lost = admission.lost;
         reply
     }
 
-    fn versions() -> Reply {
-        let all: Vec<Json> = VERSIONS
-            .iter()
-            .map(|(version, label)| json!({ "label": label, "url": format!("/services/data/v{version}.0"), "version": format!("{version}.0") }))
-            .collect();
-        Reply::json(200, &Json::Array(all))
-    }
-
-    /// Source: "OAuth Authorization Flows" in the Salesforce Help.
-    fn token(&self, call: &Call) -> Reply {
-        let form: HashMap<String, String> = form(&call.body);
-        let refuse = |error: &str, text: &str| Reply::json(400, &json!({ "error": error, "error_description": text }));
-        let basic =
-            call.headers.get("authorization").and_then(|value| value.strip_prefix("Basic ")).and_then(|value| {
-                use base64::Engine;
-                let text = String::from_utf8(base64::engine::general_purpose::STANDARD.decode(value).ok()?).ok()?;
-                text.split_once(':').map(|(id, secret)| (id.to_owned(), secret.to_owned()))
-            });
-        let given = |name: &str| form.get(name).cloned();
-        let id = basic.as_ref().map(|(id, _)| id.clone()).or_else(|| given("client_id"));
-        let secret = basic.map(|(_, secret)| secret).or_else(|| given("client_secret"));
-        match form.get("grant_type").map(String::as_str) {
-            Some("client_credentials" | "refresh_token" | "password") => {}
-            Some(_) => return refuse("unsupported_grant_type", "grant type not supported"),
-            None => return refuse("invalid_request", "must provide grant_type"),
-        }
-        if id.as_deref() != Some(&self.credentials.client_id) {
-            return refuse("invalid_client_id", "client identifier invalid");
-        }
-        if secret.as_deref() != Some(&self.credentials.client_secret) {
-            return refuse("invalid_client", "invalid client credentials");
-        }
-        let token = self.issue();
-        let org = self.org();
-        let body = json!({
-            "access_token": token, "signature": "c2lnbmF0dXJl", "scope": "api", "instance_url": call.base,
-            "id": format!("{}/id/{}/{}", call.base, org.id, org.user), "token_type": "Bearer",
-            "issued_at": org.now.to_string(),
-        });
-        Reply::json(200, &body)
-    }
-
-    fn user_info(&self, call: &Call) -> Reply {
-        let org = self.org();
-        let email = Self::user_field(&org, "Email");
-        Reply::json(
-            200,
-            &json!({
-                "sub": format!("{}/id/{}/{}", call.base, org.id, org.user), "user_id": org.user.to_string(),
-                "organization_id": org.id.to_string(), "preferred_username": Self::user_field(&org, "Username"),
-                "username": Self::user_field(&org, "Username"), "name": Self::user_field(&org, "Name"), "email": email,
-                "urls": { "rest": format!("{}/services/data/v{{version}}/", call.base) },
-            }),
-        )
-    }
-
-    fn user_field(org: &Org, name: &str) -> Json {
-        let Some(users) = org.find("User") else { return Json::Null };
-        let field = org.objects[users].field(name);
-        let value = field.and_then(|field| org.field_value(users, org.user.number, field));
-        match value {
-            Some(super::org::Val::Text(text)) => Json::String(text.to_string()),
-            _ => Json::Null,
-        }
-    }
-
     /// Everything under `/services/data/vXX.0`.
-    fn data(self: &Arc<Self>, call: &Call, root: &str, path: &[&str]) -> Reply {
+    pub(crate) fn data(self: &Arc<Self>, call: &Call, root: &str, path: &[&str]) -> Reply {
         let lower: Vec<String> = path.iter().map(|part| part.to_ascii_lowercase()).collect();
         let lower: Vec<&str> = lower.iter().map(String::as_str).collect();
+        let since = |version: f64| super::bulk::version(root) >= version;
         match (call.method.as_str(), lower.as_slice()) {
-            ("GET", []) => {
-                let paths = ["query", "queryAll", "sobjects", "limits", "composite", "jobs", "metadata", "tooling"];
-                let mut all: serde_json::Map<String, Json> =
-                    paths.iter().map(|name| ((*name).to_owned(), json!(format!("{root}/{name}")))).collect();
-                let org = self.org();
-                all.insert("identity".into(), json!(format!("{}/id/{}/{}", call.base, org.id, org.user)));
-                Reply::json(200, &Json::Object(all))
-            }
-            ("GET", ["limits"]) => self.limits(),
+            ("GET" | "HEAD", []) => self.index(call, root),
+            ("GET", ["limits"]) => self.limits(root),
+            ("GET", ["limits", "recordcount"]) if since(40.0) => self.record_count(call),
             ("GET", ["query"] | ["tooling", "query"]) => self.query(call, root, false),
             ("GET", ["queryall"]) => self.query(call, root, true),
             ("GET", ["query" | "queryall", _]) => self.more(path[1]),
-            ("GET", ["sobjects"]) => {
-                let org = self.org();
-                let all: Vec<Json> = (0..org.objects.len()).map(|object| org.brief(object, root)).collect();
-                Reply::json(200, &json!({ "encoding": "UTF-8", "maxBatchSize": 200, "sobjects": all }))
-            }
+            ("GET", ["search"]) => self.search(call, root),
+            ("GET", ["recent"]) => Self::recent(),
+            ("GET", ["tabs"]) => self.tabs(call),
+            ("GET", ["theme"]) => self.theme(),
+            ("GET", ["sobjects"]) => self.describe_global(call, root),
+            ("GET", ["sobjects", _, "describe"]) => self.describe_one(call, root, path[1]),
+            ("GET", ["sobjects", _, "updated"]) => self.updated(call, path[1]),
+            ("GET", ["sobjects", _, "deleted"]) => self.deleted(call, path[1]),
             (_, ["sobjects", _, ..]) => self.sobjects(call, root, &path[1..]),
             (_, ["tooling", "sobjects", _, ..]) => self.tooling(call, &path[2..]),
-            (_, ["composite", "sobjects", ..]) => self.collections(call, root, &path[2..]),
-            (_, ["jobs", "ingest", ..]) => self.ingest(call, root, &path[2..]),
-            (_, ["jobs", "query", ..]) => self.bulk_query(call, root, &path[2..]),
+            ("GET", ["composite"]) => Self::composite_index(root),
+            ("POST", ["composite"]) if since(38.0) => self.composite(call, root),
+            ("POST", ["composite", "batch"]) if since(34.0) => self.batch(call),
+            ("POST", ["composite", "tree", _]) if since(34.0) => self.tree(call, path[2]),
+            ("POST", ["composite", "graph"]) if since(50.0) => self.graphs(call, root),
+            ("PATCH", ["composite", "sobjects", _, _]) if !since(46.0) => Reply::not_found(),
+            (_, ["composite", "sobjects", ..]) if since(42.0) => self.collections(call, root, &path[2..]),
+            (_, ["jobs", "ingest", ..]) if since(41.0) => self.ingest(call, root, &path[2..]),
+            (_, ["jobs", "query", ..]) if since(47.0) => self.bulk_query(call, root, &path[2..]),
             (_, ["metadata", "deployrequest", ..]) => self.deploy(call, &path[2..]),
             _ => Reply::not_found(),
         }
-    }
-
-    fn limits(&self) -> Reply {
-        let used = *locked(&self.used);
-        let rows: u64 = self.org().tables.iter().map(|table| table.live).sum();
-        let files: u64 = self.org().blobs.values().map(|bytes| bytes.len() as u64).sum();
-        let storage = self.storage / 1024;
-        let budget = |max: u64, used: u64| json!({ "Max": max, "Remaining": max.saturating_sub(used) });
-        Reply::json(
-            200,
-            &json!({
-                "DailyApiRequests": budget(DAILY, used), "DailyBulkApiBatches": budget(15_000, locked(&self.jobs).batches),
-                "DailyBulkV2QueryJobs": budget(10_000, 0), "DataStorageMB": budget(storage, rows * 2 / 1024),
-                "FileStorageMB": budget(storage, files >> 20),
-            }),
-        )
     }
 
     fn query(&self, call: &Call, root: &str, all: bool) -> Reply {
@@ -395,7 +321,7 @@ impl Service {
         }
     }
 
-    fn page(&self, cursor: Cursor, from: usize, size: usize, id: Option<Id>) -> Reply {
+    pub(crate) fn page(&self, cursor: Cursor, from: usize, size: usize, id: Option<Id>) -> Reply {
         let org = self.org();
         let total = cursor.selected.rows.len();
         let end = (from + size).min(total);
