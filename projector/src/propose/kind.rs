@@ -123,7 +123,8 @@ impl Kind {
             (Self::Text, Self::Choice | Self::Email | Self::Phone | Self::Url)
             | (Self::LongText | Self::Bool, Self::Choice) => 0.0,
             (Self::Text | Self::Phone, b) if b.is_number() => -0.3,
-            (Self::Text | Self::Number, Self::Reference) => -0.1,
+            (Self::Text, Self::Reference) => -0.2,
+            (Self::Number, Self::Reference) => -0.7,
             (a, b) if b == Self::Other || a == Self::Other => -0.2,
             (a, b) if a.is_text() && b.is_text() => -0.6,
             _ => -1.0,

@@ -27,7 +27,7 @@ use self::{
     assign::assign,
     names::{Name, names},
     profile::Profile,
-    score::{Evidence, Known},
+    score::{Evidence, Known, probability},
     values::Corpus,
 };
 pub use self::{
@@ -40,8 +40,14 @@ pub use self::{
 const FLOOR: f64 = 0.02;
 /// How much a pair loses that the assignment gave to others.
 const NOT_ASSIGNED: f64 = 0.6;
-/// What it costs, in log-odds, to land in an object that is called nothing like the source's, against the one that is.
-const OTHER_OBJECT: f64 = 4.0;
+/// What it adds, in log-odds, that the assignment chose a pair; and what it costs that another pair with one of its columns
+/// is as good.
+const ASSIGNED: f64 = 0.8;
+const RIVAL: f64 = 1.0;
+/// What it costs, in log-odds, to land in the object that fits least, against the one that fits best.
+const OTHER_OBJECT: f64 = 5.0;
+/// How much of an object's fit its name makes, the rest being how well its columns fit.
+const BY_NAME: f64 = 0.6;
 
 /// A column of one side.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -58,6 +64,8 @@ pub struct Column {
     pub length: Option<u32>,
     /// The options of a choice, if they are known.
     pub options: Vec<String>,
+    /// The objects that a reference points to, if they are known.
+    pub points_to: Vec<String>,
     /// A look at its values, if there are any.
     pub sample: Option<Sample>,
 }
@@ -79,23 +87,30 @@ impl Column {
             kind: Some(Kind::of(&field.kind)),
             length,
             options,
+            points_to: match &field.kind {
+                FieldKind::Reference { to } => to.iter().map(ToString::to_string).collect(),
+                _ => Vec::new(),
+            },
             sample: None,
         }
     }
 }
 
 /// How proposals are made.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     /// The confidence below which nothing is proposed.
     pub threshold: f64,
     /// How many candidates are named.
     pub candidates: usize,
+    /// Which target objects the records of a source object go to, where that is decided; columns of an object that is not
+    /// named here may go anywhere.
+    pub routes: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { threshold: 0.5, candidates: 4 }
+        Self { threshold: 0.5, candidates: 4, routes: BTreeMap::new() }
     }
 }
 
@@ -179,9 +194,9 @@ impl<'a> Side<'a> {
 fn kind_of(column: &Column, profile: Option<&Profile>) -> Option<Kind> {
     let looks = profile.filter(|_| column.sample.is_some()).and_then(|profile| profile.looks);
     match (column.kind, looks) {
-        (Some(Kind::Text) | None, Some(Kind::Text)) => match Kind::guess(&column.name) {
+        (Some(Kind::Text) | None, Some(looks @ (Kind::Text | Kind::Number))) => match Kind::guess(&column.name) {
             Some(kind @ (Kind::Reference | Kind::Phone)) => Some(kind),
-            _ => Some(Kind::Text),
+            _ => Some(looks),
         },
         (Some(Kind::Text) | None, Some(looks)) => Some(looks),
         (Some(kind), _) => Some(kind),
@@ -196,44 +211,57 @@ pub fn propose(source: &[Column], target: &[Column], settings: &Settings) -> Vec
     let near = affinities(&from, &to);
     let mut proposals: Vec<Proposal> = Vec::new();
     for (object, rows) in from.objects() {
-        let pairs: Vec<Vec<(Evidence, f64)>> = rows
-            .iter()
-            .map(|row| {
-                let compare = |column: usize| {
-                    let evidence = Evidence::new(&corpus, (*row, from.known(*row)), (column, to.known(column)));
-                    let far = 1.0 - near.get(&(object, to.columns[column].1.object.as_str())).copied().unwrap_or(1.0);
-                    let probability = evidence.probability(-OTHER_OBJECT * far);
-                    (evidence, probability)
-                };
-                (0..to.columns.len()).map(compare).collect()
-            })
+        let routes = settings.routes.get(object);
+        let open: Vec<usize> = (0..to.columns.len())
+            .filter(|column| routes.is_none_or(|routes| routes.contains(&to.columns[*column].1.object)))
             .collect();
-        let weights: Vec<Vec<f64>> =
-            pairs.iter().map(|row| row.iter().map(|(_, p)| if *p < FLOOR { 0.0 } else { *p }).collect()).collect();
-        let assigned = assign(&weights);
-        let best_of = |column: usize| weights.iter().map(|row| row[column]).fold(0.0, f64::max);
-        let best: Vec<f64> = (0..to.columns.len()).map(best_of).collect();
-        for ((at, row), own) in rows.iter().zip(&pairs).zip(&assigned) {
-            let first = row.iter().map(|(_, p)| *p).fold(0.0, f64::max);
-            let ranked = row.iter().enumerate().map(|(column, (evidence, p))| {
-                let assigned = *own == Some(column);
-                // What another column wants more, or what this one wants less, is less likely than it looks alone.
-                let wanted = p / first.max(best[column]).max(1e-12);
-                let confidence = if assigned { *p } else { p * NOT_ASSIGNED * wanted };
-                (column, confidence, assigned, evidence)
+        let compare = |row: usize, column: usize| {
+            let evidence = Evidence::new(&corpus, (row, from.known(row)), (column, to.known(column)));
+            let odds = evidence.odds();
+            (evidence, odds)
+        };
+        let mut pairs: Vec<Vec<(Evidence, f64)>> =
+            rows.iter().map(|row| open.iter().map(|column| compare(*row, *column)).collect()).collect();
+        if routes.is_none() {
+            let fit = fits(&pairs, &open, &to, |target| near.get(&(object, target)).copied().unwrap_or(1.0));
+            for row in &mut pairs {
+                for ((_, odds), column) in row.iter_mut().zip(&open) {
+                    *odds -=
+                        OTHER_OBJECT * (1.0 - fit.get(to.columns[*column].1.object.as_str()).copied().unwrap_or(1.0));
+                }
+            }
+        }
+        let likely: Vec<Vec<f64>> =
+            pairs.iter().map(|row| row.iter().map(|(_, odds)| probability(*odds)).collect()).collect();
+        let assigned = assign(
+            &likely
+                .iter()
+                .map(|row| row.iter().map(|p| if *p < FLOOR { 0.0 } else { *p }).collect())
+                .collect::<Vec<_>>(),
+        );
+        let columns: Vec<(f64, f64)> = (0..open.len()).map(|at| two_best(likely.iter().map(|row| row[at]))).collect();
+        for (n, (at, own)) in rows.iter().zip(&assigned).enumerate() {
+            let row = two_best(likely[n].iter().copied());
+            let ranked = likely[n].iter().enumerate().map(|(place, p)| {
+                let assigned = *own == Some(place);
+                let other = |(first, second): (f64, f64)| if *p >= first { second } else { first };
+                let confidence = if assigned {
+                    let rival = other(row).max(other(columns[place])) / p.max(1e-12);
+                    probability(pairs[n][place].1 + ASSIGNED - RIVAL * rival.min(1.0))
+                } else {
+                    // What another column wants more, or what this one wants less, is less likely than it looks alone.
+                    p * NOT_ASSIGNED * p / row.0.max(columns[place].0).max(1e-12)
+                };
+                (place, confidence, assigned)
             });
             let mut ranked: Vec<_> = ranked.collect();
             ranked.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
             ranked.truncate(settings.candidates.max(1));
-            let candidates: Vec<Candidate> = ranked
-                .into_iter()
-                .map(|(column, confidence, assigned, evidence)| Candidate {
-                    target: to.columns[column].0,
-                    confidence,
-                    assigned,
-                    reason: evidence.words(&to.columns[column].1.name),
-                })
-                .collect();
+            let candidate = |(place, confidence, assigned): (usize, f64, bool)| {
+                let (target, column) = to.columns[open[place]];
+                Candidate { target, confidence, assigned, reason: pairs[n][place].0.words(&column.name) }
+            };
+            let candidates: Vec<Candidate> = ranked.into_iter().map(candidate).collect();
             let chosen =
                 candidates.first().is_some_and(|first| first.assigned && first.confidence >= settings.threshold);
             proposals.push(Proposal { source: from.columns[*at].0, candidates, chosen });
@@ -241,6 +269,37 @@ pub fn propose(source: &[Column], target: &[Column], settings: &Settings) -> Vec
     }
     proposals.sort_by_key(|proposal| proposal.source);
     proposals
+}
+
+/// Returns the largest and the second largest of several numbers that are at least 0.
+fn two_best(numbers: impl Iterator<Item = f64>) -> (f64, f64) {
+    numbers.fold((0.0, 0.0), |(first, second), n| if n > first { (n, first) } else { (first, f64::max(second, n)) })
+}
+
+/// Returns how well each target object fits, 1 for the best: by its name, and by how well its columns fit.
+fn fits<'a>(
+    pairs: &[Vec<(Evidence, f64)>],
+    open: &[usize],
+    to: &Side<'a>,
+    near: impl Fn(&str) -> f64,
+) -> BTreeMap<&'a str, f64> {
+    let mut fit: BTreeMap<&str, f64> = BTreeMap::new();
+    for row in pairs {
+        let mut best: BTreeMap<&str, f64> = BTreeMap::new();
+        for ((_, odds), column) in row.iter().zip(open) {
+            let likely = best.entry(to.columns[*column].1.object.as_str()).or_default();
+            *likely = likely.max(probability(*odds));
+        }
+        for (object, likely) in best {
+            *fit.entry(object).or_default() += likely;
+        }
+    }
+    let most = fit.values().copied().fold(1e-9, f64::max);
+    for (object, fit) in &mut fit {
+        *fit = BY_NAME * near(object) + (1.0 - BY_NAME) * *fit / most;
+    }
+    let most = fit.values().copied().fold(0.0, f64::max);
+    fit.into_iter().map(|(object, fit)| (object, 1.0 - (most - fit))).collect()
 }
 
 /// Returns how near each target object is to each source object by their names: 1 for the nearest of a source object.

@@ -12,6 +12,9 @@ const COMMON: f64 = 0.4;
 const FAINT: f64 = 0.15;
 /// The weight of a number in a name.
 const NUMERAL: f64 = 0.7;
+/// Words that hold a name together and say little themselves, and their weight.
+const FILLERS: [&str; 13] = ["of", "the", "html", "is", "has", "at", "on", "by", "in", "for", "to", "a", "field"];
+const FILLER: f64 = 0.35;
 
 /// A name, taken apart.
 #[derive(Debug, Clone, PartialEq)]
@@ -105,7 +108,11 @@ pub(super) fn names<'a>(of: impl Iterator<Item = (&'a str, &'a str)> + Clone) ->
         let all = columns.get(object).copied().unwrap_or(1.0);
         let with = having.get(&(object, word.to_owned())).copied().unwrap_or(1.0);
         let rare = if all < 4.0 || with < 3.0 { 1.0 } else { (1.0 - with / all / COMMON * (1.0 - FAINT)).max(FAINT) };
-        if word.chars().all(char::is_numeric) { rare * NUMERAL } else { rare }
+        match word {
+            word if word.chars().all(char::is_numeric) => rare * NUMERAL,
+            word if FILLERS.contains(&word) => rare * FILLER,
+            _ => rare,
+        }
     };
     of.map(|(object, name)| Name::new(name, &words(object), |word| weight(object, word))).collect()
 }

@@ -30,10 +30,10 @@ struct Weights {
 }
 
 const NAMES_ALONE: Weights = Weights {
-    base: -4.4,
-    name: 5.5,
-    same_name: 2.6,
-    kind: 1.3,
+    base: -5.5,
+    name: 5.2,
+    same_name: 2.4,
+    kind: 0.8,
     overlap: 0.0,
     plain_overlap: 0.0,
     words: 0.0,
@@ -44,18 +44,23 @@ const NAMES_ALONE: Weights = Weights {
 };
 
 const WITH_VALUES: Weights = Weights {
-    base: -6.3,
-    name: 4.6,
-    same_name: 2.2,
-    kind: 1.2,
+    base: -7.6,
+    name: 3.6,
+    same_name: 2.7,
+    kind: 0.6,
     overlap: 4.0,
-    plain_overlap: 1.0,
-    words: 1.0,
-    grams: 2.2,
-    forms: 1.0,
-    numbers: 1.6,
-    shape: 1.2,
+    plain_overlap: 0.4,
+    words: 1.2,
+    grams: 1.3,
+    forms: 0.1,
+    numbers: 0.2,
+    shape: 1.6,
 };
+
+/// Returns the probability of log-odds.
+pub(super) fn probability(odds: f64) -> f64 {
+    1.0 / (1.0 + (-odds).exp())
+}
 
 /// What is known of one column beside its values.
 #[derive(Debug, Clone, Copy)]
@@ -103,12 +108,8 @@ impl Evidence {
         }
     }
 
-    /// Returns the probability that the pair is a true one.
-    pub(super) fn probability(&self, further: f64) -> f64 {
-        1.0 / (1.0 + (-(self.odds() + further)).exp())
-    }
-
-    fn odds(&self) -> f64 {
+    /// Returns the log-odds that the pair is a true one.
+    pub(super) fn odds(&self) -> f64 {
         let values = self.values.filter(|_| !self.listed);
         let w = if values.is_some() { WITH_VALUES } else { NAMES_ALONE };
         let mut odds = w.base + w.name * self.name + w.same_name * self.name.powi(4);

@@ -178,24 +178,31 @@ impl Side {
     }
 }
 
-/// Reads a schema: object, field, kind and options, which stand between bars.
+/// Reads a schema: object, field, kind, and the options of a choice or the objects that a reference points to, between bars.
 fn schema(text: &str) -> Fallible<Vec<Column>> {
     let mut reader = csv::ReaderBuilder::new().flexible(true).comment(Some(b'#')).from_reader(text.as_bytes());
     let mut columns = Vec::new();
     for row in reader.records() {
         let row = row?;
         let cell = |at: usize| row.get(at).unwrap_or_default().to_owned();
+        let (listed, pointed) =
+            if cell(2) == "reference" { (String::new(), cell(3)) } else { (cell(3), String::new()) };
         columns.push(Column {
             object: cell(0),
             name: cell(1),
             label: None,
             kind: kind(&cell(2))?,
             length: None,
-            options: cell(3).split('|').filter(|option| !option.is_empty()).map(str::to_owned).collect(),
+            options: parts(&listed),
+            points_to: parts(&pointed),
             sample: None,
         });
     }
     Ok(columns)
+}
+
+fn parts(cell: &str) -> Vec<String> {
+    cell.split('|').filter(|one| !one.is_empty()).map(str::to_owned).collect()
 }
 
 fn kind(word: &str) -> Fallible<Option<Kind>> {

@@ -23,7 +23,7 @@ pub(super) struct Figures {
     pub(super) recall_at_truth: f64,
     /// Source columns for which something is proposed.
     pub(super) proposed: usize,
-    /// The share of proposals that are true; none are counted that the truth says nothing about, unless it is whole.
+    /// The share of proposals that are true; one for a column that the truth leaves out is wrong.
     pub(super) precision: f64,
     /// Source columns in the truth for which nothing is proposed.
     pub(super) abstained: usize,

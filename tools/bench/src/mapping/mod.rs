@@ -47,6 +47,9 @@ pub(crate) struct Mapping {
     /// The folder of real data for the built-in sets; without it, the one beside this checkout
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// Leave open which objects go where; otherwise the built-in sets say so, as the rules of a plan do
+    #[arg(long)]
+    open: bool,
     /// Only built-in sets with this in their names
     #[arg(long, value_name = "TEXT", conflicts_with = "source")]
     only: Option<String>,
@@ -134,7 +137,11 @@ fn score(mut set: Set, mapping: &Mapping, start: Instant) -> Fallible<Figures> {
         }
     }
     let truth = places(&set)?;
-    let settings = Settings { threshold: mapping.threshold, candidates: CANDIDATES };
+    let mut routes: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (one, two) in truth.iter().filter(|_| !mapping.open) {
+        routes.entry(set.source[*one].object.clone()).or_default().insert(set.target[*two].object.clone());
+    }
+    let settings = Settings { threshold: mapping.threshold, candidates: CANDIDATES, routes };
     let proposals = propose(&set.source, &set.target, &settings);
     let seconds = start.elapsed().as_secs_f64();
     Ok(figures(&set.name, &set.source, &set.target, &truth, &proposals, seconds))
