@@ -14,6 +14,7 @@ pub mod load;
 pub mod prepare;
 pub mod progress;
 pub mod project;
+pub mod propose;
 pub mod reconcile;
 pub mod recorder;
 pub mod rollback;
