@@ -17,17 +17,12 @@ fn project() -> (tempfile::TempDir, Org, Project) {
     (dir, org, project)
 }
 
-const TAKEN_OUT: [(&str, &str, &str); 8] = [
+const TAKEN_OUT: [(&str, &str, &str); 7] = [
     ("Industry = { from = \"industry\", map = \"industry\" }\n", "companies.industry", "Account.Industry"),
     (
         "NumberOfEmployees = { from = \"employee_count\", invalid = \"blank\" }\n",
         "companies.employee_count",
         "Account.NumberOfEmployees",
-    ),
-    (
-        "BillingPostalCode = { from = \"address_postal_code\", long = \"cut\" }\n",
-        "companies.address_postal_code",
-        "Account.BillingPostalCode",
     ),
     ("MobilePhone = { from = \"mobile_phone\", long = \"cut\" }\n", "contacts.mobile_phone", "Contact.MobilePhone"),
     ("Title = { from = \"job_title\", long = \"cut\" }\n", "contacts.job_title", "Contact.Title"),

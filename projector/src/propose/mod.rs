@@ -68,6 +68,8 @@ pub struct Column {
     pub points_to: Vec<String>,
     /// A look at its values, if there are any.
     pub sample: Option<Sample>,
+    /// Whether it is mapped already: it tells how columns are called there, and is neither matched nor proposed.
+    pub taken: bool,
 }
 
 impl Column {
@@ -92,6 +94,7 @@ impl Column {
                 _ => Vec::new(),
             },
             sample: None,
+            taken: false,
         }
     }
 }
@@ -204,15 +207,17 @@ fn kind_of(column: &Column, profile: Option<&Profile>) -> Option<Kind> {
     }
 }
 
-/// Proposes a target for every source column, in the order in which they came.
+/// Proposes a target for every source column that is not taken, in the order in which they came.
 pub fn propose(source: &[Column], target: &[Column], settings: &Settings) -> Vec<Proposal> {
     let (from, to) = (Side::new(source), Side::new(target));
     let corpus = Corpus::new(&from.profiles, &to.profiles);
     let near = affinities(&from, &to);
     let mut proposals: Vec<Proposal> = Vec::new();
-    for (object, rows) in from.objects() {
+    for (object, mut rows) in from.objects() {
+        rows.retain(|row| !from.columns[*row].1.taken);
         let routes = settings.routes.get(object);
         let open: Vec<usize> = (0..to.columns.len())
+            .filter(|column| !to.columns[*column].1.taken)
             .filter(|column| routes.is_none_or(|routes| routes.contains(&to.columns[*column].1.object)))
             .collect();
         let compare = |row: usize, column: usize| {

@@ -96,6 +96,16 @@ fn an_object_goes_to_the_one_that_is_called_alike() {
 }
 
 #[test]
+fn what_is_mapped_already_is_left_alone() {
+    let (mut source, mut target) = (people(), targets());
+    source[0].taken = true;
+    target[3].taken = true;
+    let proposals = propose(&source, &target, &Settings::default());
+    assert!(proposals.iter().all(|proposal| proposal.source != 0));
+    assert!(proposals.iter().flat_map(|proposal| &proposal.candidates).all(|candidate| candidate.target != 3));
+}
+
+#[test]
 fn nothing_is_proposed_where_there_is_nothing() {
     assert!(propose(&[], &targets(), &Settings::default()).is_empty());
     let open = propose(&people(), &[], &Settings::default());

@@ -196,6 +196,7 @@ fn schema(text: &str) -> Fallible<Vec<Column>> {
             options: parts(&listed),
             points_to: parts(&pointed),
             sample: None,
+            taken: false,
         });
     }
     Ok(columns)

@@ -127,26 +127,28 @@ pub fn propose(session: &Session, prepared: &Prepared) -> Result<Vec<Proposed>, 
         }
         let Some(seen) = seen.get(rule.from.as_str()) else { continue };
         let set: BTreeSet<String> = rule.fields.keys().map(|name| name.as_str().to_ascii_lowercase()).collect();
-        let free: Vec<&FieldSchema> = target
-            .fields
-            .iter()
-            .filter(|field| field.createable && field.name != plan.key_field())
-            .filter(|field| !set.contains(&field.name.as_str().to_ascii_lowercase()))
-            .collect();
-        let (own, others): (Vec<&FieldSchema>, Vec<&FieldSchema>) =
-            unused.into_iter().partition(|field| field.kind == FieldKind::Id);
-        all.extend(own.into_iter().map(|field| key(rule, field)));
+        let taken = |field: &FieldSchema| {
+            !field.createable
+                || field.name == plan.key_field()
+                || set.contains(&field.name.as_str().to_ascii_lowercase())
+        };
+        // Fields that are mapped are there, too: how they are called tells what is a prefix and what a name.
+        let fields: Vec<&FieldSchema> = target.fields.iter().collect();
+        let targets: Vec<Column> =
+            fields.iter().map(|field| Column { taken: taken(field), ..Column::of(rule.to.as_str(), field) }).collect();
+        let others: Vec<&FieldSchema> = source.fields.iter().collect();
         let columns: Vec<Column> = others
             .iter()
             .map(|field| Column {
+                taken: field.kind == FieldKind::Id || !unused.iter().any(|unused| unused.name == field.name),
                 sample: seen.samples.get(field.name.as_str()).cloned(),
                 ..Column::of(&rule.from, field)
             })
             .collect();
-        let targets: Vec<Column> = free.iter().map(|field| Column::of(rule.to.as_str(), field)).collect();
+        all.extend(unused.iter().filter(|field| field.kind == FieldKind::Id).map(|field| key(rule, field)));
         let settings = Settings { candidates: RUNNERS_UP + 1, ..Settings::default() };
         for proposal in match_columns(&columns, &targets, &settings) {
-            all.push(proposed(plan, rule, others[proposal.source], &free, &proposal, &seen.choices));
+            all.push(proposed(plan, rule, others[proposal.source], &fields, &proposal, &seen.choices));
         }
     }
     Ok(all)
@@ -171,13 +173,13 @@ fn proposed(
     plan: &Plan,
     rule: &Rule,
     field: &FieldSchema,
-    free: &[&FieldSchema],
+    fields: &[&FieldSchema],
     proposal: &Proposal,
     choices: &BTreeMap<String, Vec<String>>,
 ) -> Proposed {
-    let named = |target: usize| format!("{}.{}", rule.to, free[target].name);
+    let named = |target: usize| format!("{}.{}", rule.to, fields[target].name);
     let first = proposal.candidates.first();
-    let target = first.filter(|_| proposal.chosen).map(|first| free[first.target]);
+    let target = first.filter(|_| proposal.chosen).map(|first| fields[first.target]);
     let values = target.and_then(|target| values(rule, target, choices.get(field.name.as_str())?));
     let runners_up = proposal.candidates.iter().skip(usize::from(proposal.chosen));
     Proposed {
