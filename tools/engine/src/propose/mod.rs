@@ -16,6 +16,8 @@ use crate::{failure::Failure, prepare::Prepared, session::Session, world::record
 
 /// How many records of an object are looked at; of more, they are spread evenly.
 const LOOKED_AT: usize = 20_000;
+/// How many different values a field may have that the source calls a choice, for a value map to be proposed.
+const CHOICES: u64 = 60;
 /// How many runners-up are named.
 const RUNNERS_UP: usize = 3;
 /// Below this a runner-up is not worth a name.
@@ -104,6 +106,22 @@ struct Seen {
     choices: BTreeMap<String, Vec<String>>,
 }
 
+impl Seen {
+    /// Returns what a field chooses among, if it chooses: by what records share, or because the source says that it does.
+    fn choices_of(&self, field: &FieldSchema) -> Option<Vec<String>> {
+        if let Some(choices) = self.choices.get(field.name.as_str()) {
+            return Some(choices.clone());
+        }
+        let sample = self.samples.get(field.name.as_str())?;
+        let chooses = matches!(field.kind, FieldKind::Choice { .. } | FieldKind::Choices { .. });
+        (chooses && sample.distinct() <= CHOICES).then(|| {
+            let mut values: Vec<String> = sample.values().map(|(value, _)| value.to_owned()).collect();
+            values.sort();
+            values
+        })
+    }
+}
+
 /// Proposes a target for every field of the objects that rules read and that no rule uses.
 pub fn propose(session: &Session, prepared: &Prepared) -> Result<Vec<Proposed>, Failure> {
     let plan = &prepared.plan;
@@ -148,7 +166,7 @@ pub fn propose(session: &Session, prepared: &Prepared) -> Result<Vec<Proposed>, 
         all.extend(unused.iter().filter(|field| field.kind == FieldKind::Id).map(|field| key(rule, field)));
         let settings = Settings { candidates: RUNNERS_UP + 1, ..Settings::default() };
         for proposal in match_columns(&columns, &targets, &settings) {
-            all.push(proposed(plan, rule, others[proposal.source], &fields, &proposal, &seen.choices));
+            all.push(proposed(plan, rule, others[proposal.source], &fields, &proposal, seen));
         }
     }
     Ok(all)
@@ -175,12 +193,12 @@ fn proposed(
     field: &FieldSchema,
     fields: &[&FieldSchema],
     proposal: &Proposal,
-    choices: &BTreeMap<String, Vec<String>>,
+    seen: &Seen,
 ) -> Proposed {
     let named = |target: usize| format!("{}.{}", rule.to, fields[target].name);
     let first = proposal.candidates.first();
     let target = first.filter(|_| proposal.chosen).map(|first| fields[first.target]);
-    let values = target.and_then(|target| values(rule, target, choices.get(field.name.as_str())?));
+    let values = target.and_then(|target| values(rule, target, &seen.choices_of(field)?));
     let runners_up = proposal.candidates.iter().skip(usize::from(proposal.chosen));
     Proposed {
         rule: rule.id.to_string(),
