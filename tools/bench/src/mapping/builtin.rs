@@ -4,7 +4,7 @@
 //! that the five pairs write. The truths of the pairs are their tables, row by row. The truths of the real header sets are
 //! pairs of column names; the data itself is not part of this repository.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use waybill_projector::propose::{Column, Kind};
 
@@ -160,7 +160,7 @@ impl Case {
 }
 
 impl Side {
-    fn read(&self, data: &PathBuf, rows: u64) -> Fallible<Option<Vec<Column>>> {
+    fn read(&self, data: &Path, rows: u64) -> Fallible<Option<Vec<Column>>> {
         match self {
             Self::Schema(text) => Ok(Some(schema(text)?)),
             Self::Data(files) => {
