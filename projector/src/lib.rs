@@ -16,6 +16,7 @@ pub mod mapping;
 pub mod order;
 pub mod owners;
 mod place;
+pub mod propose;
 pub mod reconcile;
 pub mod rollback;
 pub mod schema_step;

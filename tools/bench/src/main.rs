@@ -2,10 +2,12 @@
 //!
 //! `migrate` moves a generated company through the real binary into a sandbox of its own, and holds it against a loader
 //! without memory that sends the same rows by the same bulk jobs. `memory` holds the peak memory of two sizes against each
-//! other. `ledger` holds the ledger against stores that people know. The sandbox is another process and counts for neither.
+//! other. `ledger` holds the ledger against stores that people know. `mapping` holds proposals against known mappings. The
+//! sandbox is another process and counts for neither.
 
 mod ledger;
 mod loader;
+mod mapping;
 mod process;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
@@ -52,6 +54,8 @@ enum What {
     Demo,
     /// The ledger against stores that people know, in speed and size
     Ledger(ledger::Ledger),
+    /// What `waybill plan` proposes, against mappings that are known
+    Mapping(mapping::Mapping),
     /// One part of `ledger`, in a process of its own
     #[command(hide = true)]
     Part(ledger::One),
@@ -95,11 +99,12 @@ fn run(cli: &Cli) -> Fallible<()> {
     match &cli.what {
         What::Ledger(what) => return ledger::run(what),
         What::Part(one) => return ledger::one(one),
+        What::Mapping(what) => return mapping::run(what, cli.json),
         _ => {}
     }
     let bench = Bench::new(cli.binary.clone())?;
     match cli.what {
-        What::Ledger(_) | What::Part(_) => {}
+        What::Ledger(_) | What::Part(_) | What::Mapping(_) => {}
         What::Migrate { companies, contacts } => {
             let trip = bench.trip(companies, contacts, false)?;
             let loader = bench.load_bare(companies, contacts)?;

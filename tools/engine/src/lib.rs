@@ -17,6 +17,7 @@ pub mod preflight;
 pub mod prepare;
 pub mod progress;
 pub mod project;
+pub mod propose;
 pub mod reconcile;
 pub mod recorder;
 pub mod rollback;

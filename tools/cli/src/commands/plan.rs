@@ -3,6 +3,7 @@ use waybill_engine::{
     approve::{Prediction, predict},
     failure::Failure,
     prepare::{OwnerLine, Prepared},
+    propose::{self, Proposed, Written},
     schema::words,
     session::Session,
 };
@@ -13,7 +14,11 @@ use crate::{Context, exit::Exit, output::table};
 
 /// Hold the plan against both systems and show what it would write
 #[derive(Debug, clap::Args)]
-pub(crate) struct PlanArgs {}
+pub(crate) struct PlanArgs {
+    /// Write proposals for fields that no rule uses into the plan: likely ones as field rules, the rest as comments
+    #[arg(long)]
+    propose: bool,
+}
 
 #[derive(Debug, Serialize)]
 struct Shown {
@@ -24,13 +29,16 @@ struct Shown {
     owners: Vec<OwnerLine>,
     schema: Vec<String>,
     unmapped: Vec<String>,
+    proposals: Vec<Proposed>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    written: Option<Written>,
     findings: Vec<Finding>,
 }
 
 impl PlanArgs {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let (mut session, bars) = open(context).await?;
-        let done = shown(&mut session).await;
+        let done = shown(&mut session, self.propose).await;
         let (shown, circle) = close(session, &bars, done).await?;
         context.output.document(&shown, || human(&shown))?;
         if let Some(circle) = circle {
@@ -41,7 +49,7 @@ impl PlanArgs {
     }
 }
 
-async fn shown(session: &mut Session) -> Result<(Shown, Option<Failure>), Failure> {
+async fn shown(session: &mut Session, write: bool) -> Result<(Shown, Option<Failure>), Failure> {
     let prepared = Prepared::new(session).await?;
     let findings = prepared.findings();
     let circle = prepared.must_be_acyclic(session).err();
@@ -51,6 +59,8 @@ async fn shown(session: &mut Session) -> Result<(Shown, Option<Failure>), Failur
     } else {
         predict(session, &prepared)?
     };
+    let proposals = propose::propose(session, &prepared)?;
+    let written = if write { Some(propose::write(session, &prepared, &proposals).await?) } else { None };
     let shown = Shown {
         plan: prepared.plan.digest().to_string(),
         destination: prepared.destination_name(),
@@ -59,6 +69,8 @@ async fn shown(session: &mut Session) -> Result<(Shown, Option<Failure>), Failur
         owners: prepared.owner_lines(),
         schema: prepared.changes.iter().map(words).collect(),
         unmapped: unmapped(&prepared.plan, &prepared.source_schema),
+        proposals,
+        written,
         findings,
     };
     Ok((shown, circle))
@@ -78,6 +90,13 @@ fn human(shown: &Shown) -> String {
         ]
     });
     text.push_str(&table(&["owner", "e-mail", "user", "how"], 4, owners));
+    if !shown.proposals.is_empty() {
+        text.push_str("\n\nnot mapped, and what is proposed (write it into the plan with `waybill plan --propose`)\n");
+        text.push_str(&proposals(&shown.proposals));
+    }
+    if let Some(written) = &shown.written {
+        text.push_str(&told(written));
+    }
     let mut list = |title: &str, lines: &[String]| {
         if !lines.is_empty() {
             text.push_str(&format!("\n\n{title}\n  {}", lines.join("\n  ")));
@@ -94,6 +113,40 @@ fn human(shown: &Shown) -> String {
         })
         .collect();
     list("findings", &findings);
+    text
+}
+
+fn proposals(proposals: &[Proposed]) -> String {
+    let rows = proposals.iter().map(|one| {
+        let runners: Vec<String> =
+            one.runners_up.iter().map(|other| format!("{} {:.2}", other.target, other.confidence)).collect();
+        vec![
+            format!("{}.{}", one.object, one.field),
+            one.target.clone().unwrap_or_else(|| "-".into()),
+            one.reason.clone(),
+            runners.join(", "),
+            format!("{:.2}", one.confidence),
+        ]
+    });
+    table(&["field", "goes to", "because", "or else", "sure"], 4, rows)
+}
+
+fn told(written: &Written) -> String {
+    let mut text = if written.is_empty() {
+        "\n\nnothing new to propose: the plan stays as it is".to_owned()
+    } else {
+        format!(
+            "\n\nput into the plan: {} field rules, {} value maps, {} fields left open as comments; look at them, then run \
+             `waybill plan` again",
+            written.fields.len(),
+            written.maps.len(),
+            written.open.len()
+        )
+    };
+    if !written.left_alone.is_empty() {
+        let rules = written.left_alone.join(", ");
+        text.push_str(&format!("\nleft alone, because they write their fields in one line: {rules}"));
+    }
     text
 }
 
