@@ -2,8 +2,11 @@
 //!
 //! `migrate` moves a generated company through the real binary into a sandbox of its own, and holds it against a loader
 //! without memory that sends the same rows by the same bulk jobs. `memory` holds the peak memory of two sizes against each
-//! other. `ledger` holds the ledger against stores that people know. The sandbox is another process and counts for neither.
+//! other. `assess` holds taking stock of a large export against reading its bytes; `duplicates` tells how many known
+//! duplicates are found. `ledger` holds the ledger against stores that people know. The sandbox is another process and counts for neither.
 
+mod assess;
+mod duplicates;
 mod ledger;
 mod loader;
 mod process;
@@ -50,6 +53,10 @@ enum What {
     },
     /// How long the demo takes
     Demo,
+    /// Taking stock of and assessing a generated export, against reading the same bytes with the csv crate alone
+    Assess(assess::Assess),
+    /// Precision and recall of finding duplicates, on labelled data
+    Duplicates(duplicates::Duplicates),
     /// The ledger against stores that people know, in speed and size
     Ledger(ledger::Ledger),
     /// One part of `ledger`, in a process of its own
@@ -95,11 +102,13 @@ fn run(cli: &Cli) -> Fallible<()> {
     match &cli.what {
         What::Ledger(what) => return ledger::run(what),
         What::Part(one) => return ledger::one(one),
+        What::Duplicates(what) => return duplicates::run(what, cli.json),
         _ => {}
     }
     let bench = Bench::new(cli.binary.clone())?;
     match cli.what {
-        What::Ledger(_) | What::Part(_) => {}
+        What::Ledger(_) | What::Part(_) | What::Duplicates(_) => {}
+        What::Assess(ref what) => return assess::run(&bench, what, cli.json),
         What::Migrate { companies, contacts } => {
             let trip = bench.trip(companies, contacts, false)?;
             let loader = bench.load_bare(companies, contacts)?;
