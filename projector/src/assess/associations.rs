@@ -21,6 +21,18 @@ pub struct Joined {
     pub compared: Vec<(String, u64, u64)>,
 }
 
+impl Joined {
+    /// Adds findings that were made elsewhere, each in its place.
+    pub fn add(&mut self, findings: Vec<Finding>) {
+        self.findings.extend(findings);
+        self.findings.sort_by(|a, b| {
+            let key = |finding: &Finding| (finding.severity, std::cmp::Reverse(finding.count));
+            let place = |finding: &Finding| (finding.object.clone(), finding.kind.clone(), finding.field.clone());
+            (a.severity, place(a), key(a), &a.what).cmp(&(b.severity, place(b), key(b), &b.what))
+        });
+    }
+}
+
 /// The ids of all objects.
 struct Known<'a> {
     ids: FxHashMap<&'a str, &'a ObjectAssessor>,
@@ -90,16 +102,7 @@ pub fn join(
     for object in objects {
         joined.findings.extend(of_values(object, effects));
     }
-    joined.findings.sort_by(|a, b| {
-        (a.severity, &a.object, &a.kind, &a.field, std::cmp::Reverse(a.count), &a.what).cmp(&(
-            b.severity,
-            &b.object,
-            &b.kind,
-            &b.field,
-            std::cmp::Reverse(b.count),
-            &b.what,
-        ))
-    });
+    joined.add(Vec::new());
     joined
 }
 

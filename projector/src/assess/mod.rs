@@ -18,7 +18,7 @@ mod words;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    associations::join,
+    associations::{Joined, join},
     effect::Effects,
     object::{ObjectAssessor, Setup},
     values::{Completeness, FieldFill},

@@ -221,6 +221,11 @@ impl ObjectAssessor {
         self.ids.len() as u64
     }
 
+    /// Returns how many bytes the files have that its records stand for.
+    pub fn file_bytes(&self) -> u64 {
+        self.files.as_ref().map_or(0, |files| files.bytes)
+    }
+
     /// Notes that the source says of a record that it is gone.
     pub fn gone(&mut self, id: &str) {
         self.gone.insert(hash(id));
