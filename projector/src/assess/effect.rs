@@ -127,8 +127,12 @@ impl<'a> Effects<'a> {
     }
 
     fn needs(&self, rule: &Rule, own: &FieldRule) -> bool {
-        let name = rule.fields.iter().find(|(_, field)| std::ptr::eq(*field, own)).map(|(name, _)| name);
-        name.and_then(|name| self.target(rule, name.as_str())).is_some_and(|field| field.required)
+        Self::named(rule, own).and_then(|name| self.target(rule, name)).is_some_and(|field| field.required)
+    }
+
+    /// Returns the destination field that a field rule is for.
+    fn named<'r>(rule: &'r Rule, own: &FieldRule) -> Option<&'r str> {
+        rule.fields.iter().find(|(_, field)| std::ptr::eq(*field, own)).map(|(name, _)| name.as_str())
     }
 
     fn target(&self, rule: &Rule, field: &str) -> Option<&'a FieldSchema> {
@@ -148,9 +152,17 @@ impl<'a> Effects<'a> {
 
     /// What becomes of a value that is not what its field promises.
     pub(crate) fn unreadable(&self, object: &str, field: &str) -> String {
-        self.says(object, field, |_, own| match own.invalid {
-            Invalid::Blank => "left empty".to_owned(),
-            Invalid::Hold => "the record is held: bad-value".to_owned(),
+        self.says(object, field, |rule, own| {
+            let text = match Self::named(rule, own).and_then(|name| self.target(rule, name)) {
+                Some(known) => matches!(known.kind, FieldKind::Text { .. }),
+                // A field that only stands in for another goes where texts go.
+                None => own.from.first().is_some_and(|first| first != field),
+            };
+            match own.invalid {
+                _ if text => "carried as it stands".to_owned(),
+                Invalid::Blank => "left empty".to_owned(),
+                Invalid::Hold => "the record is held: bad-value".to_owned(),
+            }
         })
     }
 
@@ -172,8 +184,7 @@ impl<'a> Effects<'a> {
             if let Some(name) = &own.map {
                 return mapped(plan, name, spellings);
             }
-            let name = rule.fields.iter().find(|(_, field)| std::ptr::eq(*field, own)).map(|(name, _)| name.as_str());
-            match name.and_then(|name| self.target(rule, name)).map(|field| &field.kind) {
+            match Self::named(rule, own).and_then(|name| self.target(rule, name)).map(|field| &field.kind) {
                 Some(FieldKind::Choice { options, restricted } | FieldKind::Choices { options, restricted }) => {
                     let folded = spellings.first().map(|spelling| fold(spelling)).unwrap_or_default();
                     match options.iter().find(|option| option.active && fold(&option.value) == folded) {

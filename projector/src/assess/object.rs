@@ -126,7 +126,7 @@ impl ObjectAssessor {
                 let to: Vec<String> = to.iter().filter_map(|to| resolved(to.as_str())).collect();
                 (!to.is_empty()).then(|| Reference {
                     column,
-                    own: to.contains(&object),
+                    own: to.contains(&object) && is_hierarchy(field.name.as_str()),
                     employer: layout.as_ref().is_some_and(|layout| layout.who == Who::People)
                         && to.iter().any(|to| setup.companies.contains(to)),
                     to,
@@ -300,6 +300,11 @@ impl ObjectAssessor {
         }
         values
     }
+}
+
+/// Returns whether records that name each other by this field stand one above the other. Who made a record may be itself.
+fn is_hierarchy(field: &str) -> bool {
+    !field.ends_with("_by_id") && !matches!(field, "owner_id" | "series_id")
 }
 
 /// What a field is looked at for. The names of what describes the source (stages, pipelines) are choices of other records.
