@@ -79,9 +79,7 @@ pub fn join(
         let working: Vec<_> =
             linkers.into_iter().map(|(n, who, linker)| (n, who, scope.spawn(move || linker.link()))).collect();
         for (n, who, work) in working {
-            if let Ok(found) = work.join() {
-                links.push((n, who, found));
-            }
+            links.push((n, who, work.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))));
         }
     });
     let known = Known { ids: objects.iter().map(|object| (object.object.as_str(), object)).collect(), words };

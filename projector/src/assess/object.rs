@@ -118,11 +118,16 @@ impl ObjectAssessor {
             |word: &str| setup.words.get(&word.to_lowercase()).is_some_and(|object| setup.companies.contains(object));
         let layout = (!setup.reference).then(|| Layout::find(&sorted, &is_company)).flatten();
         let resolved = |word: &str| setup.words.get(&word.to_lowercase()).cloned();
+        // `parent_id` with `parent_object` beside it.
+        let names_object = |field: &str| place(&format!("{}_object", field.strip_suffix("_id")?));
         let references = fields
             .iter()
             .enumerate()
             .filter_map(|(column, field)| {
                 let FieldKind::Reference { to } = &field.kind else { return None };
+                if names_object(field.name.as_str()).is_some() {
+                    return None;
+                }
                 let to: Vec<String> = to.iter().filter_map(|to| resolved(to.as_str())).collect();
                 (!to.is_empty()).then(|| Reference {
                     column,
@@ -140,8 +145,7 @@ impl ObjectAssessor {
             .iter()
             .enumerate()
             .filter_map(|(column, field)| {
-                let stem = field.name.as_str().strip_suffix("_id")?;
-                let object = place(&format!("{stem}_object"))?;
+                let object = names_object(field.name.as_str())?;
                 Some(Mixed { object, column, named: FxHashMap::default() })
             })
             .collect();

@@ -59,9 +59,9 @@ pub(super) struct Scorer<'a> {
 
 impl Scorer<'_> {
     /// Returns the weight from which on two records count as one: as many bits as it takes to single out one record among all,
-    /// and six more, because few records have a double.
+    /// four more because few records have a double, and five more so that chance rarely makes one.
     pub(super) fn threshold(&self) -> i32 {
-        (log2(self.records) + 6 * BIT).max(14 * BIT)
+        (log2(self.records) + 9 * BIT).max(16 * BIT)
     }
 
     pub(super) fn score(&self, a: &Profile<'_>, b: &Profile<'_>) -> i32 {
@@ -79,17 +79,17 @@ impl Scorer<'_> {
         let crossed = self.name(last, a.get(last), b.get(first)) + self.name(first, a.get(first), b.get(last)) - BIT;
         let crossable = a.get(first) == b.get(last) || a.get(last) == b.get(first);
         let mut score = if crossable { straight.max(crossed) } else { straight };
-        score += self.shared(Slot::Email, a, b, 16, email_close, -24);
-        score += self.shared(Slot::Phone, a, b, 14, |_, _| false, -16);
+        score += self.shared(Slot::Email, a, b, 22, email_close, -24);
+        score += self.shared(Slot::Phone, a, b, 16, |_, _| false, -16);
         score += self.shared(Slot::Born, a, b, 12, day_close, -5 * BIT);
-        score += self.shared(Slot::Number, a, b, 18, one_slip, -4 * BIT);
+        score += self.shared(Slot::Number, a, b, 20, one_slip, -4 * BIT);
         score += self.equal(Slot::Employer, a, b, 5, -8);
         score + self.address(a, b).min(14 * BIT)
     }
 
     fn companies(&self, a: &Profile<'_>, b: &Profile<'_>) -> i32 {
         let mut score = self.company(a.get(Slot::Name), b.get(Slot::Name));
-        score += self.shared(Slot::Domain, a, b, 12, |_, _| false, -2 * BIT);
+        score += self.shared(Slot::Domain, a, b, 16, |_, _| false, -2 * BIT);
         score += self.shared(Slot::Phone, a, b, 10, |_, _| false, -16);
         score += self.shared(Slot::Email, a, b, 10, |_, _| false, -8);
         score += self.shared(Slot::Number, a, b, 16, one_slip, -4 * BIT);
@@ -164,7 +164,7 @@ impl Scorer<'_> {
             weight() / 4
         } else if slot == Slot::First {
             // Most pairs that share everything else are families.
-            -10 * BIT
+            -12 * BIT
         } else {
             -4 * BIT
         }
@@ -175,7 +175,7 @@ impl Scorer<'_> {
         if a.is_empty() || b.is_empty() {
             return 0;
         }
-        let weight = || self.strong(Slot::Name, a, 10);
+        let weight = || self.strong(Slot::Name, a, 12);
         if a == b {
             return weight();
         }
@@ -251,7 +251,13 @@ fn overlap(a: &str, b: &str) -> usize {
 
 /// Returns whether one slip of the hand makes one of the other: a character wrong, missing, too many, or two swapped.
 fn one_slip(a: &str, b: &str) -> bool {
-    a.len().abs_diff(b.len()) <= 1 && strsim::osa_distance(a, b) <= 1
+    if a.len().abs_diff(b.len()) > 1 {
+        return false;
+    }
+    // What is alike at both ends need not be looked at; what is left of one slip is two characters at most.
+    let front = a.bytes().zip(b.bytes()).take_while(|(a, b)| a == b).count();
+    let back = a.bytes().rev().zip(b.bytes().rev()).take_while(|(a, b)| a == b).count();
+    front + back + 8 >= a.len().max(b.len()) && strsim::osa_distance(a, b) <= 1
 }
 
 /// Returns whether two days, as eight digits, are one slip apart or have day and month exchanged.
@@ -272,8 +278,11 @@ fn email_close(a: &str, b: &str) -> bool {
     let (Some((local_a, domain_a)), Some((local_b, domain_b))) = (a.split_once('@'), b.split_once('@')) else {
         return false;
     };
-    let digits = |text: &str| text.bytes().filter(u8::is_ascii_digit).collect::<Vec<_>>();
-    domain_a == domain_b && local_a.len() > 3 && one_slip(local_a, local_b) && digits(local_a) == digits(local_b)
+    domain_a == domain_b && local_a.len() > 3 && digits(local_a).eq(digits(local_b)) && one_slip(local_a, local_b)
+}
+
+fn digits(text: &str) -> impl Iterator<Item = u8> {
+    text.bytes().filter(u8::is_ascii_digit)
 }
 
 #[cfg(test)]
