@@ -84,3 +84,6 @@ impl Tally {
         self.first.truncate(NAMED);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -72,6 +72,9 @@ impl Assessment {
     }
 }
 
+/// One object that was read, and its rows that are no records.
+type Read = (ObjectAssessor, Option<Finding>);
+
 /// What all readers need.
 struct Work {
     bundle: Bundle,
@@ -174,7 +177,7 @@ fn unknown_targets(schema: &Schema, words: &BTreeMap<String, String>) -> Vec<Str
         for field in &object.fields {
             let FieldKind::Reference { to } = &field.kind else { continue };
             if !to.iter().any(|to| words.contains_key(&to.as_str().to_lowercase())) {
-                let to: Vec<&str> = to.iter().map(|to| to.as_str()).collect();
+                let to: Vec<&str> = to.iter().map(waybill_ledger::ObjectName::as_str).collect();
                 lines.push(format!(
                     "whether {}.{} leads anywhere: the export has no {}",
                     object.name,
@@ -203,7 +206,7 @@ impl Work {
         let rows = self.bundle.objects().iter().filter_map(|object| object.rows).sum();
         self.progress.begin("reading", rows);
         let next = AtomicUsize::new(0);
-        let done: Mutex<Vec<(usize, Result<(ObjectAssessor, Option<Finding>), Failure>)>> = Mutex::default();
+        let done: Mutex<Vec<(usize, Result<Read, Failure>)>> = Mutex::default();
         let readers = std::thread::available_parallelism().map_or(1, usize::from).clamp(1, READERS);
         std::thread::scope(|scope| {
             for _ in 0..readers {
@@ -235,7 +238,7 @@ impl Work {
         Ok((joined, file_bytes))
     }
 
-    fn read_object(&self, n: usize) -> Result<(ObjectAssessor, Option<Finding>), Failure> {
+    fn read_object(&self, n: usize) -> Result<Read, Failure> {
         let object = &self.bundle.objects()[n];
         let schema = self
             .schema

@@ -76,9 +76,9 @@ impl Layout {
                 .find_map(|prefix| name.strip_prefix(prefix).filter(|rest| !rest.chars().all(|c| c.is_ascii_digit())))
                 .unwrap_or(&name);
             let slot = match (who, &field.kind, bare) {
-                (Who::People, _, "last_name" | "lastname" | "surname" | "family_name") => Slot::Name,
+                (Who::People, _, "last_name" | "lastname" | "surname" | "family_name")
+                | (Who::Companies, _, "name" | "company_name") => Slot::Name,
                 (Who::People, _, "first_name" | "firstname" | "given_name" | "forename") => Slot::First,
-                (Who::Companies, _, "name" | "company_name") => Slot::Name,
                 (Who::Companies, _, "domain" | "website" | "url") => Slot::Domain,
                 (Who::People, FieldKind::Reference { to }, _) if to.iter().any(|to| companies(to.as_str())) => {
                     Slot::Employer

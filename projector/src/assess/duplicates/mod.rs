@@ -178,7 +178,7 @@ impl Linker {
             }
             Who::Companies if !name.is_empty() => {
                 // The order of words does not matter, nor how they are run together.
-                let sum = |text: &str| text.bytes().map(|b| hash_byte(b)).fold(0_u64, u64::wrapping_add);
+                let sum = |text: &str| text.bytes().map(hash_byte).fold(0_u64, u64::wrapping_add);
                 key(Key::Name, [name.split(' ').map(sum).fold(0, u64::wrapping_add), 0, 0]);
                 let numbers = name.split(' ').filter(|word| word.bytes().any(|b| b.is_ascii_digit())).map(hash);
                 let numbers = numbers.fold(0, u64::wrapping_add);
@@ -226,7 +226,9 @@ impl Linker {
             }
             let strong = group[0][1] & 1 == 1;
             if group.len() > LARGEST {
-                group.iter().for_each(|key| crowded[key[2] as usize] = true);
+                for key in group {
+                    crowded[key[2] as usize] = true;
+                }
                 if !strong {
                     continue;
                 }

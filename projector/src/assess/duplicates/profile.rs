@@ -58,14 +58,14 @@ impl Draft {
             Slot::Email => email_into(text, own),
             Slot::Phone => phone_into(text, own),
             Slot::Domain => host_into(text, own),
-            Slot::Born | Slot::Number => own.extend(text.chars().filter(|c| c.is_ascii_alphanumeric()).take(MOST)),
+            Slot::Born | Slot::Number => own.extend(text.chars().filter(char::is_ascii_alphanumeric).take(MOST)),
             Slot::Name if who == Who::Companies => {
                 self.scratch.clear();
                 fold_into(text, MOST, &mut self.scratch);
                 company_into(&self.scratch, own);
             }
             Slot::Postal => {
-                own.extend(text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).take(12))
+                own.extend(text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).take(12));
             }
             Slot::Employer => {
                 use std::fmt::Write;

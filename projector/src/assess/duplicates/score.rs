@@ -75,8 +75,10 @@ impl Scorer<'_> {
 
     fn people(&self, a: &Profile<'_>, b: &Profile<'_>) -> i32 {
         let (last, first) = (Slot::Name, Slot::First);
-        let straight = self.name(last, a.get(last), b.get(last)) + self.name(first, a.get(first), b.get(first));
-        let crossed = self.name(last, a.get(last), b.get(first)) + self.name(first, a.get(first), b.get(last)) - BIT;
+        let straight = self.name(&[last], a.get(last), b.get(last)) + self.name(&[first], a.get(first), b.get(first));
+        // A first name is rare among last names only because few are exchanged.
+        let both = &[first, last];
+        let crossed = self.name(both, a.get(last), b.get(first)) + self.name(both, a.get(first), b.get(last)) - BIT;
         let crossable = a.get(first) == b.get(last) || a.get(last) == b.get(first);
         let mut score = if crossable { straight.max(crossed) } else { straight };
         score += self.shared(Slot::Email, a, b, 22, email_close, -24);
@@ -142,11 +144,14 @@ impl Scorer<'_> {
         }
     }
 
-    fn name(&self, slot: Slot, a: &str, b: &str) -> i32 {
+    fn name(&self, slots: &[Slot], a: &str, b: &str) -> i32 {
         if a.is_empty() || b.is_empty() {
             return 0;
         }
-        let weight = || self.rarity(slot, a).min(self.rarity(slot, b)).min(12 * BIT);
+        let weight = || {
+            let rarities = slots.iter().flat_map(|slot| [self.rarity(*slot, a), self.rarity(*slot, b)]);
+            rarities.min().unwrap_or(0).min(12 * BIT)
+        };
         if a == b {
             return weight();
         }
@@ -162,7 +167,7 @@ impl Scorer<'_> {
             weight() * 2 / 3
         } else if alike >= 0.84 {
             weight() / 4
-        } else if slot == Slot::First {
+        } else if slots.contains(&Slot::First) {
             // Most pairs that share everything else are families.
             -12 * BIT
         } else {

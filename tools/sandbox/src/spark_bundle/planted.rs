@@ -86,9 +86,9 @@ impl Planter {
                 }
             };
             if table == 0 {
-                person(turn, cells, &at, &mut edit)
+                person(turn, cells, &at, &mut edit);
             } else {
-                company(turn, &mut edit)
+                company(turn, &mut edit);
             }
             tell("duplicate", None, vec![id, other]);
             return (None, Some(double));
