@@ -61,16 +61,21 @@ fn assessed(rows: &[(usize, Row)], gone: &[u8]) -> Joined {
         fields.set("closed_at", day(*closed));
         assessor.add(&Record { id: id.to_string(), fields }, &|_| true);
     }
-    gone.iter().for_each(|id| assessor.gone(&id.to_string()));
+    for id in gone {
+        assessor.gone(&id.to_string());
+    }
     join(vec![assessor], &words, &effects)
 }
 
+/// Kind, field, count and records of a finding.
+type Heart = (String, Option<String>, u64, BTreeSet<BTreeSet<String>>);
+
 /// What does not depend on the order of the records.
-fn heart(joined: &Joined) -> Vec<(String, Option<String>, u64, BTreeSet<BTreeSet<String>>)> {
+fn heart(joined: &Joined) -> Vec<Heart> {
     let named = |finding: &Finding| -> BTreeSet<BTreeSet<String>> {
         finding.records.iter().map(|group| group.iter().cloned().collect()).collect()
     };
-    let mut heart: Vec<_> = joined
+    let mut heart: Vec<Heart> = joined
         .findings
         .iter()
         .map(|finding| (finding.kind.clone(), finding.field.clone(), finding.count, named(finding)))
