@@ -5,6 +5,7 @@
 //! **Invariant:** nothing here knows a particular CRM.
 
 pub mod accounting;
+pub mod assess;
 pub mod audit;
 pub mod converge;
 pub mod delta;

@@ -1,12 +1,18 @@
 //! The manifest of a bundle (bundle convention, "manifest.json"): what the exporter says is inside.
 
-use std::io::Read;
+use std::{
+    io::Read,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::{container::Container, error::BundleError};
+use super::{
+    container::{Container, Entry},
+    error::BundleError,
+};
 
 /// The name of the manifest.
 pub(crate) const FILE: &str = "manifest.json";
@@ -105,6 +111,7 @@ impl Manifest {
     }
 
     fn check_files(&self, container: &Container) -> Result<(), BundleError> {
+        let mut listed = Vec::new();
         for object in &self.objects {
             if !object.sha256.is_empty() && object.sha256.len() != object.files.len() {
                 return Err(BundleError::Manifest {
@@ -121,22 +128,44 @@ impl Manifest {
                 let Some((path, entry)) = container.get(file) else {
                     return Err(BundleError::FileMissing { file: file.clone(), object: object.name.clone() });
                 };
-                let Some(expected) = object.sha256.get(index) else { continue };
-                let found = entry
-                    .open()
-                    .and_then(digest)
-                    .map_err(|source| BundleError::Io { file: path.to_owned(), source })?;
-                if !expected.eq_ignore_ascii_case(&found) {
-                    return Err(BundleError::DigestMismatch {
-                        file: path.to_owned(),
-                        expected: expected.clone(),
-                        found,
-                    });
+                if let Some(expected) = object.sha256.get(index) {
+                    listed.push((path, entry, expected));
                 }
             }
         }
-        Ok(())
+        check_digests(&listed)
     }
+}
+
+/// Holds files against the digests that the manifest gives, several side by side; the first in the manifest's order that does
+/// not fit is told.
+fn check_digests(listed: &[(&str, &Entry, &String)]) -> Result<(), BundleError> {
+    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(4);
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut wrong: Option<(usize, BundleError)> = None;
+        while let Some((n, (path, entry, expected))) = {
+            let n = next.fetch_add(1, Ordering::Relaxed);
+            listed.get(n).map(|one| (n, one))
+        } {
+            let error = match entry.open().and_then(digest) {
+                Err(source) => BundleError::Io { file: (*path).to_owned(), source },
+                Ok(found) if !expected.eq_ignore_ascii_case(&found) => {
+                    BundleError::DigestMismatch { file: (*path).to_owned(), expected: (*expected).clone(), found }
+                }
+                Ok(_) => continue,
+            };
+            wrong.get_or_insert((n, error));
+        }
+        wrong
+    };
+    let wrong = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        let done =
+            threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        done.flatten().min_by_key(|(n, _)| *n)
+    });
+    wrong.map_or(Ok(()), |(_, error)| Err(error))
 }
 
 /// Returns the SHA-256 of everything `input` gives, in lower-case hexadecimal.

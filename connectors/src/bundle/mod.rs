@@ -184,6 +184,14 @@ impl Bundle {
         })
     }
 
+    /// Returns the names of the objects that are there by every word that columns and lists use for them, in small letters.
+    pub fn words(&self) -> BTreeMap<String, String> {
+        let of = |object: &BundleObject| {
+            object.words.iter().map(|word| (word.to_lowercase(), object.name.clone())).collect::<Vec<_>>()
+        };
+        self.objects.iter().flat_map(of).collect()
+    }
+
     /// Returns whose export it is, and how we know.
     pub fn identity(&self) -> &Identity {
         &self.identity

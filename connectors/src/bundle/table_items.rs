@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use waybill_ledger::{FieldName, Fields};
+use waybill_ledger::{Field, FieldName, Fields};
 
 use super::{
     cell::{self, ColumnSpec},
@@ -17,7 +17,8 @@ use super::{
 pub(crate) struct TableItems {
     file: String,
     rows: TableRows,
-    columns: Vec<(FieldName, ColumnSpec)>,
+    /// With their places in a row, in the order of their names: as a record keeps them.
+    columns: Vec<(usize, FieldName, ColumnSpec)>,
     recipe: Arc<Recipe>,
     past_header: bool,
     over: bool,
@@ -26,15 +27,17 @@ pub(crate) struct TableItems {
 impl TableItems {
     /// Opens `entry` for reading as `table` says.
     pub(crate) fn open(file: &str, entry: &Entry, table: &Table, recipe: Arc<Recipe>) -> std::io::Result<Self> {
-        let columns = table
+        let mut columns: Vec<(usize, FieldName, ColumnSpec)> = table
             .columns
             .iter()
-            .map(|column| {
+            .enumerate()
+            .map(|(place, column)| {
                 let name = recipe.spelled(&column.name);
                 let spec = recipe.declared(&column.name).cloned().unwrap_or_default();
-                (FieldName::from(name), spec)
+                (place, FieldName::from(name), spec)
             })
             .collect();
+        columns.sort_by(|a, b| a.1.cmp(&b.1));
         let rows = table.dialect.open(entry)?;
         Ok(Self { file: file.to_owned(), rows, columns, recipe, past_header: false, over: false })
     }
@@ -76,21 +79,22 @@ impl Iterator for TableItems {
                     }
                 )),
                 Body::Cells(cells) => {
-                    let mut fields = Fields::new();
+                    let mut fields = Vec::with_capacity(self.columns.len());
                     let mut fault = None;
-                    for (index, (name, spec)) in self.columns.iter().enumerate() {
-                        match cells.text(index) {
-                            Ok(text) => {
-                                let field = cell::read(&text, cells.quoted(index), spec, &self.recipe.conventions);
-                                fields.set(name.clone(), field);
-                            }
+                    for (index, name, spec) in &self.columns {
+                        match cells.text(*index) {
+                            Ok(text) => match cell::read(&text, cells.quoted(*index), spec, &self.recipe.conventions) {
+                                Field::Present(value) => fields.push((name.clone(), Some(value))),
+                                Field::Null => fields.push((name.clone(), None)),
+                                Field::Absent => {}
+                            },
                             Err(reason) => {
                                 fault = Some(format!("the cell of column {name} is no text: {reason}"));
                                 break;
                             }
                         }
                     }
-                    fault.map_or(Ok(fields), Err)
+                    fault.map_or_else(|| Ok(Fields::from_row(fields)), Err)
                 }
             };
             match read {

@@ -2,9 +2,12 @@
 //!
 //! `migrate` moves a generated company through the real binary into a sandbox of its own, and holds it against a loader
 //! without memory that sends the same rows by the same bulk jobs. `memory` holds the peak memory of two sizes against each
-//! other. `ledger` holds the ledger against stores that people know. `mapping` holds proposals against known mappings. The
-//! sandbox is another process and counts for neither.
+//! other. `assess` holds taking stock of a large export against reading its bytes; `duplicates` tells how many known
+//! duplicates are found; `mapping` holds proposals against known mappings. `ledger` holds the ledger against stores that
+//! people know. The sandbox is another process and counts for neither.
 
+mod assess;
+mod duplicates;
 mod ledger;
 mod loader;
 mod mapping;
@@ -52,6 +55,10 @@ enum What {
     },
     /// How long the demo takes
     Demo,
+    /// Taking stock of and assessing a generated export, against reading the same bytes with the csv crate alone
+    Assess(assess::Assess),
+    /// Precision and recall of finding duplicates, on labelled data
+    Duplicates(duplicates::Duplicates),
     /// The ledger against stores that people know, in speed and size
     Ledger(ledger::Ledger),
     /// What `waybill plan` proposes, against mappings that are known
@@ -100,11 +107,13 @@ fn run(cli: &Cli) -> Fallible<()> {
         What::Ledger(what) => return ledger::run(what),
         What::Part(one) => return ledger::one(one),
         What::Mapping(what) => return mapping::run(what, cli.json),
+        What::Duplicates(what) => return duplicates::run(what, cli.json),
         _ => {}
     }
     let bench = Bench::new(cli.binary.clone())?;
     match cli.what {
-        What::Ledger(_) | What::Part(_) | What::Mapping(_) => {}
+        What::Ledger(_) | What::Part(_) | What::Mapping(_) | What::Duplicates(_) => {}
+        What::Assess(ref what) => return assess::run(&bench, what, cli.json),
         What::Migrate { companies, contacts } => {
             let trip = bench.trip(companies, contacts, false)?;
             let loader = bench.load_bare(companies, contacts)?;

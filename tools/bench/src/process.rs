@@ -69,6 +69,11 @@ impl Bench {
         Ok(Self { binary })
     }
 
+    /// Returns the binary that is measured.
+    pub(crate) fn binary(&self) -> &Path {
+        &self.binary
+    }
+
     fn org(&self) -> Fallible<Org> {
         let mut child = Command::new(&self.binary)
             .args(["sandbox", "salesforce", "--limits", "off", "--until-eof"])
@@ -150,7 +155,7 @@ impl Bench {
         Ok(export)
     }
 
-    fn ends_well(command: &mut Command) -> Fallible<()> {
+    pub(crate) fn ends_well(command: &mut Command) -> Fallible<()> {
         let output = command.stdin(Stdio::null()).output()?;
         if output.status.success() {
             return Ok(());
@@ -160,7 +165,7 @@ impl Bench {
 }
 
 /// Runs a command and returns the peak of its resident memory in MB.
-fn watch(command: &mut Command) -> Fallible<f64> {
+pub(crate) fn watch(command: &mut Command) -> Fallible<f64> {
     let mut child = command.spawn()?;
     let status = format!("/proc/{}/status", child.id());
     let mut peak = 0;

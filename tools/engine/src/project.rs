@@ -50,6 +50,19 @@ pub struct Config {
     /// How the ledger's key is kept; without it, in a file that only its owner may read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys: Option<KeysConfig>,
+    /// What `assess` goes by, where it differs from the usual.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assess: Option<AssessConfig>,
+}
+
+/// `[assess]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AssessConfig {
+    /// A file over this many megabytes is told; 25 without it.
+    pub file_limit_mb: Option<u64>,
+    /// How many records a second are expected to land; 300 without it.
+    pub records_per_second: Option<u64>,
 }
 
 /// `[keys]`: it is decided before the ledger is made and stays.
@@ -150,6 +163,7 @@ impl Project {
                 job_rows: None,
             },
             keys: None,
+            assess: None,
         };
         let project = Self { dir: dir.to_owned(), config };
         project.save()?;

@@ -21,6 +21,7 @@ mod definitions;
 mod dice;
 mod manifest;
 mod mutate;
+mod planted;
 mod sheet;
 mod words;
 
@@ -28,8 +29,11 @@ use std::{collections::BTreeMap, fs, io, path::Path};
 
 use serde::Serialize;
 
-pub use self::mutate::{Changes, Edits, mutate};
-use self::sheet::Workshop;
+pub use self::{
+    mutate::{Changes, Edits, mutate},
+    planted::{Planted, Truth},
+};
+use self::{planted::Planter, sheet::Workshop};
 
 /// What to make.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,11 +52,22 @@ pub struct Spec {
     pub accounts: Option<u64>,
     /// Exactly so many contacts, instead of a share of `size`.
     pub contacts: Option<u64>,
+    /// Faults to plant on purpose.
+    pub planted: Planted,
 }
 
 impl Default for Spec {
     fn default() -> Self {
-        Self { size: 2_000, seed: 1, broken: 0, cycle: false, plain: false, accounts: None, contacts: None }
+        Self {
+            size: 2_000,
+            seed: 1,
+            broken: 0,
+            cycle: false,
+            plain: false,
+            accounts: None,
+            contacts: None,
+            planted: Planted::default(),
+        }
     }
 }
 
@@ -63,6 +78,9 @@ pub struct Summary {
     pub rows: BTreeMap<String, u64>,
     /// Broken rows by object.
     pub broken: BTreeMap<String, u64>,
+    /// The faults that were planted.
+    #[serde(skip)]
+    pub planted: Vec<Truth>,
 }
 
 impl Summary {
@@ -81,6 +99,7 @@ pub fn generate(spec: &Spec, dir: &Path) -> io::Result<Summary> {
     }
     let counts = Counts::of(spec);
     let mut workshop = Workshop::new(dir, spec.broken);
+    workshop.planter = Planter::new(spec, &counts);
     definitions::users(&mut workshop, spec)?;
     definitions::pipelines(&mut workshop, spec)?;
     definitions::custom_fields(&mut workshop)?;

@@ -35,6 +35,18 @@ pub(crate) struct GenerateArgs {
     /// Let the parent companies form a cycle
     #[arg(long)]
     cycle: bool,
+    /// Write so many contacts, and as many companies, a second time under another id
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    duplicates: u64,
+    /// Let so many contacts, and as many deals, name a company that is not there
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    orphans: u64,
+    /// Give so many contacts, and as many meetings, a day that cannot be
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    bad_dates: u64,
+    /// Write what was planted by these to a file, as JSON: outside the export, to hold a finding against
+    #[arg(long, value_name = "FILE")]
+    truth: Option<PathBuf>,
 }
 
 impl GenerateArgs {
@@ -47,9 +59,18 @@ impl GenerateArgs {
             accounts: self.companies,
             contacts: self.contacts,
             plain: self.plain,
+            planted: spark_bundle::Planted {
+                duplicates: self.duplicates,
+                orphans: self.orphans,
+                bad_dates: self.bad_dates,
+            },
         };
         let summary =
             spark_bundle::generate(&spec, &self.to).map_err(|e| Failure::io("write the export to", &self.to, &e))?;
+        if let Some(path) = &self.truth {
+            let text = serde_json::to_string_pretty(&summary.planted).map_err(|e| Failure::failed(e.to_string()))?;
+            std::fs::write(path, text).map_err(|e| Failure::io("write what was planted to", path, &e))?;
+        }
         context.output.document(&summary, || {
             let rows = summary.rows.iter().map(|(object, rows)| vec![object.clone(), rows.to_string()]);
             format!("{}\n\n{} rows in {}", table(&["object", "rows"], 1, rows), summary.total(), self.to.display())

@@ -1,6 +1,7 @@
 //! One file a command.
 
 pub(crate) mod approve;
+pub(crate) mod assess;
 pub(crate) mod audit;
 pub(crate) mod delta;
 pub(crate) mod demo;

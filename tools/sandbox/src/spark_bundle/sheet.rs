@@ -9,7 +9,7 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use super::Summary;
+use super::{Summary, planted::Planter};
 
 /// After so many rows a table goes on in another file.
 const ROWS_PER_FILE: u64 = 200_000;
@@ -23,6 +23,7 @@ pub(super) struct Workshop {
     pub(super) dir: PathBuf,
     pub(super) made: Vec<Made>,
     pub(super) binaries: (u64, u64),
+    pub(super) planter: Planter,
     break_every: u64,
     rows: u64,
 }
@@ -43,6 +44,7 @@ pub(super) struct Made {
 pub(super) struct Sheet {
     dir: PathBuf,
     header: Vec<u8>,
+    columns: Vec<String>,
     width: usize,
     /// Whether the first column is the id, without which a row is nothing.
     begins_with_id: bool,
@@ -54,7 +56,14 @@ pub(super) struct Sheet {
 
 impl Workshop {
     pub(super) fn new(dir: &Path, break_every: u64) -> Self {
-        Self { dir: dir.to_owned(), made: Vec::new(), binaries: (0, 0), break_every, rows: 0 }
+        Self {
+            dir: dir.to_owned(),
+            made: Vec::new(),
+            binaries: (0, 0),
+            planter: Planter::default(),
+            break_every,
+            rows: 0,
+        }
     }
 
     /// Begins a table. Its name may hold one folder.
@@ -77,6 +86,7 @@ impl Workshop {
         let mut sheet = Sheet {
             dir: self.dir.clone(),
             header,
+            columns: columns.iter().map(|column| (*column).to_owned()).collect(),
             width: columns.len(),
             begins_with_id: columns.first().is_some_and(|column| matches!(*column, "id" | "file_id")),
             out: None,
@@ -101,7 +111,18 @@ impl Workshop {
         if self.break_every > 0 && self.rows.is_multiple_of(self.break_every) {
             return sheet.broken_row(cells, self.rows / self.break_every);
         }
-        sheet.row(cells)
+        if self.planter.is_idle() {
+            return sheet.row(cells);
+        }
+        let (own, double) = self.planter.plant(&sheet.made.name, &sheet.columns, cells);
+        match own {
+            Some(row) => sheet.row(&row.iter().map(String::as_str).collect::<Vec<_>>())?,
+            None => sheet.row(cells)?,
+        }
+        match double {
+            Some(row) => sheet.row(&row.iter().map(String::as_str).collect::<Vec<_>>()),
+            None => Ok(()),
+        }
     }
 
     /// Writes a file that is listed in the manifest without being a table.
@@ -117,7 +138,11 @@ impl Workshop {
         let count = |of: fn(&Made) -> u64| -> BTreeMap<String, u64> {
             self.made.iter().map(|made| (made.name.clone(), of(made))).filter(|(_, count)| *count > 0).collect()
         };
-        Summary { rows: count(|made| made.rows), broken: count(|made| made.broken) }
+        Summary {
+            rows: count(|made| made.rows),
+            broken: count(|made| made.broken),
+            planted: self.planter.truth.clone(),
+        }
     }
 }
 

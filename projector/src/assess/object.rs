@@ -1,0 +1,362 @@
+//! The fold over the records of one object.
+
+use chrono::{DateTime, Utc};
+use rustc_hash::{FxHashMap, FxHashSet};
+use waybill_ledger::{FieldKind, FieldName, ObjectSchema, Record, Value};
+
+use super::{
+    Effects, Tally,
+    duplicates::{Layout, Linker, Who},
+    ids::{Ids, hash},
+    values::{self, Look, Span, Wrong},
+};
+use crate::mapping::Long;
+
+/// How many different targets of a reference are counted one by one.
+const FEW: usize = 2_048;
+
+/// What must be known to look at the records of one object.
+#[derive(Debug)]
+pub struct Setup<'a> {
+    /// How the source describes it.
+    pub schema: &'a ObjectSchema,
+    /// The objects by every word that columns and values use for them, in small letters.
+    pub words: &'a std::collections::BTreeMap<String, String>,
+    /// Whether its rows describe the source rather than being migrated one by one.
+    pub reference: bool,
+    /// The objects whose records are companies.
+    pub companies: &'a std::collections::BTreeSet<String>,
+    /// The plan and the destination.
+    pub effects: Effects<'a>,
+    /// When the export was made.
+    pub exported: DateTime<Utc>,
+    /// The most bytes of a file.
+    pub file_limit: u64,
+}
+
+/// Takes in the records of one object.
+#[derive(Debug)]
+pub struct ObjectAssessor {
+    pub(super) object: String,
+    pub(super) ids: Ids,
+    pub(super) gone: FxHashSet<u64>,
+    pub(super) repeated: Tally,
+    pub(super) columns: Vec<Column>,
+    pub(super) references: Vec<Reference>,
+    pub(super) mixed: Vec<Mixed>,
+    pub(super) spans: Vec<Span>,
+    pub(super) needs: Vec<Need>,
+    pub(super) files: Option<Files>,
+    pub(super) linker: Option<(Who, Vec<usize>, Linker)>,
+    exported: DateTime<Utc>,
+}
+
+/// One field.
+#[derive(Debug)]
+pub(super) struct Column {
+    pub(super) name: FieldName,
+    pub(super) filled: u64,
+    pub(super) look: Look,
+    pub(super) wrong: Wrong,
+    /// The fewest characters that some rule's field takes of it, and what happens to more.
+    pub(super) limit: Option<(usize, Long, String)>,
+    pub(super) long: Tally,
+}
+
+/// A field that names a record of another object.
+#[derive(Debug)]
+pub(super) struct Reference {
+    pub(super) column: usize,
+    pub(super) to: Vec<String>,
+    /// Whether it leads to the object itself, so that it may lead in a circle.
+    pub(super) own: bool,
+    /// Whether it names the company of a person.
+    pub(super) employer: bool,
+    pub(super) blank: Tally,
+    pub(super) few: FxHashMap<u64, Tally>,
+    pub(super) many: Vec<(u64, u32)>,
+}
+
+/// Two fields of which one names the object and the other the record.
+#[derive(Debug)]
+pub(super) struct Mixed {
+    object: usize,
+    pub(super) column: usize,
+    pub(super) named: FxHashMap<String, Vec<(u64, u32)>>,
+}
+
+/// A field that the destination needs, with the fields that it is taken from.
+#[derive(Debug)]
+pub(super) struct Need {
+    pub(super) target: String,
+    pub(super) from: Vec<usize>,
+    pub(super) lacking: Tally,
+}
+
+/// The files that hang on records.
+#[derive(Debug, Default)]
+pub(super) struct Files {
+    size: Option<usize>,
+    path: Option<usize>,
+    limit: u64,
+    pub(super) bytes: u64,
+    pub(super) large: Tally,
+    pub(super) missing: Tally,
+}
+
+impl ObjectAssessor {
+    /// Begins with an object.
+    pub fn new(setup: &Setup<'_>) -> Self {
+        let schema = setup.schema;
+        let object = schema.name.to_string();
+        let mut fields: Vec<&waybill_ledger::FieldSchema> = schema.fields.iter().collect();
+        // Records give their fields in the order of the names.
+        fields.sort_by(|a, b| a.name.cmp(&b.name));
+        let sorted = ObjectSchema { fields: fields.iter().map(|field| (*field).clone()).collect(), ..schema.clone() };
+        let place = |name: &str| fields.iter().position(|field| field.name.as_str() == name);
+        let is_company =
+            |word: &str| setup.words.get(&word.to_lowercase()).is_some_and(|object| setup.companies.contains(object));
+        let layout = (!setup.reference).then(|| Layout::find(&sorted, &is_company)).flatten();
+        let resolved = |word: &str| setup.words.get(&word.to_lowercase()).cloned();
+        // `parent_id` with `parent_object` beside it.
+        let names_object = |field: &str| place(&format!("{}_object", field.strip_suffix("_id")?));
+        let references = fields
+            .iter()
+            .enumerate()
+            .filter_map(|(column, field)| {
+                let FieldKind::Reference { to } = &field.kind else { return None };
+                if names_object(field.name.as_str()).is_some() {
+                    return None;
+                }
+                let to: Vec<String> = to.iter().filter_map(|to| resolved(to.as_str())).collect();
+                (!to.is_empty()).then(|| Reference {
+                    column,
+                    own: to.contains(&object) && is_hierarchy(field.name.as_str()),
+                    employer: layout.as_ref().is_some_and(|layout| layout.who == Who::People)
+                        && to.iter().any(|to| setup.companies.contains(to)),
+                    to,
+                    blank: Tally::default(),
+                    few: FxHashMap::default(),
+                    many: Vec::new(),
+                })
+            })
+            .collect();
+        let mixed = fields
+            .iter()
+            .enumerate()
+            .filter_map(|(column, field)| {
+                let object = names_object(field.name.as_str())?;
+                Some(Mixed { object, column, named: FxHashMap::default() })
+            })
+            .collect();
+        let mut needs = Vec::new();
+        let mut limits: FxHashMap<usize, (usize, Long, String)> = FxHashMap::default();
+        for rule in setup.effects.rules(&object) {
+            let Some(target) = setup.effects.destination.and_then(|schema| schema.object(rule.to.as_str())) else {
+                continue;
+            };
+            for (name, own) in &rule.fields {
+                let Some(known) = target.field(name.as_str()) else { continue };
+                let stands_in = own.default.is_some() || own.seed.is_some() || own.value.is_some() || own.cel.is_some();
+                let from: Vec<usize> = own.from.iter().filter_map(|name| place(name)).collect();
+                if known.required && known.createable && !stands_in && !own.owner {
+                    needs.push(Need {
+                        target: format!("{}.{name}", rule.to),
+                        from: from.clone(),
+                        lacking: Tally::default(),
+                    });
+                }
+                if let FieldKind::Text { length, .. } = known.kind
+                    && length > 0
+                    && own.map.is_none()
+                    && own.via.is_none()
+                    && own.join.is_none()
+                {
+                    let limit = (length as usize, own.long, format!("{}.{name}", rule.to));
+                    for column in from {
+                        let tightest = limits.get(&column).is_none_or(|known| limit.0 < known.0);
+                        if tightest {
+                            limits.insert(column, limit.clone());
+                        }
+                    }
+                }
+            }
+        }
+        let files = (object == "files").then(|| Files {
+            size: place("size_bytes"),
+            path: place("path"),
+            limit: setup.file_limit,
+            ..Files::default()
+        });
+        let linker = layout.map(|layout| {
+            let columns = layout.fields.iter().filter_map(|(name, _)| place(name)).collect();
+            (layout.who, columns, Linker::new(&layout))
+        });
+        let columns = fields
+            .iter()
+            .enumerate()
+            .map(|(n, field)| Column {
+                name: field.name.clone(),
+                filled: 0,
+                look: look_of(&object, setup.reference, field),
+                wrong: Wrong::default(),
+                limit: limits.remove(&n),
+                long: Tally::default(),
+            })
+            .collect();
+        Self {
+            spans: values::spans(&sorted),
+            ids: Ids::default(),
+            gone: FxHashSet::default(),
+            repeated: Tally::default(),
+            columns,
+            references,
+            mixed,
+            needs,
+            files,
+            linker,
+            exported: setup.exported,
+            object,
+        }
+    }
+
+    /// Returns how many records were taken in.
+    pub fn records(&self) -> u64 {
+        self.ids.len() as u64
+    }
+
+    /// Returns how many bytes the files have that its records stand for.
+    pub fn file_bytes(&self) -> u64 {
+        self.files.as_ref().map_or(0, |files| files.bytes)
+    }
+
+    /// Notes that the source says of a record that it is gone.
+    pub fn gone(&mut self, id: &str) {
+        self.gone.insert(hash(id));
+    }
+
+    /// Takes in a record. `there` says whether a file of the export exists.
+    pub fn add(&mut self, record: &Record, there: &dyn Fn(&str) -> bool) {
+        let (number, new) = self.ids.push(&record.id);
+        if !new {
+            self.repeated.add(number);
+        }
+        let values = self.values(record, number);
+        for reference in &mut self.references {
+            reference.note(values[reference.column], number);
+        }
+        for mixed in &mut self.mixed {
+            if let (Some(Value::Text(object)), Some(Value::Text(id))) = (values[mixed.object], values[mixed.column]) {
+                let edge = (hash(id.trim()), number);
+                match mixed.named.get_mut(object.as_str()) {
+                    Some(edges) => edges.push(edge),
+                    None => drop(mixed.named.insert(object.clone(), vec![edge])),
+                }
+            }
+        }
+        for span in &mut self.spans {
+            if let (Some(from), Some(to)) = (values[span.from], values[span.to])
+                && values::is_after(from, to)
+            {
+                span.wrong.add(number);
+            }
+        }
+        for need in &mut self.needs {
+            if need.from.iter().all(|column| values[*column].is_none()) {
+                need.lacking.add(number);
+            }
+        }
+        if let Some(files) = &mut self.files {
+            files.note(&values, number, there);
+        }
+        if let Some((_, columns, linker)) = &mut self.linker {
+            let own: Vec<Option<&Value>> = columns.iter().map(|column| values[*column]).collect();
+            linker.add_values(&own);
+        }
+    }
+
+    /// Returns the values that say something by column, and looks at each of them.
+    fn values<'r>(&mut self, record: &'r Record, number: u32) -> Vec<Option<&'r Value>> {
+        let mut values = vec![None; self.columns.len()];
+        let mut next = 0;
+        for (name, value) in record.fields.iter() {
+            // Fields come in the order of the columns; a column that a file lacks is stepped over.
+            let at = if self.columns.get(next).is_some_and(|column| column.name == *name) {
+                next
+            } else {
+                match self.columns.binary_search_by(|column| column.name.cmp(name)) {
+                    Ok(at) => at,
+                    Err(_) => continue,
+                }
+            };
+            next = at + 1;
+            let Some(value) = value.filter(|value| values::says(value)) else { continue };
+            let column = &mut self.columns[at];
+            column.filled += 1;
+            values::look(&mut column.look, &mut column.wrong, value, number, self.exported);
+            if let (Some((limit, ..)), Value::Text(text)) = (&column.limit, value)
+                && text.len() > *limit
+                && text.trim().chars().count() > *limit
+            {
+                column.long.add(number);
+            }
+            values[at] = Some(value);
+        }
+        values
+    }
+}
+
+/// Returns whether records that name each other by this field stand one above the other. Who made a record may be itself.
+fn is_hierarchy(field: &str) -> bool {
+    !field.ends_with("_by_id") && !matches!(field, "owner_id" | "series_id")
+}
+
+/// What a field is looked at for. The names of what describes the source (stages, pipelines) are choices of other records.
+fn look_of(object: &str, reference: bool, field: &waybill_ledger::FieldSchema) -> Look {
+    if reference && field.name.as_str() == "name" && object != "users" {
+        return Look::Choice(Some(FxHashMap::default()));
+    }
+    Look::of(field.name.as_str(), &field.kind)
+}
+
+impl Reference {
+    fn note(&mut self, value: Option<&Value>, record: u32) {
+        let hashed = match value {
+            None => return self.blank.add(record),
+            Some(Value::Text(text)) => hash(text.trim()),
+            Some(other) => hash(&other.to_string()),
+        };
+        if self.own {
+            self.many.push((hashed, record));
+        } else if let Some(tally) = self.few.get_mut(&hashed) {
+            tally.add(record);
+        } else if self.few.len() < FEW && self.many.is_empty() {
+            self.few.entry(hashed).or_default().add(record);
+        } else {
+            if self.many.is_empty() {
+                // Too many targets for that: what was counted one by one so far stays so.
+                self.few.values_mut().for_each(|tally| tally.first.shrink_to_fit());
+            }
+            self.many.push((hashed, record));
+        }
+    }
+}
+
+impl Files {
+    fn note(&mut self, values: &[Option<&Value>], record: u32, there: &dyn Fn(&str) -> bool) {
+        let bytes = self.size.and_then(|column| values[column]).map_or(0, |value| match value {
+            Value::Number(number) => number.to_string().parse().unwrap_or(0),
+            Value::Text(text) => text.trim().parse().unwrap_or(0),
+            _ => 0,
+        });
+        self.bytes += bytes;
+        if bytes > self.limit {
+            self.large.add(record);
+        }
+        if let Some(Value::Text(path)) = self.path.and_then(|column| values[column])
+            && !there(path)
+        {
+            self.missing.add(record);
+        }
+    }
+}

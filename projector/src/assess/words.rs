@@ -1,0 +1,266 @@
+//! Texts brought into the form in which they are compared.
+
+use unicode_normalization::UnicodeNormalization;
+
+/// Appends a text as small letters and digits without accents, everything else one space. At most `most` bytes are added.
+pub(crate) fn fold_into(text: &str, most: usize, out: &mut String) {
+    let start = out.len();
+    let mut gap = false;
+    let mut push = |c: char| -> bool {
+        if c.is_alphanumeric() {
+            if gap && out.len() > start {
+                out.push(' ');
+            }
+            gap = false;
+            if out.len() + c.len_utf8() > start + most {
+                return false;
+            }
+            out.push(c);
+        } else if c != '\'' && c != '’' {
+            gap = true;
+        }
+        true
+    };
+    if text.is_ascii() {
+        let _ = text.chars().all(|c| push(c.to_ascii_lowercase()));
+        return;
+    }
+    for c in text.nfkd().filter(|c| !unicode_normalization::char::is_combining_mark(*c)) {
+        let go_on = match c {
+            'ß' | 'ẞ' => push('s') && push('s'),
+            'æ' | 'Æ' => push('a') && push('e'),
+            'œ' | 'Œ' => push('o') && push('e'),
+            'ø' | 'Ø' => push('o'),
+            'ł' | 'Ł' => push('l'),
+            'đ' | 'Đ' => push('d'),
+            'ı' => push('i'),
+            c => c.to_lowercase().all(&mut push),
+        };
+        if !go_on {
+            break;
+        }
+    }
+}
+
+/// Returns a choice as people mean it: one width, one case, no surrounding and no repeated space.
+pub(crate) fn meant(text: &str) -> String {
+    let one_width: String = text.nfkc().collect();
+    one_width.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase()
+}
+
+/// Appends the last nine digits of a phone number, by which numbers with and without country code meet; what follows an `x`
+/// is an extension. Fewer than six digits are no number.
+pub(crate) fn phone_into(text: &str, out: &mut String) {
+    let number = match text.find(['x', 'X']) {
+        Some(at) => text.get(..at).unwrap_or(text),
+        None => text,
+    };
+    let mut digits = [0_u8; 20];
+    let mut count = 0;
+    for byte in number.bytes().filter(u8::is_ascii_digit) {
+        if count < digits.len() {
+            digits[count] = byte;
+            count += 1;
+        }
+    }
+    if count < 6 {
+        return;
+    }
+    out.extend(digits[count.saturating_sub(9)..count].iter().map(|digit| char::from(*digit)));
+}
+
+/// Appends an e-mail address in small letters, without the part after `+`. What is no address is left out.
+pub(crate) fn email_into(text: &str, out: &mut String) {
+    let text = text.trim();
+    let Some((local, domain)) = text.split_once('@') else { return };
+    let local = local.split('+').next().unwrap_or(local);
+    if local.is_empty() || !domain.contains('.') || text.len() > 120 || text.contains(char::is_whitespace) {
+        return;
+    }
+    out.extend(local.chars().flat_map(char::to_lowercase));
+    out.push('@');
+    out.extend(domain.chars().flat_map(char::to_lowercase));
+}
+
+/// Appends the host of a web address, in small letters and without `www.`.
+pub(crate) fn host_into(text: &str, out: &mut String) {
+    let text = text.trim();
+    let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
+    let host = rest.split(['/', '?', '#', ':']).next().unwrap_or(rest);
+    let host = host.rsplit('@').next().unwrap_or(host);
+    let bare = match host.get(..4) {
+        Some(www) if www.eq_ignore_ascii_case("www.") => &host[4..],
+        _ => host,
+    };
+    if bare.contains('.') && bare.len() <= 100 && !bare.contains(char::is_whitespace) {
+        out.extend(bare.trim_end_matches('.').chars().flat_map(char::to_lowercase));
+    }
+}
+
+/// Words that say which legal form a company has, not who it is.
+const FORMS: &[&str] = &[
+    "ltd",
+    "limited",
+    "llc",
+    "inc",
+    "incorporated",
+    "corp",
+    "corporation",
+    "co",
+    "company",
+    "plc",
+    "gmbh",
+    "ag",
+    "kg",
+    "ohg",
+    "ug",
+    "se",
+    "sa",
+    "s a",
+    "sarl",
+    "sas",
+    "spa",
+    "srl",
+    "bv",
+    "nv",
+    "ab",
+    "as",
+    "a s",
+    "aps",
+    "oy",
+    "oyj",
+    "kft",
+    "sro",
+    "pty",
+    "pvt",
+    "lp",
+    "llp",
+    "sons",
+    "and",
+    "the",
+];
+
+/// Appends the words of a company's folded name without those of legal forms, if others are left.
+pub(crate) fn company_into(folded: &str, out: &mut String) {
+    let start = out.len();
+    let mut words = folded.split(' ').peekable();
+    while let Some(word) = words.next() {
+        let pair = words.peek().is_some_and(|next| matches!((word, *next), ("a", "s") | ("s", "a")));
+        if pair {
+            words.next();
+            continue;
+        }
+        if !FORMS.contains(&word) {
+            if out.len() > start {
+                out.push(' ');
+            }
+            out.push_str(word);
+        }
+    }
+    if out.len() == start {
+        out.push_str(folded);
+    }
+}
+
+/// Returns how a name sounds: American Soundex (National Archives, "The Soundex Indexing System") of its first word; of a
+/// name in other letters, its first four.
+pub(crate) fn sound(name: &str) -> [u8; 4] {
+    let word = name.split(' ').next().unwrap_or(name);
+    let mut code = [b'0'; 4];
+    if !word.is_ascii() {
+        for (place, byte) in code.iter_mut().zip(crate::assess::ids::hash(word).to_le_bytes()) {
+            *place = byte;
+        }
+        return code;
+    }
+    let class = |byte: u8| match byte {
+        b'b' | b'f' | b'p' | b'v' => b'1',
+        b'c' | b'g' | b'j' | b'k' | b'q' | b's' | b'x' | b'z' => b'2',
+        b'd' | b't' => b'3',
+        b'l' => b'4',
+        b'm' | b'n' => b'5',
+        b'r' => b'6',
+        b'h' | b'w' => b'-',
+        _ => b'0',
+    };
+    let mut bytes = word.bytes();
+    let Some(first) = bytes.next() else { return code };
+    code[0] = first;
+    let (mut at, mut last) = (1, class(first));
+    for byte in bytes {
+        let own = class(byte);
+        if own == b'-' {
+            continue;
+        }
+        if own != b'0' && own != last {
+            code[at] = own;
+            at += 1;
+            if at == code.len() {
+                break;
+            }
+        }
+        last = own;
+    }
+    code
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn made(by: impl Fn(&str, &mut String), text: &str) -> String {
+        let mut out = String::new();
+        by(text, &mut out);
+        out
+    }
+
+    #[test]
+    fn names_meet_whatever_their_accents() {
+        let fold = |text: &str| made(|text, out| fold_into(text, 60, out), text);
+        assert_eq!(fold("  Jörg-Peter  O'Brien "), "jorg peter obrien");
+        assert_eq!(fold("Schmidt-Weiß"), "schmidt weiss");
+        assert_eq!(fold("Søren Łukasz"), "soren lukasz");
+        assert_eq!(fold("ＡＣＭＥ　Ｌｔｄ"), "acme ltd");
+        assert_eq!(made(|text, out| fold_into(text, 4, out), "abcdef"), "abcd");
+    }
+
+    #[test]
+    fn phones_addresses_and_hosts_meet() {
+        assert_eq!(made(phone_into, "+45 12 34 56 78"), made(phone_into, "004512345678"));
+        assert_eq!(made(phone_into, "(030) 123456 x77"), "030123456");
+        assert_eq!(made(phone_into, "12345"), "");
+        assert_eq!(made(email_into, " Ada+News@Example.COM "), "ada@example.com");
+        assert_eq!(made(email_into, "not an address"), "");
+        assert_eq!(made(host_into, "https://www.Acme.example/about?x"), "acme.example");
+        assert_eq!(made(host_into, "acme.example"), "acme.example");
+    }
+
+    #[test]
+    fn companies_lose_their_legal_form_and_nothing_else() {
+        assert_eq!(made(company_into, "acme bakery a s"), "acme bakery");
+        assert_eq!(made(company_into, "the company"), "the company");
+        assert_eq!(made(company_into, "west gmbh co kg"), "west");
+    }
+
+    #[test]
+    fn sounds_are_those_of_the_national_archives() {
+        for (name, code) in [
+            ("washington", "w252"),
+            ("lee", "l000"),
+            ("gutierrez", "g362"),
+            ("pfister", "p236"),
+            ("jackson", "j250"),
+            ("tymczak", "t522"),
+            ("ashcraft", "a261"),
+        ] {
+            assert_eq!(std::str::from_utf8(&sound(name)).unwrap_or_default(), code, "{name}");
+        }
+    }
+
+    #[test]
+    fn choices_are_told_by_what_is_meant() {
+        assert_eq!(meant(" Needs  Analysis "), meant("needs analysis"));
+        assert_eq!(meant("Ａ級"), meant("a級"));
+        assert_ne!(meant("open"), meant("opened"));
+    }
+}
