@@ -190,7 +190,7 @@ fn step_s02_what_a_messy_export_lacks_is_counted_from_its_own_files() {
     // An unclosed quote swallows rows for a reader that does not know it; only files without one are compared.
     let whole = |file: &str| {
         let text = fs::read(export.join(file)).unwrap();
-        String::from_utf8_lossy(&text).matches('"').count() % 2 == 0
+        String::from_utf8_lossy(&text).matches('"').count().is_multiple_of(2)
     };
     let mut compared = 0;
     for (file, object, field, kind) in [
