@@ -79,7 +79,7 @@ fn export(dir: &Path) {
         ]),
         ("emails", "id,subject,body_html,body_text,sent_at,direction,from_address,to_addresses,cc_addresses,message_id,owner_id,contact_id,company_id,deal_id,created_at", vec![
             format!("e1,Long letter,,{},2024-02-01T08:00:00Z,outbound,ada.lovelace@example.com,anna@acme.example;x@y.example,,<1@x>,101,p1,,d1,2024-02-01T08:00:00Z", quoted(&long_body())),
-            "e2,Short,<html><body><p>Dear Anna,</p><p>yes &lt; no</p></body></html>,,2024-02-02T08:00:00Z,inbound,anna@acme.example,ada.lovelace@example.com,,<2@x>,101,p1,,,2024-02-02T08:00:00Z".into(),
+            "e2,Short,\"<html><body><p>Dear Anna,</p><p>yes &lt; no</p></body></html>\",,2024-02-02T08:00:00Z,inbound,anna@acme.example,ada.lovelace@example.com,,<2@x>,101,p1,,,2024-02-02T08:00:00Z".into(),
         ]),
         ("meetings", "id,subject,starts_at,ends_at,is_all_day,time_zone,location,agenda_html,outcome,recurrence_rule,recurrence_exceptions,series_id,original_start,owner_id,contact_id,company_id,deal_id,created_at", vec![
             "m1,Weekly,2024-03-18T09:00:00Z,2024-03-18T09:45:00Z,false,Europe/London,Room 4,<ul><li>numbers</li></ul>,held,FREQ=WEEKLY;COUNT=5,2024-03-25T09:00:00Z,,,101,p1,,d1,2024-01-01T00:00:00Z".into(),
@@ -210,12 +210,12 @@ fn row_a07_emails_become_tasks_and_a_long_body_a_file_beside_it() {
         ),
         "Subject",
     );
-    assert_eq!(mails.len(), 2);
+    assert_eq!(mails.len(), 2, "{:?}", mails.keys());
     let long = &mails["Long letter"];
     assert_eq!(long["TaskSubtype"], "Email");
     let head: String = long_body().chars().take(32_000).collect();
     assert_eq!(text(long, "Description").trim_end(), head.trim_end());
-    assert_eq!(long["Email_To__c"], "anna@acme.example;x@y.example");
+    assert_eq!(long["Email_To__c"], "anna@acme.example; x@y.example");
     assert_eq!(mails["Short"]["Description"], "Dear Anna,\n\nyes < no");
     let files = files_of(&text(long, "Id"));
     assert_eq!(files.keys().collect::<Vec<_>>(), ["body.txt", "logo.png"]);
@@ -305,7 +305,7 @@ fn row_a10_files_arrive_byte_by_byte_and_a_large_one_is_never_sent() {
     assert_eq!(org.count("ContentVersion WHERE PathOnClient = 'movie.mov'"), 0);
     let found = project.json(&["reconcile"]);
     let versions = found["objects"].as_array().unwrap().iter().find(|o| o["object"] == "ContentVersion").unwrap();
-    assert_eq!(versions["counts"]["matched"], 4, "{versions}");
+    assert_eq!(versions["matched"], 4, "{versions}");
 }
 
 #[test]
