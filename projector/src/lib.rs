@@ -20,6 +20,7 @@ mod place;
 pub mod propose;
 pub mod reconcile;
 pub mod rollback;
+pub mod sample;
 pub mod schema_step;
 pub mod writes;
 

@@ -531,6 +531,29 @@ fn text_of(field: &Field) -> String {
         .unwrap_or_default()
 }
 
+/// Returns the records that a record points to by a rule's lookups. `read` reads a record that stands between.
+pub fn pointed(rule: &Rule, record: &Record, read: &dyn Fn(&str, &str) -> Option<Record>) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for field in rule.fields.values() {
+        let Some(lookup) = field.lookup.as_ref().filter(|_| field.by.is_none()) else { continue };
+        let Ok(value) = taken(field, record) else { continue };
+        if is_blank(&value) {
+            continue;
+        }
+        let all = match &field.through {
+            None => named(field, lookup, &value, record),
+            Some(through) => {
+                let id = text_of(&value);
+                let Some(next) = read(&through.object, &id) else { continue };
+                found.push((through.object.clone(), id));
+                named(field, lookup, &next.fields.get(&through.from), &next)
+            }
+        };
+        found.extend(all.into_iter().filter_map(|(object, id)| Some((object?.to_owned(), id))));
+    }
+    found
+}
+
 /// Returns the fields that a rule points to records of its own object by, with the ids they hold.
 pub fn parents<'a>(rule: &'a Rule, record: &'a Record) -> impl Iterator<Item = (&'a FieldName, String)> {
     rule.self_references().filter_map(|(name, field)| {

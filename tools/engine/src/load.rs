@@ -87,6 +87,8 @@ pub struct Loader<'a, D> {
     pub files: Files<'a>,
     /// When the source was read.
     pub exported: Option<DateTime<Utc>>,
+    /// Where the records stand that are looked at, if not all of them are.
+    pub chosen: Option<BTreeSet<Position>>,
 }
 
 impl<D> std::fmt::Debug for Loader<'_, D> {
@@ -158,7 +160,9 @@ impl<D: Destination> Loader<'_, D> {
         let mut stage = Stage { object: step.object.clone(), name, rules, references, others, span, counts };
         let writer = Writer::new(self.desk, &step.object)?;
         stage.add(writer.settle_open(state).await?, Operation::Nothing);
-        self.remove_gone(state, &mut stage, &writer).await?;
+        if self.chosen.is_none() {
+            self.remove_gone(state, &mut stage, &writer).await?;
+        }
         self.land_seeds(state, &mut stage, &writer).await?;
         let sources: BTreeSet<String> = stage.rules.iter().map(|rule| rule.from.clone()).collect();
         let later = self.land(state, &mut stage, &writer, &sources, None).await?;
@@ -197,6 +201,9 @@ impl<D: Destination> Loader<'_, D> {
                     positions.retain(|at| *at >= since || held.contains(at));
                 }
                 (None, Span::Everything) => {}
+            }
+            if let Some(chosen) = &self.chosen {
+                positions.retain(|at| chosen.contains(at));
             }
             let pass = if only.is_some() { ", second pass" } else { "" };
             self.desk.progress.begin(&format!("{} to {}{pass}", rule.from, rule.to), positions.len() as u64);
@@ -333,6 +340,8 @@ impl<D: Destination> Loader<'_, D> {
             inverts: None,
         };
         match landed {
+            // What became of the last write is not known yet: nothing more is sent until it is.
+            Some(landed) if landed.is_open() => stage.counts.held += 1,
             Some(landed) if landed.is_live() && landed.mapped.is_some() && landed.digest == digest.0[..8] => {
                 stage.counts.unchanged += 1;
                 if held {

@@ -207,6 +207,8 @@ fn times(prepared: &Prepared) -> Check {
         let word = |field: &FieldRule| field.instead.as_ref().map(ToString::to_string).unwrap_or_default();
         instead.extend(fields.map(|(name, field)| format!("{}.{name} goes to {}", rule.to, word(field))));
     }
+    instead.sort();
+    instead.dedup();
     let days = prepared.plan.rules().iter().any(|rule| {
         let object = prepared.schema.object(rule.to.as_str());
         rule.fields.keys().any(|name| {

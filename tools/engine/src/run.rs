@@ -19,7 +19,7 @@ use crate::{
     load::{Loader, Phase, Span},
     prepare::Prepared,
     recorder::Recorder,
-    samples,
+    sample, samples,
     session::Session,
     state::{Approval, State},
     write::Desk,
@@ -62,6 +62,16 @@ pub async fn load(session: &mut Session, stop: &CancellationToken) -> Result<Run
     run(session, stop, RunKind::Load).await
 }
 
+/// Lands a slice of about `size` records, with everything that they point to.
+pub async fn sample(session: &mut Session, stop: &CancellationToken, size: u64) -> Result<RunReport, Failure> {
+    if size == 0 {
+        return Err(
+            Failure::usage("a sample has at least one record").hint("100 to 500 records show most of what there is")
+        );
+    }
+    run_of(session, stop, RunKind::Sample, Some(size)).await
+}
+
 /// Lands what changed since the last load or delta, and what waited.
 pub async fn delta(session: &mut Session, stop: &CancellationToken) -> Result<RunReport, Failure> {
     let loaded = session.state.runs().iter().any(|run| matches!(run.kind, RunKind::Load) && run.ended.is_some());
@@ -73,6 +83,15 @@ pub async fn delta(session: &mut Session, stop: &CancellationToken) -> Result<Ru
 }
 
 async fn run(session: &mut Session, stop: &CancellationToken, kind: RunKind) -> Result<RunReport, Failure> {
+    run_of(session, stop, kind, None).await
+}
+
+async fn run_of(
+    session: &mut Session,
+    stop: &CancellationToken,
+    kind: RunKind,
+    sample: Option<u64>,
+) -> Result<RunReport, Failure> {
     if session.state.approval().is_none() {
         return Err(Failure::stopped("nobody has approved the plan").hint(
             "look at the plan with `waybill plan`, then let a person approve it with `waybill approve --by NAME`",
@@ -104,7 +123,15 @@ async fn run(session: &mut Session, stop: &CancellationToken, kind: RunKind) -> 
         (RunKind::Delta, Some(since)) => Span::Since(since),
         _ => Span::Everything,
     };
-    let done = work(session, &prepared, &approval, &recorder, stop, span, resumed).await;
+    let chosen = match sample {
+        None => None,
+        Some(size) => {
+            let (ledger, source) = (session.recorder.ledger(), prepared.source.instance());
+            let schema = &prepared.source_schema;
+            Some(sample::choose(&prepared.plan, ledger, &session.state, &source, schema, size)?)
+        }
+    };
+    let done = work(session, &prepared, &approval, &recorder, stop, (span, chosen), resumed).await;
     let phases = match done {
         Ok(phases) => phases,
         Err(failure) => {
@@ -113,7 +140,7 @@ async fn run(session: &mut Session, stop: &CancellationToken, kind: RunKind) -> 
         }
     };
     let sources = accounts(session, &prepared);
-    if let Err(failure) = must_balance(session, &sources) {
+    if let Err(failure) = must_balance(session, &sources, kind) {
         pause(session, &recorder, &failure).await;
         return Err(failure);
     }
@@ -139,7 +166,7 @@ async fn work(
     approval: &Approval,
     recorder: &Recorder,
     stop: &CancellationToken,
-    span: Span,
+    (span, chosen): (Span, Option<std::collections::BTreeSet<waybill_ledger::Position>>),
     resumed: bool,
 ) -> Result<Vec<Phase>, Failure> {
     let instance = prepared.reached.name();
@@ -192,6 +219,7 @@ async fn work(
         approval,
         files,
         exported: prepared.source.bundle().identity().exported_at,
+        chosen,
     };
     loader.load(state, span).await
 }
@@ -279,10 +307,12 @@ async fn pause(session: &mut Session, recorder: &Recorder, failure: &Failure) {
 
 /// Checks both identities of law 9: every record read is somewhere, and every intent has an outcome or is held as
 /// undetermined.
-fn must_balance(session: &Session, sources: &[Accounted]) -> Result<(), Failure> {
+fn must_balance(session: &Session, sources: &[Accounted], kind: RunKind) -> Result<(), Failure> {
+    // A sample leaves most records where they are.
+    let whole = kind != RunKind::Sample;
     let mut unbalanced: Vec<String> = sources
         .iter()
-        .filter(|source| !source.account.balances() || source.account.waiting > 0)
+        .filter(|source| !source.account.balances() || whole && source.account.waiting > 0)
         .map(|source| format!("{}: {:?}", source.object, source.account))
         .collect();
     let state = &session.state;
