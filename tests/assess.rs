@@ -367,7 +367,7 @@ fn step_s02_files_rows_and_references_of_a_hand_made_export() {
     }
     assert_eq!(findings(&found, "repeated-id", "companies", None)[0]["count"], 1);
     assert_eq!(found["grade"]["to_carry"], 19);
-    assert_eq!(found["grade"]["expected_seconds"], 4);
+    assert_eq!(found["grade"]["expected_seconds"], 10);
     // Without a plan the same is found, and it is said that nobody knows what becomes of it.
     fs::remove_file(project.path().join("plan.toml")).unwrap();
     let done = project.run(&["--json", "assess"]).exits(0);

@@ -188,8 +188,13 @@ fn row_a04_each_pipeline_is_a_record_type_with_a_sales_process_and_a_setup_plan(
     let to = dir.path().join("manifest");
     project.run(&["schema", "export", to.to_str().unwrap()]).exits(0);
     let read = |name: &str| std::fs::read_to_string(to.join(name)).unwrap();
-    assert!(read("package.xml").contains("Source_System_ID__c"));
-    assert!(read("objects/Account.object").contains("<externalId>true</externalId>"));
+    assert!(read("manifest/package.xml").contains("Source_System_ID__c"));
+    let project: Json = serde_json::from_str(&read("sfdx-project.json")).unwrap();
+    assert_eq!(project["packageDirectories"][0]["path"], "force-app");
+    let key = read("force-app/main/default/objects/Account/fields/Source_System_ID__c.field-meta.xml");
+    assert!(key.contains("<externalId>true</externalId>") && key.contains("<CustomField"), "{key}");
+    let types = to.join("force-app/main/default/objects/Opportunity/recordTypes");
+    assert!(std::fs::read_dir(types).unwrap().count() >= 2, "each pipeline is a record type");
     assert!(read("SETUP.md").contains("Waybill_Migration"));
 }
 

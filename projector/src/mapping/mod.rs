@@ -6,6 +6,7 @@ mod check;
 mod condition;
 mod convert;
 mod custom;
+mod difference;
 mod expand;
 mod field_rule;
 mod html;
@@ -24,6 +25,7 @@ pub use self::{
     check::{Finding, Severity, check, unmapped},
     condition::Condition,
     custom::CustomPlan,
+    difference::PlanChange,
     expand::Expand,
     field_rule::{Children, FieldRule, Html, Invalid, Long, Lookup, Missing, Via},
     plan::{Gone, NewField, Otherwise, OwnerPlan, PipelinePlan, Plan, PlanError, Rule, Seed, ValueMap, fold},

@@ -3,11 +3,15 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use waybill_connectors::Destination;
 use waybill_ledger::{
-    Event, ObjectName, ObjectSchema, Record, RuleId, SubjectKey, Target, TargetPart,
+    Event, ObjectName, ObjectSchema, Position, Record, RuleId, SubjectKey, Target, TargetPart,
     event::{HoldReason, NameKind, Operation},
 };
-use waybill_projector::mapping::{self, FileFacts, Gone, Landing as Answer, MapOutcome, OwnerAnswer, Rule, World};
+use waybill_projector::{
+    landing::Landed,
+    mapping::{self, FileFacts, Gone, Landing as Answer, MapOutcome, OwnerAnswer, Plan, PlanChange, Rule, World},
+};
 
 use crate::{
     failure::Failure,
@@ -15,7 +19,7 @@ use crate::{
     prepare::Prepared,
     session::Session,
     state::{Approval, State},
-    world::{self, Alternates, records_at},
+    world::{self, PhaseWorld, records_at},
 };
 
 /// What a plan would write now.
@@ -27,6 +31,10 @@ pub struct Prediction {
     pub undecided: Vec<Undecided>,
     /// What would wait, and what would change on the way, by rule and field.
     pub concerns: Vec<Concern>,
+    /// What a rollback could not undo.
+    pub residue: Vec<String>,
+    /// What differs from the plan that was approved last; nothing if none was.
+    pub changed: Option<Vec<PlanChange>>,
 }
 
 /// What a plan would write to one destination object.
@@ -36,8 +44,10 @@ pub struct Predicted {
     pub object: String,
     /// Rows to create.
     pub create: u64,
-    /// Rows that are there and may change.
+    /// Rows that are there and would change.
     pub update: u64,
+    /// Rows that are there and are as they should be.
+    pub same: u64,
     /// Rows whose source record is gone and that the plan deletes.
     pub delete: u64,
     /// Records that would wait, by reason.
@@ -130,8 +140,11 @@ struct Ideal<'a> {
     state: &'a State,
     session: &'a Session,
     instance: &'a str,
-    others: Alternates,
     files: Files<'a>,
+    /// What has landed already.
+    landed: PhaseWorld<'a>,
+    /// Records that would wait: whatever points to them waits with them.
+    waiting: std::cell::RefCell<std::collections::HashSet<(String, String)>>,
 }
 
 impl World for Ideal<'_> {
@@ -140,22 +153,27 @@ impl World for Ideal<'_> {
     }
 
     fn children(&self, object: &str, by: &str, id: &str) -> Vec<Record> {
-        let ids = self.others.get(&(object.to_owned(), by.to_owned(), id.to_owned()));
-        ids.into_iter().flatten().filter_map(|id| self.record(object, id)).collect()
+        self.landed.children(object, by, id)
     }
 
     fn file(&self, path: &str) -> Result<FileFacts, String> {
-        self.files.size(path)
+        // Until something has landed, nobody asks whether a content is the same as before.
+        if self.state.landing().is_empty() { self.files.size(path) } else { self.files.look(path) }
     }
 
-    fn landed(&self, object: &str, by: Option<&str>, value: &str, _: Option<&RuleId>, _: &[ObjectName]) -> Answer {
+    fn landed(&self, object: &str, by: Option<&str>, value: &str, rule: Option<&RuleId>, to: &[ObjectName]) -> Answer {
+        if let Answer::Id(id) = self.landed.landed(object, by, value, rule, to) {
+            return Answer::Id(id);
+        }
         if by.is_some() {
             return Answer::Id(value.to_owned());
         }
         let key = SubjectKey::new(self.instance, object, value);
         let found =
             self.session.recorder.ledger().find_subject(&key).and_then(|subject| self.state.intake().seen(subject));
+        let waits = self.waiting.borrow().contains(&(object.to_owned(), value.to_owned()));
         match found {
+            Some(seen) if seen.live && waits => Answer::Held,
             Some(seen) if seen.live => Answer::Id(value.to_owned()),
             _ => Answer::Missing,
         }
@@ -173,12 +191,13 @@ impl World for Ideal<'_> {
     }
 
     fn seed(&self, id: &str) -> Option<String> {
-        Some(id.to_owned())
+        Some(self.landed.seed(id).unwrap_or_else(|| id.to_owned()))
     }
 
     fn variant(&self, object: &str, name: &str) -> Option<String> {
         let object = self.prepared.schema.object(object)?;
-        object.variants.iter().find(|v| v.name == name || v.label == name).map(|v| v.name.clone())
+        let variant = object.variants.iter().find(|v| v.name == name || v.label == name)?;
+        Some(if variant.id.is_empty() { variant.name.clone() } else { variant.id.clone() })
     }
 
     fn schema(&self, object: &str) -> Option<&ObjectSchema> {
@@ -193,18 +212,43 @@ pub fn predict(session: &Session, prepared: &Prepared) -> Result<Prediction, Fai
     let rules: Vec<&Rule> = prepared.plan.rules().iter().collect();
     let files = Files::new(prepared.source.bundle(), prepared.plan.file_limit());
     let others = world::alternates(ledger, &session.state, &rules)?;
-    let world = Ideal { prepared, state: &session.state, session, instance: &instance, others, files };
     let exported = prepared.source.bundle().identity().exported_at;
+    let coming = std::collections::BTreeSet::new();
+    let landed = PhaseWorld {
+        plan: &prepared.plan,
+        ledger,
+        state: &session.state,
+        source: &instance,
+        references: &prepared.references,
+        owners: &prepared.owners,
+        schema: &prepared.schema,
+        coming: &coming,
+        others: &others,
+        files,
+        exported,
+    };
+    let world = Ideal {
+        prepared,
+        state: &session.state,
+        session,
+        instance: &instance,
+        files,
+        landed,
+        waiting: std::cell::RefCell::default(),
+    };
     let mut objects: BTreeMap<String, Predicted> = BTreeMap::new();
     let mut owned: BTreeMap<String, u64> = BTreeMap::new();
     for seed in prepared.plan.seeds() {
         let subject = ledger.find_subject(&session.state.seed_key(&seed.id));
         let live = subject.is_some_and(|s| session.state.landing().of(s).any(|landed| landed.is_live()));
         let counts = objects.entry(seed.to.to_string()).or_default();
-        *if live { &mut counts.update } else { &mut counts.create } += 1;
+        *if live { &mut counts.same } else { &mut counts.create } += 1;
     }
     let mut concerns = Concerns::default();
-    for rule in prepared.plan.rules() {
+    // In the order of loading: a record waits for those that it points to.
+    let order = prepared.plan.phases().map_err(|e| Failure::stopped(e.to_string()))?;
+    let in_order = order.iter().flat_map(|phase| &phase.rules).filter_map(|id| prepared.plan.rule(id));
+    for rule in in_order {
         let counts = objects.entry(rule.to.to_string()).or_default();
         let Some(object) = ledger.find_name(NameKind::Object, &rule.from) else { continue };
         let rule_name = ledger.find_name(NameKind::Rule, rule.id.as_str());
@@ -222,6 +266,7 @@ pub fn predict(session: &Session, prepared: &Prepared) -> Result<Prediction, Fai
             let occurrences = match world::occurrences(&prepared.plan, rule, &record, exported, &world) {
                 Ok(occurrences) => occurrences,
                 Err(text) => {
+                    world.waiting.borrow_mut().insert((rule.from.clone(), record.id.clone()));
                     *counts.held.entry(HoldReason::BadValue).or_default() += 1;
                     concerns.held(rule, HoldReason::BadValue, &text);
                     continue;
@@ -230,6 +275,7 @@ pub fn predict(session: &Session, prepared: &Prepared) -> Result<Prediction, Fai
             for (part, record) in occurrences {
                 match prepared.plan.map(rule, &record, &world) {
                     MapOutcome::Mapped(mapped) => {
+                        world.waiting.borrow_mut().remove(&(rule.from.clone(), record.id.clone()));
                         concerns.mapped(&mapped.decisions);
                         counts.bytes += bytes_of(&mapped.fields);
                         let subject = ledger.find_subject(&SubjectKey::new(&instance, &rule.from, &record.id));
@@ -237,10 +283,19 @@ pub fn predict(session: &Session, prepared: &Prepared) -> Result<Prediction, Fai
                             let part = TargetPart { rule, part };
                             session.state.landing().get(Target { subject, part })
                         });
-                        let live = landed.is_some_and(|landed| landed.is_live());
-                        *if live { &mut counts.update } else { &mut counts.create } += 1;
+                        let live = landed.filter(Landed::is_live);
+                        let same = live.zip(subject).map(|(landed, subject)| -> Result<bool, Failure> {
+                            let digest = ledger.digest(subject, &crate::load::fields_bytes(&mapped.fields)?)?;
+                            Ok(landed.mapped.is_some() && landed.digest == digest.0[..8])
+                        });
+                        *match same.transpose()? {
+                            None => &mut counts.create,
+                            Some(true) => &mut counts.same,
+                            Some(false) => &mut counts.update,
+                        } += 1;
                     }
                     MapOutcome::Held { reason, text } => {
+                        world.waiting.borrow_mut().insert((rule.from.clone(), record.id.clone()));
                         concerns.held(rule, reason, &text);
                         *counts.held.entry(reason).or_default() += 1;
                     }
@@ -253,7 +308,6 @@ pub fn predict(session: &Session, prepared: &Prepared) -> Result<Prediction, Fai
             counts.delete += session.state.intake().object(object).gone;
         }
     }
-    let order = prepared.plan.phases().map_err(|e| Failure::stopped(e.to_string()))?;
     let objects = order
         .iter()
         .filter_map(|phase| {
@@ -273,7 +327,42 @@ pub fn predict(session: &Session, prepared: &Prepared) -> Result<Prediction, Fai
             })
         })
         .collect();
-    Ok(Prediction { objects, undecided, concerns: concerns.done() })
+    let objects: Vec<Predicted> = objects;
+    let residue = residue(prepared, &objects);
+    let changed = changed(session, prepared)?;
+    Ok(Prediction { objects, undecided, concerns: concerns.done(), residue, changed })
+}
+
+/// Says what a rollback could not undo.
+fn residue(prepared: &Prepared, objects: &[Predicted]) -> Vec<String> {
+    let mut lines = Vec::new();
+    if !prepared.changes.is_empty() {
+        lines.push(format!(
+            "{} fields, options and record types that `waybill schema apply` makes stay in the org",
+            prepared.changes.len()
+        ));
+    }
+    let creates: u64 = objects.iter().map(|object| object.create).sum();
+    if creates > 0 && !prepared.destination().abilities().hard_delete {
+        lines.push(format!("up to {creates} rows that a rollback deletes lie in the recycle bin until it is emptied"));
+    }
+    let deletes: u64 = objects.iter().map(|object| object.delete).sum();
+    if deletes > 0 {
+        lines.push(format!("{deletes} rows that are deleted and made again by a rollback get other ids"));
+    }
+    lines.push(
+        "what the org's own automation does outside of these objects: e-mails, other systems, other records".into(),
+    );
+    lines
+}
+
+/// Returns what differs from the plan that was approved last.
+fn changed(session: &Session, prepared: &Prepared) -> Result<Option<Vec<PlanChange>>, Failure> {
+    let Some((_, Some(text))) = crate::explain::approval(session.recorder.ledger(), Position(u64::MAX - 1))? else {
+        return Ok(None);
+    };
+    let Ok(plan) = Plan::parse(&text) else { return Ok(None) };
+    Ok(Some(prepared.plan.changes_since(&plan.with_custom_fields(&prepared.source_schema))))
 }
 
 /// The caps that a prediction leads to: what is predicted, and `allowance` percent more for what the source still gains.
@@ -285,7 +374,8 @@ pub fn caps(prediction: &Prediction, allowance: u64) -> BTreeMap<String, u64> {
         let creates = predicted.create + held;
         caps.insert(format!("{} create", predicted.object), more(creates));
         // The second pass and a delta change rows that are there: each at most as often as there are rows.
-        caps.insert(format!("{} update", predicted.object), more(2 * (creates + predicted.update)));
+        let there = predicted.update + predicted.same;
+        caps.insert(format!("{} update", predicted.object), more(2 * (creates + there)));
         caps.insert(format!("{} delete", predicted.object), more(predicted.delete));
     }
     caps

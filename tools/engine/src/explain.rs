@@ -307,7 +307,7 @@ fn source(ledger: &Ledger, mapped: &Envelope, used: &[String]) -> Result<Option<
 }
 
 /// Finds the approval that was in force at a position, and the text of its plan.
-fn approval(ledger: &Ledger, at: Position) -> Result<Option<(Approved, Option<String>)>, Failure> {
+pub(crate) fn approval(ledger: &Ledger, at: Position) -> Result<Option<(Approved, Option<String>)>, Failure> {
     let (mut approved, mut stored) = (None, None);
     let mut plans: Vec<(String, String)> = Vec::new();
     let wanted = |envelope: &Envelope| matches!(envelope.event, Event::PlanStored { .. } | Event::PlanApproved { .. });

@@ -9,7 +9,7 @@ use std::{
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 use waybill_ledger::{
-    Content, Digest, Event, Record, SubjectKey,
+    Content, Digest, Event, Record, SubjectKey, Value,
     event::{NameKind, Side},
     ledger::Opened,
 };
@@ -286,12 +286,19 @@ fn shown(record: &Record) -> Json {
     fields.insert("id".to_owned(), json!(record.id));
     for (name, held) in record.fields.iter() {
         let Some(held) = held else { continue };
-        // Definitions are JSON in a cell: they are written as what they are.
-        let text = held.to_string();
-        let parsed = text.trim_start().starts_with(['{', '[']).then(|| serde_json::from_str(&text).ok()).flatten();
-        fields.insert(name.to_string(), parsed.unwrap_or_else(|| value(held)));
+        fields.insert(name.to_string(), whole(held));
     }
     Json::Object(fields)
+}
+
+/// Writes a value as what it is, with its parts.
+fn whole(held: &Value) -> Json {
+    match held {
+        Value::Map(parts) => Json::Object(parts.iter().map(|(name, part)| (name.clone(), whole(part))).collect()),
+        Value::List(items) => items.iter().map(whole).collect(),
+        Value::Number(number) => number.to_string().parse().map_or_else(|_| value(held), Json::Number),
+        other => value(other),
+    }
 }
 
 fn not_carried(found: &Handover) -> Result<String, Failure> {

@@ -239,7 +239,7 @@ async fn limits(session: &Session, prepared: &Prepared, writes: &Prediction) -> 
             object: name,
             creates: object.create,
             updates: object.update,
-            present: baseline + object.update,
+            present: baseline + object.update + object.same,
             bytes: object.bytes,
         });
     }

@@ -77,11 +77,14 @@ pub async fn apply(session: &mut Session, prepared: &Prepared) -> Result<Vec<Cha
 
 /// Writes the changes as files for an administrator, with a setup plan in words.
 pub fn export(prepared: &Prepared, dir: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let name = prepared.plan.pipelines.as_ref().map(|pipelines| pipelines.name.clone()).unwrap_or_default();
+    let label = |row: &waybill_ledger::Record| row.fields.value(&name).map(ToString::to_string);
+    let labels = prepared.pipelines().filter_map(label).collect();
     let all = schema_step::changes(
         &prepared.plan,
         prepared.pipelines(),
         prepared.stages(),
-        &without(&prepared.present, &prepared.plan),
+        &without(&prepared.present, &prepared.plan, &labels),
     )
     .map_err(|e| Failure::usage(e.to_string()))?;
     std::fs::create_dir_all(dir).map_err(|e| Failure::io("make the directory", dir, &e))?;
@@ -93,9 +96,16 @@ pub fn export(prepared: &Prepared, dir: &Path) -> Result<Vec<PathBuf>, Failure> 
 }
 
 /// Returns a schema as it would be if the plan's own elements had never been made: the export is whole at any time.
-fn without(present: &Schema, plan: &waybill_projector::mapping::Plan) -> Schema {
+fn without(
+    present: &Schema,
+    plan: &waybill_projector::mapping::Plan,
+    pipelines: &std::collections::BTreeSet<String>,
+) -> Schema {
     let mut schema = present.clone();
     for object in &mut schema.objects {
+        if plan.pipelines.as_ref().is_some_and(|pipelines| pipelines.object == object.name) {
+            object.variants.retain(|variant| !pipelines.contains(&variant.label));
+        }
         object.fields.retain(|field| {
             let new = plan.new_fields.iter().any(|new| new.object == object.name && new.name == field.name);
             !new && field.name != plan.key_field()

@@ -10,24 +10,31 @@ use waybill_ledger::{FieldKind, Schema, SchemaChange};
 
 use super::{PERMISSION_SET, STAGES, Stage, by_hand, xml};
 
-/// Writes the files and a setup plan in words.
+/// Where the source of a project lies.
+const SOURCE: &str = "force-app/main/default";
+
+/// Writes a source project of the Salesforce CLI, and a setup plan in words.
+///
+/// Source: "Salesforce DX Project Structure and Source Format" in the Salesforce DX Developer Guide.
 pub(in crate::salesforce) fn export(
     changes: &[SchemaChange],
     present: &Schema,
     version: u32,
     dir: &Path,
 ) -> Result<Vec<PathBuf>, std::io::Error> {
-    let mut files = xml::files(changes, &stages(present));
+    let mut files = xml::source(changes, &stages(present), SOURCE);
+    let nothing = std::collections::BTreeSet::new();
     files.insert(
-        format!("permissionsets/{PERMISSION_SET}.permissionset"),
-        xml::permission_set(
-            PERMISSION_SET,
-            changes,
-            &std::collections::BTreeSet::new(),
-            &std::collections::BTreeSet::new(),
-        ),
+        format!("{SOURCE}/permissionsets/{PERMISSION_SET}.permissionset-meta.xml"),
+        xml::permission_set(PERMISSION_SET, changes, &nothing, &nothing),
     );
-    files.insert("package.xml".to_owned(), xml::package(changes, Some(PERMISSION_SET), version));
+    files.insert("manifest/package.xml".to_owned(), xml::package(changes, Some(PERMISSION_SET), version));
+    let project = serde_json::json!({
+        "packageDirectories": [{ "path": "force-app", "default": true }],
+        "namespace": "",
+        "sourceApiVersion": format!("{version}.0"),
+    });
+    files.insert("sfdx-project.json".to_owned(), format!("{project:#}\n"));
     files.insert("SETUP.md".to_owned(), setup(changes));
     let mut paths = Vec::new();
     for (path, text) in files {
@@ -70,11 +77,11 @@ fn stages(present: &Schema) -> Vec<Stage> {
 fn setup(changes: &[SchemaChange]) -> String {
     let mut text = String::from(
         "# Setup plan\n\nWhat the plan needs in the org, in the order in which to do it.\n\n\
-         1. Check `standardValueSets/OpportunityStage.standardValueSet`, if it is there: deploying it replaces the whole list of\n   \
-         stages. Values of the org that are already there are listed; their probability and forecast category are not told by\n   \
-         the API that wrote this file, so compare them with Setup first.\n\
-         2. Deploy this folder (`package.xml` is at its root), for example with the Salesforce CLI:\n   \
-         `sf project deploy start --metadata-dir .`\n\
+         1. Check `force-app/main/default/standardValueSets/OpportunityStage.standardValueSet-meta.xml`, if it is there:\n   \
+         deploying it replaces the whole list of stages. Values of the org that are already there are listed; their\n   \
+         probability and forecast category are not told by the API that wrote this file, so compare them with Setup first.\n\
+         2. Deploy this folder with the Salesforce CLI:\n   \
+         `sf project deploy start --manifest manifest/package.xml`\n\
          3. Assign the permission set `Waybill_Migration` to the user that Waybill signs in as: new fields are invisible until\n   \
          then.\n",
     );

@@ -70,6 +70,36 @@ fn shared_fields(changes: &[SchemaChange]) -> String {
     fields.values().map(|elements| format!("  <fields>{elements}</fields>\n")).collect()
 }
 
+/// Returns the files of all changes in source format, under this folder: one file a field, a process, a record type.
+pub(super) fn source(changes: &[SchemaChange], stages: &[Stage], under: &str) -> Files {
+    let mut files = Files::new();
+    for change in changes {
+        match change {
+            SchemaChange::AddObject { name, label, label_plural } => {
+                let path = format!("{under}/objects/{name}/{name}.object-meta.xml");
+                files.insert(path, document("CustomObject", &new_object(label, label_plural)));
+            }
+            SchemaChange::AddField { object, field } => {
+                let path = format!("{under}/objects/{}/fields/{}.field-meta.xml", holder(object), field.name);
+                files.insert(path, document("CustomField", &format!("  {}\n", field_elements(field))));
+            }
+            SchemaChange::AddVariant { object, name, label, options } => {
+                let at = format!("{under}/objects/{object}");
+                let path = format!("{at}/businessProcesses/{}.businessProcess-meta.xml", process_name(name));
+                files.insert(path, document("BusinessProcess", &format!("  {}\n", process(name, options))));
+                let path = format!("{at}/recordTypes/{name}.recordType-meta.xml");
+                files.insert(path, document("RecordType", &format!("  {}\n", record_type(name, label))));
+            }
+            SchemaChange::AddOptions { object, field, options } if (object.as_str(), field.as_str()) == STAGES => {
+                let path = format!("{under}/standardValueSets/OpportunityStage.standardValueSet-meta.xml");
+                files.insert(path, value_set(&merged(stages, options)));
+            }
+            SchemaChange::AddOptions { .. } => {}
+        }
+    }
+    files
+}
+
 fn new_object(label: &str, plural: &str) -> String {
     format!(
         "  <deploymentStatus>Deployed</deploymentStatus>\n  {}\n  {}\n  <nameField>{}<type>Text</type></nameField>\n  <sharingModel>ReadWrite</sharingModel>\n",

@@ -1,6 +1,8 @@
 use serde_json::json;
 use waybill_engine::{approve, failure::Failure, prepare::Prepared};
 
+use waybill_projector::mapping::PlanChange;
+
 use super::{close, open, plan::writes};
 use crate::{Context, exit::Exit, output::table};
 
@@ -39,14 +41,27 @@ impl ApproveArgs {
                 [vec![(*object).to_owned()], verbs.into()].concat()
             });
             format!(
-                "approved by {}: plan {} for {}\n\n{}\n\nat most\n{}",
+                "approved by {}: plan {} for {}\n\n{}{}\n\nat most\n{}\n\na rollback could not undo\n{}",
                 approval.by,
                 &approval.plan[..6],
                 approval.destination,
                 writes(&prediction),
-                table(&["object", "create", "update", "delete"], 1, caps)
+                changes(prediction.changed.as_deref()),
+                table(&["object", "create", "update", "delete"], 1, caps),
+                prediction.residue.iter().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
             )
         })?;
         Ok(Exit::Done)
     }
+}
+
+/// Words what differs from the plan that was approved last.
+pub(super) fn changes(changed: Option<&[PlanChange]>) -> String {
+    let Some(changed) = changed else { return String::new() };
+    if changed.is_empty() {
+        return "\n\nthe plan is the one that was approved last".to_owned();
+    }
+    let side = |side: &Option<serde_json::Value>| side.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string);
+    let rows = changed.iter().map(|change| vec![change.at.clone(), side(&change.before), side(&change.now)]);
+    format!("\n\nsince the plan that was approved last\n{}", table(&["at", "before", "now"], 3, rows))
 }

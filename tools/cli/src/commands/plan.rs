@@ -159,12 +159,13 @@ pub(super) fn writes(prediction: &Prediction) -> String {
             object.object.clone(),
             object.create.to_string(),
             object.update.to_string(),
+            object.same.to_string(),
             object.delete.to_string(),
             object.skipped.to_string(),
             if held.is_empty() { "0".to_owned() } else { held.join(", ") },
         ]
     });
-    table(&["object", "create", "there", "delete", "skip", "hold"], 1, rows)
+    table(&["object", "create", "change", "same", "delete", "skip", "hold"], 1, rows)
 }
 
 fn kebab(value: &impl Serialize) -> String {

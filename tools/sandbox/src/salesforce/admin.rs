@@ -35,6 +35,12 @@ impl Service {
                 }
             }
             // Acts as another user from now on: what people do beside a migration.
+            ("POST", ["storage"]) => {
+                let size = serde_json::from_slice::<Json>(&call.body).ok().and_then(|body| body["kilobytes"].as_u64());
+                let Some(size) = size else { return Reply::not_found() };
+                self.org().storage_kb = size;
+                Reply::json(200, &json!({ "kilobytes": size }))
+            }
             // What an administrator keeps in Setup and nobody creates by the API: triggers, flows, rules.
             ("POST", ["setup", object]) => {
                 let mut org = self.org();

@@ -108,6 +108,8 @@ pub(crate) struct Org {
     pub(crate) visible_record_types: std::collections::HashSet<String>,
     /// What each permission set makes visible.
     pub(crate) record_types_of: HashMap<u64, Vec<String>>,
+    /// How much data the org may hold.
+    pub(crate) storage_kb: u64,
     /// The bytes of versions of files.
     pub(crate) blobs: HashMap<Id, Arc<Vec<u8>>>,
 }
@@ -133,6 +135,7 @@ impl Org {
             visible_record_types: std::collections::HashSet::new(),
             record_types_of: HashMap::new(),
             blobs: HashMap::new(),
+            storage_kb: 10 << 20,
         };
         for object in model::standard() {
             org.add_object(object);
@@ -277,6 +280,21 @@ impl Org {
             }
         }
         Ok(())
+    }
+
+    /// Returns how much of the data storage is used: most rows count two kilobytes, whatever they hold (Salesforce Help, "Data
+    /// and File Storage Allocations").
+    pub(crate) fn kilobytes(&self) -> u64 {
+        let sizes = self.objects.iter().zip(&self.tables).filter(|(object, _)| !object.setup);
+        let size = |name: &str| match name {
+            "Campaign" => 8,
+            "CampaignMember" => 1,
+            "OpportunityContactRole" | "ContentVersion" | "ContentDocument" | "ContentDocumentLink" | "ContentNote" => {
+                0
+            }
+            _ => 2,
+        };
+        sizes.map(|(object, table)| size(&object.name) * table.live).sum()
     }
 
     /// Creates a row of values that were validated.

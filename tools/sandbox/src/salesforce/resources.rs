@@ -77,9 +77,9 @@ impl Service {
 
     pub(crate) fn limits(&self, root: &str) -> Reply {
         let used = *locked(&self.used);
-        let rows: u64 = self.org().tables.iter().map(|table| table.live).sum();
         let files: u64 = self.org().blobs.values().map(|bytes| bytes.len() as u64).sum();
-        let storage = self.storage / 1024;
+        let storage = self.org().storage_kb / 1024;
+        let used_kb = self.org().kilobytes();
         let budget = |max: u64, used: u64| json!({ "Max": max, "Remaining": max.saturating_sub(used) });
         let batches = budget(15_000, locked(&self.jobs).batches + locked(&self.jobs1).batches());
         // Until version 48.0 the batches had another name.
@@ -89,7 +89,7 @@ impl Service {
         let mut all = json!({
             "DailyApiRequests": calls, "DailyAsyncApexExecutions": budget(250_000, 0),
             "DailyBulkV2QueryFileStorageMB": budget(976_562, 0), "DailyBulkV2QueryJobs": budget(10_000, 0),
-            "ConcurrentSyncReportRuns": budget(20, 0), "DataStorageMB": budget(storage, rows * 2 / 1024),
+            "ConcurrentSyncReportRuns": budget(20, 0), "DataStorageMB": budget(storage, used_kb / 1024),
             "FileStorageMB": budget(storage, files >> 20), "MassEmail": budget(10, 0), "SingleEmail": budget(15, 0),
         });
         all[name] = batches;

@@ -34,6 +34,10 @@ impl Org {
         body: &Map<String, Json>,
         blob: Option<Vec<u8>>,
     ) -> Result<Id, Vec<RowError>> {
+        // The platform lets an org run a tenth over before it refuses rows.
+        if !self.objects[object].setup && self.kilobytes() * 10 > self.storage_kb * 11 {
+            return Err(vec![RowError::new("STORAGE_LIMIT_EXCEEDED", "storage limit exceeded")]);
+        }
         match self.objects[object].name.as_str() {
             "ContentVersion" => return self.create_version(object, body, blob),
             "ContentNote" => return self.create_note(object, body),

@@ -124,8 +124,6 @@ pub(crate) struct Service {
     pub(crate) used: Mutex<u64>,
     pub(crate) limited: bool,
     pub(crate) seed: u64,
-    /// Rows in the org may not take more than this many KB.
-    pub(crate) storage: u64,
     /// Results of metadata deploys.
     pub(crate) deploys: Mutex<Vec<Json>>,
 }
@@ -151,7 +149,6 @@ impl Service {
             used: Mutex::new(0),
             limited,
             seed,
-            storage: 10 << 20,
             deploys: Mutex::default(),
         }
     }
