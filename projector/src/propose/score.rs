@@ -2,8 +2,8 @@
 //!
 //! The weights are those of a logistic regression: each part of the evidence adds to the log-odds, evidence that does not
 //! exist adds nothing, and the sum becomes a probability. Two sets: one for pairs of which both sides have values, one for
-//! names alone. They were fitted on public tables of other trades than CRM and on tables made from them with renamed,
-//! shortened and prefixed columns, and rounded.
+//! names alone. They were fitted on a sample of public pairs of tables (of other trades, and some of CRMs) and of pairs made
+//! from tables with renamed, shortened and prefixed columns, and rounded: figures on those are no held-out ones.
 
 use super::{
     Kind,

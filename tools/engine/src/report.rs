@@ -56,7 +56,7 @@ fn class(class: Class) -> &'static str {
         Class::Expected => "as the rule made it",
         Class::SideEffect => "changed by the platform",
         Class::Changed => "changed by someone",
-        Class::Error => "WRONG",
+        Class::Error => "wrong",
     }
 }
 
@@ -206,7 +206,7 @@ mod tests {
         };
         let page = diff(&all);
         assert!(page.starts_with("<!DOCTYPE html>") && !page.contains("<script"), "{page}");
-        assert!(page.contains("&lt;script&gt;") && page.contains("cut &amp; told") && page.contains("WRONG"));
+        assert!(page.contains("&lt;script&gt;") && page.contains("cut &amp; told") && page.contains("wrong"));
         assert!(!page.contains("http://") && !page.contains("https://"), "nothing is fetched");
         assert!(!all.is_clean());
     }
