@@ -12,7 +12,7 @@ use waybill_ledger::{
     ledger::Draft,
 };
 
-use crate::{failure::Failure, progress::Progress, recorder::Recorder, state::State};
+use crate::{failure::Failure, progress::Progress, recorder::{Posted, Recorder}, state::State};
 
 /// How many rows travel together from the reader to the ledger.
 const ROWS_AT_ONCE: usize = 512;
@@ -166,6 +166,7 @@ impl Source {
         let mut counts = Intaken { object: object.to_owned(), ..Intaken::default() };
         let mut unchanged_keys = blake3::Hasher::new();
         let (mut met, mut whole) = (Met::default(), true);
+        let mut posted: Option<Posted> = None;
         while let Some(rows) = receive.recv().await {
             let read = rows.len() as u64;
             let mut drafts = Vec::with_capacity(rows.len());
@@ -223,9 +224,17 @@ impl Source {
                     }
                 }
             }
-            recorder.append(drafts).await?;
-            state.catch_up(recorder.ledger())?;
+            // While these become durable, the next ones are read and digested.
+            if let Some(before) = posted.take() {
+                Posted::durable(before).await?;
+                state.catch_up(recorder.ledger())?;
+            }
+            posted = Some(recorder.post(drafts));
             progress.advance(read);
+        }
+        if let Some(last) = posted {
+            last.durable().await?;
+            state.catch_up(recorder.ledger())?;
         }
         reader.await.map_err(|e| Failure::failed(format!("the reader of {object} stopped: {e}")))?;
         recorder

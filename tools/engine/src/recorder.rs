@@ -104,6 +104,15 @@ impl Recorder {
             .map_err(Failure::from)
     }
 
+    /// Hands events over on another thread, and returns at once. Whoever posts again waits for the last ones first, so that
+    /// their order stays.
+    pub fn post(&self, drafts: Vec<Draft>) -> Posted {
+        let ledger = Arc::clone(&self.ledger);
+        Posted(tokio::task::spawn_blocking(move || {
+            if drafts.is_empty() { Ok(()) } else { ledger.append(drafts).wait().map(|_| ()) }
+        }))
+    }
+
     /// Returns the number of a name, registering it first if it is new.
     pub fn name(&self, kind: NameKind, text: &str) -> Result<NameId, Failure> {
         Ok(self.ledger.name(kind, text)?)
@@ -117,5 +126,17 @@ impl Recorder {
     /// Writes down that a document of the program was made.
     pub fn document(&self, event: Event, kind: &str, text: String) -> Draft {
         self.draft(event).content(Content::Document { kind: kind.to_owned(), text })
+    }
+}
+
+/// Events on their way into the ledger.
+#[derive(Debug)]
+pub struct Posted(tokio::task::JoinHandle<Result<(), waybill_ledger::ledger::AppendError>>);
+
+impl Posted {
+    /// Returns when they are durable.
+    pub async fn durable(self) -> Result<(), Failure> {
+        let done = self.0.await.map_err(|e| Failure::failed(format!("the ledger's writer stopped: {e}")))?;
+        done.map_err(Failure::from)
     }
 }
