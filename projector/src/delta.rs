@@ -77,8 +77,10 @@ pub struct ObjectIntake {
     pub live: u64,
     /// How many records the source had and no longer has.
     pub gone: u64,
-    /// How many rows could not be read, over all runs.
+    /// How many rows could not be read when the object was last read whole, and since.
     pub unreadable: u64,
+    /// How many rows could not be read since the latest checkpoint.
+    unreadable_since: u64,
     /// Whether it was read to its end at least once.
     pub complete: bool,
     /// The latest modification that the source told, by the source's clock.
@@ -118,10 +120,18 @@ impl Intake {
                 self.release(subject);
             }
             (Event::RecordUnreadable { object, .. }, _) => {
-                self.objects.entry(*object).or_default().unreadable += 1;
+                let entry = self.objects.entry(*object).or_default();
+                entry.unreadable_since += 1;
+                entry.unreadable += 1;
             }
             (Event::CheckpointReached { object, complete, .. }, _) => {
-                self.objects.entry(*object).or_default().complete |= *complete;
+                let entry = self.objects.entry(*object).or_default();
+                entry.complete |= *complete;
+                // Whoever reads everything again meets every broken row again; mended ones are broken no more.
+                if *complete {
+                    entry.unreadable = entry.unreadable_since;
+                }
+                entry.unreadable_since = 0;
             }
             (Event::RecordHeld { reason }, Some(subject)) => {
                 self.held.insert((subject, envelope.target), *reason);

@@ -160,7 +160,7 @@ fn one(source: &Schema, full: &Completeness, findings: &[Finding], effects: &Eff
         }
     }
     let used_by_plan = effects.plan.map(crate::mapping::Plan::source_fields).unwrap_or_default();
-    let referenced = effects.plan.is_some_and(|plan| plan.reference_objects().contains(object));
+    let referenced = effects.plan.is_some_and(|plan| plan.source_objects().contains(object));
     let schema = source.object(object);
     // The id lives on in our key; a deleted row is no record.
     let counts = |field: &str| {

@@ -5,14 +5,19 @@ use std::path::PathBuf;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use tokio::sync::mpsc;
-use waybill_connectors::bundle::{Bundle, BundleError, DeletedHow, Item, Profile};
+use waybill_connectors::bundle::{Bundle, BundleError, DeletedHow, Extent, Item, Profile};
 use waybill_ledger::{
     Content, Digest, Event, Micros, Record, SubjectId, SubjectKey,
     event::{GoneHow, NameKind, Side},
     ledger::Draft,
 };
 
-use crate::{failure::Failure, progress::Progress, recorder::{Posted, Recorder}, state::State};
+use crate::{
+    failure::Failure,
+    progress::Progress,
+    recorder::{Posted, Recorder},
+    state::State,
+};
 
 /// How many rows travel together from the reader to the ledger.
 const ROWS_AT_ONCE: usize = 512;
@@ -243,7 +248,7 @@ impl Source {
                 read: counts.read,
                 unchanged: counts.unchanged,
                 unchanged_keys: Digest(*unchanged_keys.finalize().as_bytes()),
-                complete: whole,
+                complete: whole && self.bundle.identity().extent == Extent::Full,
             })])
             .await?;
         state.catch_up(recorder.ledger())?;

@@ -14,8 +14,9 @@ use waybill_sandbox::{
 };
 
 use super::{
-    approve::ApproveArgs, audit::AuditArgs, delta::DeltaArgs, discover::DiscoverArgs, init::InitArgs, plan::PlanArgs,
-    reconcile::ReconcileArgs, rollback::RollbackArgs, run::RunArgs, schema::SchemaArgs,
+    approve::ApproveArgs, assess::AssessArgs, audit::AuditArgs, delta::DeltaArgs, diff::DiffArgs,
+    discover::DiscoverArgs, handover::HandoverArgs, init::InitArgs, plan::PlanArgs, preflight::PreflightArgs,
+    reconcile::ReconcileArgs, rollback::RollbackArgs, run::RunArgs, sample::SampleArgs, schema::SchemaArgs,
 };
 use crate::{Context, exit::Exit};
 
@@ -133,29 +134,44 @@ impl DemoArgs {
         step(4, "Take stock of the export", "discover");
         typed::<DiscoverArgs>(&[])?.run(context).await?;
 
-        step(5, "Hold the plan against both systems", "plan");
+        step(5, "Look for what is wrong with the data, and what becomes of it", "assess --show 2");
+        typed::<AssessArgs>(&["--show", "2"])?.run(context).await?;
+
+        step(6, "Hold the plan against both systems", "plan");
         typed::<PlanArgs>(&[])?.run(context).await?;
 
-        step(6, "A person decides who takes the records of people who left (in plan.toml)", "plan");
+        step(7, "A person decides who takes the records of people who left (in plan.toml)", "plan");
         decide(project)?;
         say("[owners] fallback = \"grace.hopper@example.com\", unowned = \"ada.lovelace@example.com\"");
 
-        step(7, "Make the org ready", "schema apply");
+        step(8, "Make the org ready", "schema apply");
         let exit = typed::<SchemaArgs>(&["apply"])?.run(context).await?;
         must(exit, "the schema step")?;
         let before = org.digest();
 
-        step(8, "A named person approves exactly this plan", "approve --by \"Ada Lovelace\"");
+        step(9, "A named person approves exactly this plan", "approve --by \"Ada Lovelace\"");
         typed::<ApproveArgs>(&["--by", "Ada Lovelace"])?.run(context).await?;
 
-        step(9, "Move the company", "run");
+        step(10, "Could anything stop a run?", "preflight --show 3");
+        typed::<PreflightArgs>(&["--show", "3"])?.run(context).await?;
+
+        step(11, "Land a slice of everything first, look at it field by field, take it back", "sample --size 150");
+        typed::<SampleArgs>(&["--size", "150"])?.run(context).await?;
+        say("\n   $ waybill diff --show 2\n");
+        let exit = typed::<DiffArgs>(&["--show", "2"])?.run(context).await?;
+        must(exit, "the comparison")?;
+        say("\n   $ waybill rollback\n");
+        let exit = typed::<RollbackArgs>(&[])?.run(context).await?;
+        must(exit, "taking the sample back")?;
+
+        step(12, "Move the company", "run");
         typed::<RunArgs>(&[])?.run(context).await?;
 
-        step(10, "Read everything back and compare", "reconcile");
+        step(13, "Read everything back and compare", "reconcile");
         let exit = typed::<ReconcileArgs>(&[])?.run(context).await?;
         must(exit, "the reconciliation")?;
 
-        step(11, "Meanwhile, work went on at the source: pick up the difference", "delta");
+        step(14, "Meanwhile, work went on at the source: pick up the difference", "delta");
         let later = dir.join("export-later");
         let edits = spark_bundle::Edits { changed: 40, created: 12, deleted: 5 };
         let clean = dir.join("export-clean");
@@ -178,7 +194,10 @@ impl DemoArgs {
         must(exit, "the reconciliation after the delta")?;
         let moved = org.digest();
 
-        step(12, "Take it all back", "rollback");
+        step(15, "Hand over: what came, what did not and why, what to build again", "handover");
+        typed::<HandoverArgs>(&[])?.run(context).await?;
+
+        step(16, "Take it all back", "rollback");
         let exit = typed::<RollbackArgs>(&[])?.run(context).await?;
         must(exit, "the rollback")?;
         let after = org.digest();
@@ -189,7 +208,7 @@ impl DemoArgs {
         }
         say("the org is what it was, to the byte");
 
-        step(13, "Prove the ledger", "audit verify");
+        step(17, "Prove the ledger", "audit verify");
         typed::<AuditArgs>(&["verify"])?.run(context).await?;
         Ok(())
     }

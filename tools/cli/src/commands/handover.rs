@@ -26,7 +26,12 @@ impl HandoverArgs {
                 std::iter::once(source.object.clone()).chain(numbers.map(|n| n.to_string())).collect()
             });
             let header = ["source", "read", "landed", "partly", "held", "skipped", "deleted", "unreadable"];
-            let files: Vec<String> = found.files.iter().map(|path| format!("  {}", dir.join(path).display())).collect();
+            let (setup, files): (Vec<_>, Vec<_>) = found.files.iter().partition(|path| path.starts_with("setup"));
+            let mut files: Vec<String> = files.iter().map(|path| format!("  {}", dir.join(path).display())).collect();
+            if !setup.is_empty() {
+                let at = dir.join("setup").join("SETUP.md");
+                files.push(format!("  {} and a source project of {} files beside it", at.display(), setup.len() - 1));
+            }
             let notes: String = found.notes.iter().map(|note| format!("\n{note}\n")).collect();
             let rebuild: u64 = found.rebuild.values().sum();
             format!(
