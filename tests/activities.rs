@@ -402,3 +402,55 @@ fn repeating_changes_nothing_and_a_rollback_leaves_what_people_built_on() {
     project.verifies();
     assert_ne!(moved().before, moved().org.digest());
 }
+
+#[test]
+fn original_times_are_those_of_the_records_where_our_user_may_set_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path().join("export");
+    export(&at);
+    let org = Org::start(&[]);
+    let project = Project::new(&org, &at);
+    project.run(&["schema", "apply"]).exits(0);
+    let times = |told: &Json| {
+        told["checks"].as_array().unwrap().iter().find(|check| check["check"] == "times").unwrap().clone()
+    };
+    let without = times(&project.json(&["preflight"]));
+    assert_eq!(without["verdict"], "warns");
+    assert!(text(&without, "remedy").contains("permission to set audit fields"), "{without}");
+    // The org's switch alone is not enough; the permission alone cannot be given.
+    let grant = json!({ "Name": "Migration_User", "Label": "Migration user", "PermissionsCreateAuditFields": true });
+    assert_eq!(org.call("POST", "sobjects/PermissionSet", Some(&grant)).0, 400);
+    assert_eq!(org.call("POST", "/__sandbox/audit-fields", Some(&json!({ "enabled": true }))).0, 200);
+    assert_eq!(times(&project.json(&["preflight"]))["verdict"], "warns");
+    let (status, set) = org.call("POST", "sobjects/PermissionSet", Some(&grant));
+    assert_eq!(status, 201, "{set}");
+    let user = org.call("GET", "/services/oauth2/userinfo", None).1["user_id"].clone();
+    let assigned = json!({ "PermissionSetId": set["id"], "AssigneeId": user });
+    assert_eq!(org.call("POST", "sobjects/PermissionSetAssignment", Some(&assigned)).0, 201);
+    assert_eq!(times(&project.json(&["preflight"]))["verdict"], "passes");
+    let before = org.digest();
+    project.run(&["approve", "--by", "Test Person"]).exits(0);
+    project.run(&["run"]).exits(0);
+    let created = |from: &str| {
+        let rows = org.query(&format!("SELECT CreatedDate FROM {from}"));
+        assert_eq!(rows.len(), 1, "{from}");
+        text(&rows[0], "CreatedDate")
+    };
+    assert_eq!(created("Account WHERE Name = 'Acme Ltd'"), "2019-01-02T03:04:05.000+0000");
+    assert_eq!(created("Contact WHERE Email = 'anna@acme.example'"), "2019-05-06T07:08:09.000+0000");
+    assert_eq!(created("Opportunity WHERE Name = 'Big deal'"), "2024-01-01T00:00:00.000+0000");
+    assert_eq!(created("Task WHERE Subject = 'About the offer'"), "2024-03-31T23:31:05.000+0000");
+    assert_eq!(created("Event WHERE Subject = 'Fair'"), "2024-01-01T00:00:00.000+0000");
+    assert_eq!(created("ContentNote WHERE Title = 'Many words'"), "2024-01-05T10:00:00.000+0000");
+    assert_eq!(org.count("Account WHERE Source_Created_At__c != null"), 0, "the time has its own place");
+    // What the next runs do with a time that can be set once only: nothing.
+    let same = project.json(&["approve", "--by", "Test Person"]);
+    for object in same["writes"]["objects"].as_array().unwrap() {
+        assert_eq!((&object["create"], &object["update"]), (&json!(0), &json!(0)), "{object}");
+    }
+    project.run(&["run"]).exits(0);
+    project.run(&["reconcile"]).exits(0);
+    project.run(&["rollback"]).exits(0);
+    assert_eq!(org.digest(), before);
+    project.verifies();
+}

@@ -283,3 +283,63 @@ fn faults_can_be_armed_when_the_sandbox_starts() {
     assert!(!wrong.status.success());
     assert!(String::from_utf8_lossy(&wrong.stderr).contains("nonsense"), "{wrong:?}");
 }
+
+#[test]
+fn audit_fields_are_set_on_insert_only_by_whom_the_org_allows_to() {
+    let org = Org::start(&[]);
+    let when = "2020-01-01T00:00:00.000+0000";
+    let row = |name: &str| json!({ "Name": name, "CreatedDate": when, "LastModifiedDate": "2021-01-01T00:00:00Z" });
+    let allow = |on_upsert: bool| {
+        let switch = json!({ "enabled": true, "on_upsert": on_upsert });
+        assert_eq!(org.call("POST", "/__sandbox/audit-fields", Some(&switch)).0, 200);
+    };
+    allow(false);
+    let set = create(
+        &org,
+        "PermissionSet",
+        json!({ "Name": "Loader", "Label": "Loader", "PermissionsCreateAuditFields": true }),
+    );
+    assert_eq!(org.call("POST", "sobjects/Account", Some(&row("early"))).0, 400, "a set that nobody holds");
+    let user = org.call("GET", "/services/oauth2/userinfo", None).1["user_id"].clone();
+    create(&org, "PermissionSetAssignment", json!({ "PermissionSetId": set, "AssigneeId": user }));
+    let createable = |object: &str, name: &str| {
+        let describe = org.call("GET", &format!("sobjects/{object}/describe"), None).1;
+        let fields = describe["fields"].as_array().unwrap();
+        let field = fields.iter().find(|field| field["name"] == name).unwrap();
+        assert_eq!(field["updateable"], false, "{object}.{name}");
+        field["createable"].as_bool().unwrap()
+    };
+    assert!(createable("Account", "CreatedDate") && createable("Task", "LastModifiedById"));
+    assert!(!createable("Account", "SystemModstamp") && !createable("OpportunityContactRole", "CreatedDate"));
+    let id = create(&org, "Account", row("Kept"));
+    let stored =
+        &org.query(&format!("SELECT CreatedDate, LastModifiedDate, SystemModstamp FROM Account WHERE Id = '{id}'"))[0];
+    assert_eq!(
+        (&stored["CreatedDate"], &stored["LastModifiedDate"]),
+        (&json!(when), &json!("2021-01-01T00:00:00.000+0000"))
+    );
+    assert!(text(stored, "SystemModstamp").as_str() > "2023", "nobody sets the system's own stamp: {stored}");
+    let refused = |method: &str, path: &str, row: &Json, expected: &str| {
+        let (status, answer) = org.call(method, path, Some(row));
+        assert_eq!((status, code(&answer)), (400, expected), "{answer}");
+    };
+    let readonly = "INVALID_FIELD_FOR_INSERT_UPDATE";
+    refused("PATCH", &format!("sobjects/Account/{id}"), &json!({ "CreatedDate": when }), readonly);
+    refused("POST", "sobjects/OpportunityContactRole", &json!({ "CreatedDate": when }), readonly);
+    let odd = "FIELD_INTEGRITY_EXCEPTION";
+    refused("POST", "sobjects/Account", &json!({ "Name": "x", "CreatedDate": "2999-01-01T00:00:00Z" }), odd);
+    let backwards = json!({ "Name": "x", "CreatedDate": when, "LastModifiedDate": "2019-01-01T00:00:00Z" });
+    refused("POST", "sobjects/Account", &backwards, odd);
+    // Neither on upsert, says the vendor; whether one that creates may is not documented, so both are there.
+    let new = json!({ "records": [{ "attributes": { "type": "Account" }, "Name": "By upsert", "CreatedDate": when }] });
+    let upsert = || org.call("PATCH", "composite/sobjects/Account/Id", Some(&new)).1[0].clone();
+    assert_eq!(upsert()["errors"][0]["statusCode"], readonly);
+    allow(true);
+    assert_eq!(upsert()["created"], true);
+    assert_eq!(org.query("SELECT CreatedDate FROM Account WHERE Name = 'By upsert'")[0]["CreatedDate"], when);
+    // A change is one: the user and the time are then the platform's.
+    assert_eq!(org.call("PATCH", &format!("sobjects/Account/{id}"), Some(&json!({ "Name": "Changed" }))).0, 204);
+    let stored = &org.query(&format!("SELECT CreatedDate, LastModifiedDate FROM Account WHERE Id = '{id}'"))[0];
+    assert_eq!(stored["CreatedDate"], when);
+    assert!(text(stored, "LastModifiedDate").as_str() > "2023", "{stored}");
+}

@@ -98,7 +98,15 @@ pub fn check(
                     blocks(format!("{}.{name}", rule.id), what);
                 }
             }
-            let Some(known) = known.field(name.as_str()) else { continue };
+            let Some(known) = known.field(name.as_str()) else {
+                if field.if_allowed {
+                    blocks(
+                        format!("{}.{name}", rule.id),
+                        format!("`{}` of the destination has no field `{name}`", rule.to),
+                    );
+                }
+                continue;
+            };
             if field.file && !matches!(known.kind, FieldKind::Binary) {
                 blocks(format!("{}.{name}", rule.id), format!("`{name}` holds no file"));
             }

@@ -83,6 +83,9 @@ pub struct FieldRule {
     /// The field that takes the value where our user may not set this one (original times).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instead: Option<FieldName>,
+    /// Whether the value is left out where our user may not set the field.
+    #[serde(skip_serializing_if = "is_default")]
+    pub if_allowed: bool,
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {

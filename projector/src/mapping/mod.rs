@@ -183,8 +183,13 @@ impl Plan {
         let (mut fields, mut later, mut decisions) = (Fields::new(), Fields::new(), Vec::new());
         let mut holds: Vec<(HoldReason, String)> = Vec::new();
         for (name, field) in &rule.fields {
-            let target = field.instead.as_ref().filter(|_| !schema.field(name.as_str()).is_some_and(|f| f.createable));
-            let name = target.unwrap_or(name);
+            let allowed = schema.field(name.as_str()).is_some_and(|known| known.createable);
+            if field.if_allowed && !allowed {
+                let what = "our user may not set this field: left out".to_owned();
+                decisions.push(Decision { field: name.clone(), rule: format!("{}.{name}", rule.id).into(), what });
+                continue;
+            }
+            let name = field.instead.as_ref().filter(|_| !allowed).unwrap_or(name);
             let Some(known) = schema.field(name.as_str()) else {
                 holds.push((HoldReason::BadValue, format!("{}.{name} is not a field of the destination", rule.to)));
                 continue;

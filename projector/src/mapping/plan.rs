@@ -472,8 +472,13 @@ impl Plan {
             fields.entry(object).or_default().extend(key);
         }
         for rule in &self.rules {
-            // Of two fields that stand in for each other, only one is set, and which one the destination decides.
-            let names = rule.fields.iter().filter(|(_, field)| field.instead.is_none()).map(|(name, _)| name.clone());
+            // Of two fields that stand in for each other, only one is set, and which one the destination decides; it decides of
+            // a field that is set where that is allowed, too.
+            let names = rule
+                .fields
+                .iter()
+                .filter(|(_, field)| field.instead.is_none() && !field.if_allowed)
+                .map(|(name, _)| name.clone());
             fields.entry(rule.to.clone()).or_default().extend(names);
         }
         for seed in &self.seeds {

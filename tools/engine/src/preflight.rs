@@ -6,7 +6,7 @@ use waybill_ledger::{
     Event, FieldKind, SchemaChange,
     event::{Gate, HoldReason, NameKind},
 };
-use waybill_projector::mapping::{FieldRule, Severity};
+use waybill_projector::mapping::Severity;
 
 use crate::{
     approve::{self, Prediction},
@@ -203,9 +203,11 @@ fn times(prepared: &Prepared) -> Check {
     for rule in prepared.plan.rules() {
         let Some(object) = prepared.schema.object(rule.to.as_str()) else { continue };
         let sets = |name: &str| object.field(name).is_some_and(|field| field.createable);
-        let fields = rule.fields.iter().filter(|(name, field)| field.instead.is_some() && !sets(name.as_str()));
-        let word = |field: &FieldRule| field.instead.as_ref().map(ToString::to_string).unwrap_or_default();
-        instead.extend(fields.map(|(name, field)| format!("{}.{name} goes to {}", rule.to, word(field))));
+        let refused = rule.fields.iter().filter(|(name, _)| !sets(name.as_str()));
+        instead.extend(refused.filter_map(|(name, field)| match &field.instead {
+            Some(other) => Some(format!("{}.{name} goes to {other}", rule.to)),
+            None => field.if_allowed.then(|| format!("{}.{name} is left out", rule.to)),
+        }));
     }
     instead.sort();
     instead.dedup();
@@ -220,9 +222,13 @@ fn times(prepared: &Prepared) -> Check {
     if instead.is_empty() {
         return check("times", Verdict::Passes, format!("original times are kept{zone}"));
     }
-    check("times", Verdict::Warns, format!("our user may not set original times; other fields take them{zone}"))
-        .about(instead)
-        .remedy("give our user the permission to set audit fields on create, before the first run")
+    check(
+        "times",
+        Verdict::Warns,
+        format!("our user may not set original times; other fields take them where there are any{zone}"),
+    )
+    .about(instead)
+    .remedy("give our user the permission to set audit fields on create, before the first run")
 }
 
 /// What the run takes of the destination's limits.

@@ -34,7 +34,16 @@ impl Service {
                     Reply::error(400, "INVALID_REQUEST", "this is no RSA certificate or public key in PEM")
                 }
             }
-            // Acts as another user from now on: what people do beside a migration.
+            // The org's switch for audit fields, and whether an upsert that creates may set them, which nobody has documented.
+            ("POST", ["audit-fields"]) => {
+                let body = serde_json::from_slice::<Json>(&call.body).unwrap_or_default();
+                let Some(enabled) = body["enabled"].as_bool() else { return Reply::not_found() };
+                let mut org = self.org();
+                org.audit_switch = enabled;
+                org.audit_on_upsert = body["on_upsert"].as_bool().unwrap_or(false);
+                Reply::json(200, &json!({ "enabled": enabled }))
+            }
+            // How much room the org has.
             ("POST", ["storage"]) => {
                 let size = serde_json::from_slice::<Json>(&call.body).ok().and_then(|body| body["kilobytes"].as_u64());
                 let Some(size) = size else { return Reply::not_found() };
@@ -61,6 +70,7 @@ impl Service {
                     Err(error) => Reply::rows(&[error]),
                 }
             }
+            // Acts as another user from now on: what people do beside a migration.
             ("POST", ["act-as"]) => {
                 let email = serde_json::from_slice::<Json>(&call.body)
                     .ok()

@@ -35,7 +35,7 @@ impl Org {
             .iter()
             .enumerate()
             .filter(|(at, _)| self.is_granted(object, *at))
-            .map(|(_, field)| describe_field(field))
+            .map(|(at, field)| describe_field(field, self.creates(object, at)))
             .collect();
         describe["actionOverrides"] = json!([]);
         describe["childRelationships"] = self.child_relationships(object);
@@ -108,7 +108,7 @@ impl Org {
     }
 }
 
-fn describe_field(field: &Field) -> Json {
+fn describe_field(field: &Field, createable: bool) -> Json {
     let (kind, length, precision, scale, digits) = match &field.kind {
         Kind::Id => ("id", 18, 0, 0, 0),
         Kind::Text { length } => ("string", *length, 0, 0, 0),
@@ -158,7 +158,7 @@ fn describe_field(field: &Field) -> Json {
     json!({
         "aggregatable": !area, "aiPredictionField": false, "autoNumber": false, "byteLength": length * 3, "calculated": false,
         "calculatedFormula": null, "cascadeDelete": false, "caseSensitive": field.case_sensitive, "compoundFieldName": null,
-        "controllerName": null, "createable": field.createable, "custom": field.custom, "defaultValue": null,
+        "controllerName": null, "createable": createable, "custom": field.custom, "defaultValue": null,
         "defaultValueFormula": null, "defaultedOnCreate": field.defaulted || matches!(field.kind, Kind::Bool),
         "dependentPicklist": false, "deprecatedAndHidden": false, "digits": digits, "displayLocationInDecimal": false,
         "encrypted": false, "externalId": field.external, "extraTypeInfo": null, "filterable": !area,

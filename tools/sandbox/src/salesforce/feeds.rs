@@ -49,7 +49,7 @@ impl Service {
         let ids: Vec<String> = org.tables[object]
             .rows
             .iter()
-            .filter(|(_, row)| !row.deleted && (start..end).contains(&row.modified))
+            .filter(|(_, row)| !row.deleted && (start..end).contains(&row.stamped))
             .map(|(number, _)| org.id(object, *number).to_string())
             .collect();
         Reply::json(200, &json!({ "ids": ids, "latestDateCovered": stamp(end.min(org.clock())) }))
@@ -65,8 +65,10 @@ impl Service {
         let gone: Vec<Json> = org.tables[object]
             .rows
             .iter()
-            .filter(|(_, row)| row.deleted && (start..end).contains(&row.modified))
-            .map(|(number, row)| json!({ "id": org.id(object, *number).to_string(), "deletedDate": stamp(row.modified) }))
+            .filter(|(_, row)| row.deleted && (start..end).contains(&row.stamped))
+            .map(
+                |(number, row)| json!({ "id": org.id(object, *number).to_string(), "deletedDate": stamp(row.stamped) }),
+            )
             .collect();
         Reply::json(
             200,

@@ -652,6 +652,21 @@ fn permission_set(org: &mut Org, name: &str, root: &Element, problems: &mut Vec<
             }
         }
     }
+    let mut held = Vec::new();
+    for element in root.all("userPermissions") {
+        let name = element.get("name").unwrap_or_default();
+        let field = org.objects[sets].field(&format!("Permissions{name}"));
+        match field.filter(|field| org.is_granted(sets, *field)) {
+            Some(_) if element.flag("enabled") => held.push(format!("Permissions{name}")),
+            Some(_) => {}
+            None => problem(format!("Unknown user permission: {name}")),
+        }
+    }
+    let all: Vec<String> = org.objects[sets].fields.iter().map(|field| field.name.clone()).collect();
+    for name in all.into_iter().filter(|name| name.starts_with("Permissions")) {
+        let enabled = Val::Bool(held.contains(&name));
+        org.write_field(sets, number, &name, enabled);
+    }
     let mut visible = Vec::new();
     for element in root.all("recordTypeVisibilities") {
         let full = element.get("recordType").unwrap_or_default();

@@ -30,6 +30,8 @@ pub(crate) struct Row {
     pub(crate) values: Vec<(u16, Val)>,
     pub(crate) created: i64,
     pub(crate) created_by: Id,
+    /// When the row was last written: its `SystemModstamp`, which nobody sets.
+    pub(crate) stamped: i64,
     pub(crate) modified: i64,
     pub(crate) modified_by: Id,
     pub(crate) deleted: bool,
@@ -50,6 +52,22 @@ impl Row {
             (Err(at), Some(value)) => self.values.insert(at, (field, value)),
             (Err(_), None) => {}
         }
+    }
+}
+
+/// Returns whether a field tells who made or changed a row, or when.
+pub(crate) fn is_audit(field: &str) -> bool {
+    ["CreatedDate", "CreatedById", "LastModifiedDate", "LastModifiedById"].contains(&field)
+}
+
+/// Writes an audit field of a row.
+fn sign(row: &mut Row, field: &str, value: &Val) {
+    match (field, value) {
+        ("CreatedDate", Val::Time(time)) => row.created = *time,
+        ("LastModifiedDate", Val::Time(time)) => row.modified = *time,
+        ("CreatedById", Val::Ref(user)) => row.created_by = *user,
+        ("LastModifiedById", Val::Ref(user)) => row.modified_by = *user,
+        _ => {}
     }
 }
 
@@ -110,6 +128,10 @@ pub(crate) struct Org {
     pub(crate) record_types_of: HashMap<u64, Vec<String>>,
     /// How much data the org may hold.
     pub(crate) storage_kb: u64,
+    /// The org's switch that lets a permission to set audit fields be given at all.
+    pub(crate) audit_switch: bool,
+    /// Whether an upsert that creates may set audit fields, too.
+    pub(crate) audit_on_upsert: bool,
     /// The bytes of versions of files.
     pub(crate) blobs: HashMap<Id, Arc<Vec<u8>>>,
 }
@@ -136,6 +158,8 @@ impl Org {
             record_types_of: HashMap::new(),
             blobs: HashMap::new(),
             storage_kb: 10 << 20,
+            audit_switch: false,
+            audit_on_upsert: false,
         };
         for object in model::standard() {
             org.add_object(object);
@@ -315,12 +339,23 @@ impl Org {
             values: Vec::new(),
             created: now,
             created_by: user,
+            stamped: now,
             modified: now,
             modified_by: user,
             deleted: false,
         };
         for (field, value) in changes {
-            row.set(field, value);
+            match value {
+                Some(value) if self.objects[object].fields[field].system => {
+                    sign(&mut row, &self.objects[object].fields[field].name, &value);
+                }
+                value => row.set(field, value),
+            }
+        }
+        // A task about somebody or something is touched again by the platform itself.
+        let about = |name: &str| self.objects[object].field(name).is_some_and(|field| row.get(field).is_some());
+        if self.objects[object].name == "Task" && (about("WhoId") || about("WhatId")) {
+            (row.modified, row.modified_by) = (now, user);
         }
         self.tables[object].next = self.tables[object].next.max(number + 1);
         self.tables[object].live += 1;
@@ -380,7 +415,7 @@ impl Org {
             for (field, value) in changes {
                 row.set(field, value);
             }
-            row.modified = now;
+            (row.modified, row.stamped) = (now, now);
             row.modified_by = user;
         }
         self.derive(object, number, false);
@@ -647,7 +682,7 @@ impl Org {
                             let (now, user) = (self.tick(), self.user);
                             if let Some(row) = self.tables[child].rows.get_mut(&row) {
                                 row.set(field, None);
-                                row.modified = now;
+                                (row.modified, row.stamped) = (now, now);
                                 row.modified_by = user;
                             }
                             self.index(child, row, true);
@@ -682,7 +717,7 @@ impl Org {
             let (now, user) = (self.tick(), self.user);
             if let Some(row) = self.tables[*object].rows.get_mut(number).filter(|row| row.deleted) {
                 row.deleted = false;
-                row.modified = now;
+                (row.modified, row.stamped) = (now, now);
                 row.modified_by = user;
                 self.tables[*object].live += 1;
                 self.index(*object, *number, true);
@@ -712,7 +747,7 @@ impl Org {
             && !row.deleted
         {
             row.deleted = true;
-            row.modified = now;
+            (row.modified, row.stamped) = (now, now);
             row.modified_by = user;
             self.tables[object].live -= 1;
         }
@@ -736,7 +771,12 @@ impl Org {
 
     /// Returns whether our user may use a field: custom ones only if a permission set grants them.
     pub(crate) fn is_granted(&self, object: usize, field: usize) -> bool {
-        !self.objects[object].fields[field].custom || self.granted.contains(&(object, field))
+        let known = &self.objects[object].fields[field];
+        // The permission is there only where the org's switch is on.
+        if known.name == "PermissionsCreateAuditFields" && !self.audit_switch {
+            return false;
+        }
+        !known.custom || self.granted.contains(&(object, field))
     }
 
     /// Looks again at what permission sets grant.
@@ -755,6 +795,44 @@ impl Org {
             .iter()
             .flat_map(|set| self.record_types_of.get(set).cloned().unwrap_or_default())
             .collect();
+    }
+
+    /// Returns whether our user may say who made a row of this object and when: the org's switch, the permission, and an object of
+    /// the published list (Salesforce Help, "Set Audit Fields upon Record Creation").
+    pub(crate) fn signs(&self, object: usize) -> bool {
+        const OBJECTS: [&str; 22] = [
+            "Account",
+            "ArticleVersion",
+            "Attachment",
+            "CampaignMember",
+            "Case",
+            "CaseComment",
+            "Contact",
+            "ContentNote",
+            "ContentVersion",
+            "Contract",
+            "EmailMessage",
+            "Event",
+            "FeedComment",
+            "FeedItem",
+            "Idea",
+            "IdeaComment",
+            "Lead",
+            "Opportunity",
+            "Quote",
+            "Task",
+            "Vote",
+            "WorkOrder",
+        ];
+        let object = &self.objects[object];
+        let listed = object.custom || OBJECTS.contains(&object.name.as_str());
+        self.audit_switch && listed && self.may("PermissionsCreateAuditFields")
+    }
+
+    /// Returns whether our user may set a field of a new row.
+    pub(crate) fn creates(&self, object: usize, field: usize) -> bool {
+        let known = &self.objects[object].fields[field];
+        known.createable || is_audit(&known.name) && self.signs(object)
     }
 
     /// Returns whether a permission set of our user has this permission.

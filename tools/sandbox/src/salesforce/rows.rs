@@ -60,6 +60,18 @@ impl Org {
         Ok(id)
     }
 
+    /// Creates a row in an upsert, which sets no audit fields (Salesforce Help, "Set Audit Fields upon Record Creation").
+    fn create_by_upsert(&mut self, object: usize, body: &Map<String, Json>) -> Result<Id, Vec<RowError>> {
+        let audit = body.keys().find(|name| {
+            let known = self.objects[object].field(name).map(|at| &self.objects[object].fields[at].name);
+            known.is_some_and(|name| super::org::is_audit(name))
+        });
+        if let Some(name) = audit.filter(|_| !self.audit_on_upsert) {
+            return Err(vec![super::validate::not_settable(name)]);
+        }
+        self.create(object, body)
+    }
+
     fn refuses_create(&self, object: usize, name: &str) -> Option<RowError> {
         let allowed = !self.objects[object].setup
             || ["PermissionSet", "PermissionSetAssignment", "FieldPermissions"].contains(&name);
@@ -438,7 +450,7 @@ fn upsert_row(org: &mut Org, object: &str, field: &str, record: &Json) -> Result
         let mut fields = record.clone();
         fields.retain(|key, _| !key.eq_ignore_ascii_case("id"));
         return match value {
-            None => org.create(object, &fields).map(|id| (id, Some(true))),
+            None => org.create_by_upsert(object, &fields).map(|id| (id, Some(true))),
             Some(text) => {
                 let id = Id::parse(&text).ok_or_else(|| refuse("MALFORMED_ID", format!("malformed id {text}")))?;
                 org.change(id, &fields).map(|()| (id, Some(false)))
@@ -471,7 +483,7 @@ pub(crate) fn upsert(
         [] => {
             let mut fields = record.clone();
             fields.insert(org.objects[object].fields[at].name.clone(), json!(value));
-            org.create(object, &fields).map(|id| (id, true))
+            org.create_by_upsert(object, &fields).map(|id| (id, true))
         }
         [one] => {
             let id = org.id(object, *one);

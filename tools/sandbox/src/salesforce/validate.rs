@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json};
 
 use super::{
     ids::Id,
-    model::{Field, Kind},
+    model::{Field, Kind, Object},
     org::{Changes, Org, RowError, Val},
 };
 
@@ -52,13 +52,9 @@ pub(crate) fn changes(
             continue;
         };
         let known = &definition.fields[field];
-        let may = if write == Write::Create { known.createable } else { known.updateable };
+        let may = if write == Write::Create { org.creates(object, field) } else { known.updateable };
         if !may {
-            let message = format!(
-                "Unable to create/update fields: {}. Please check the security settings of this field and verify that it is read/write for your profile or permission set.",
-                known.name
-            );
-            errors.push(RowError::on("INVALID_FIELD_FOR_INSERT_UPDATE", message, &known.name));
+            errors.push(not_settable(&known.name));
             continue;
         }
         match convert(org, object, known, value) {
@@ -66,6 +62,7 @@ pub(crate) fn changes(
             Err(error) => errors.push(error),
         }
     }
+    errors.extend(odd_times(org, definition, &changes));
     let missing = missing(&definition.fields, &changes, write);
     if !missing.is_empty() {
         let mut error =
@@ -74,6 +71,37 @@ pub(crate) fn changes(
         errors.push(error);
     }
     if errors.is_empty() { Ok(changes) } else { Err(errors) }
+}
+
+/// The error of a field that our user may not set.
+pub(crate) fn not_settable(name: &str) -> RowError {
+    let message = format!(
+        "Unable to create/update fields: {name}. Please check the security settings of this field and verify that it is read/write for your profile or permission set."
+    );
+    RowError::on("INVALID_FIELD_FOR_INSERT_UPDATE", message, name)
+}
+
+/// Audit times may not lie ahead, and no row was changed before it was made.
+fn odd_times(org: &Org, object: &Object, changes: &Changes) -> Vec<RowError> {
+    let given = |name: &str| {
+        let at = object.field(name)?;
+        changes.iter().rev().find(|(field, _)| *field == at).and_then(|(_, value)| match value {
+            Some(Val::Time(time)) => Some(*time),
+            _ => None,
+        })
+    };
+    let now = org.clock();
+    let (created, modified) = (given("CreatedDate"), given("LastModifiedDate"));
+    let mut errors = Vec::new();
+    if created.is_some_and(|created| created > now) {
+        let text = "Created Date: a date in the future is not allowed";
+        errors.push(RowError::on("FIELD_INTEGRITY_EXCEPTION", text, "CreatedDate"));
+    }
+    if modified.is_some_and(|modified| modified < created.unwrap_or(now)) {
+        let text = "Last Modified Date: must not be before Created Date";
+        errors.push(RowError::on("FIELD_INTEGRITY_EXCEPTION", text, "LastModifiedDate"));
+    }
+    errors
 }
 
 /// A lookup by a parent's external id, or a plain value.

@@ -466,7 +466,8 @@ impl Org {
             "CreatedDate" => Val::Time(row.created),
             "CreatedById" => Val::Ref(row.created_by),
             "LastModifiedById" => Val::Ref(row.modified_by),
-            _ => Val::Time(row.modified),
+            "LastModifiedDate" => Val::Time(row.modified),
+            _ => Val::Time(row.stamped),
         })
     }
 
