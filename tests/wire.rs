@@ -343,3 +343,13 @@ fn audit_fields_are_set_on_insert_only_by_whom_the_org_allows_to() {
     assert_eq!(stored["CreatedDate"], when);
     assert!(text(stored, "LastModifiedDate").as_str() > "2023", "{stored}");
 }
+
+#[test]
+fn a_search_looks_at_everything_but_what_only_joins() {
+    let org = Org::start(&[]);
+    create(&org, "Account", json!({ "Name": "Findable" }));
+    let (status, found) = org.call("GET", "search/?q=FIND+%7BFindable%7D", None);
+    assert_eq!((status, found["searchRecords"].as_array().map(Vec::len)), (200, Some(1)), "{found}");
+    let joins = "search/?q=FIND+%7BFindable%7D+RETURNING+ContentDocumentLink(Id)";
+    assert_eq!((org.call("GET", joins, None).0, code(&org.call("GET", joins, None).1)), (400, "MALFORMED_SEARCH"));
+}

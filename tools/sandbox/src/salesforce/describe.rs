@@ -22,7 +22,7 @@ impl Org {
             "isSubtype": false, "keyPrefix": definition.prefix, "label": definition.label,
             "labelPlural": definition.plural, "layoutable": !definition.setup, "mergeable": false, "mruEnabled": true,
             "name": definition.name, "queryable": true, "replicateable": true, "retrieveable": true,
-            "searchable": true, "triggerable": !definition.setup, "undeletable": !definition.setup, "updateable": writes,
+            "searchable": definition.searchable(), "triggerable": !definition.setup, "undeletable": !definition.setup, "updateable": writes,
             "urls": { "sobject": path, "describe": format!("{path}/describe"), "rowTemplate": format!("{path}/{{ID}}") },
         })
     }

@@ -175,7 +175,7 @@ impl Service {
         };
         let org = self.org();
         let returning = if search.returning.is_empty() {
-            let searchable = org.objects.iter().filter(|object| !object.setup);
+            let searchable = org.objects.iter().filter(|object| object.searchable());
             searchable.map(|object| (object.name.clone(), String::new())).collect()
         } else {
             search.returning.iter().map(|(name, inner)| (name.clone(), inner.clone())).collect::<Vec<_>>()
@@ -204,6 +204,10 @@ impl Service {
             };
             // Limits count what was searched for, not what was looked at.
             let (limit, offset) = (query.limit.take(), std::mem::take(&mut query.offset));
+            if let Some(object) = org.find(&query.from).filter(|at| !org.objects[*at].searchable()) {
+                let message = format!("entity type {} does not support search", org.objects[object].name);
+                return Reply::error(400, "MALFORMED_SEARCH", &message);
+            }
             match org.find_rows(&query, false) {
                 Err(error) => return Reply::error(400, error.code, &error.message),
                 Ok(Found::Rows(mut found)) => {
