@@ -124,7 +124,8 @@ pub trait Journal: Send + Sync {
 #[error("the ledger takes no more events")]
 pub struct JournalClosed;
 
-/// What a system can do.
+/// What a system can do. Whether original times can be set is no ability of a system: the describe of an object tells it of
+/// each field, as our user may use it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Abilities {
     /// Whether the writer chooses the ids of new rows.
@@ -135,8 +136,6 @@ pub struct Abilities {
     pub conditional_update: bool,
     /// Whether a deleted row can be taken out of the trash for good by our user.
     pub hard_delete: bool,
-    /// Whether original creation times can be set.
-    pub audit_fields: bool,
     /// The most rows in one request.
     pub request_rows: usize,
     /// The most rows in one job.

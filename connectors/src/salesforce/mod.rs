@@ -252,7 +252,6 @@ impl Destination for Salesforce {
             external_ids: true,
             conditional_update: false,
             hard_delete: false,
-            audit_fields: false,
             request_rows: rows::ROWS,
             job_rows: 100_000,
         }
