@@ -90,6 +90,18 @@ pub fn check(
                 );
             }
         }
+        for name in &rule.matching {
+            let field = known.fields.iter().find(|field| field.name == *name);
+            if !field.is_some_and(|field| super::matching::tells_apart(&field.kind)) {
+                blocks(
+                    rule.id.to_string(),
+                    format!(
+                        "`{}.{name}` is no short text of the destination, so rows cannot be matched by it",
+                        rule.to
+                    ),
+                );
+            }
+        }
         for (name, field) in &rule.fields {
             if let Some(instead) = &field.instead {
                 let sets = |name: &str| known.field(name).is_some_and(|field| field.createable);

@@ -10,6 +10,7 @@ mod difference;
 mod expand;
 mod field_rule;
 mod html;
+mod matching;
 mod plan;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +29,7 @@ pub use self::{
     difference::PlanChange,
     expand::Expand,
     field_rule::{Children, FieldRule, Html, Invalid, Long, Lookup, Missing, Via},
+    matching::MatchKey,
     plan::{Gone, NewField, Otherwise, OwnerPlan, PipelinePlan, Plan, PlanError, Rule, Seed, ValueMap, fold},
 };
 

@@ -226,6 +226,10 @@ pub struct Rule {
     /// Which records it wants, as a CEL expression over their fields; all, if it is missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when: Option<Condition>,
+    /// The destination fields by which a record is known to be a row that was there before: one that holds the same in all of
+    /// them. Without any, every record becomes a row of its own.
+    #[serde(default, rename = "match", skip_serializing_if = "Vec::is_empty")]
+    pub matching: Vec<FieldName>,
     /// How rows that are there already are treated.
     #[serde(default)]
     pub touch: Touch,
@@ -299,6 +303,7 @@ impl Plan {
                 }
                 self.contradictions_of(field, &at, wrong);
             }
+            rule.contradictions_of_match(wrong);
             if let Some(expand) = &rule.expand {
                 expand.contradictions(&rule.id, wrong);
             }

@@ -16,6 +16,7 @@ use waybill_projector::{
 use crate::{
     failure::Failure,
     files::Files,
+    matching::{Match, Matches},
     prepare::Prepared,
     session::Session,
     state::{Approval, State},
@@ -46,6 +47,8 @@ pub struct Predicted {
     pub create: u64,
     /// Rows that are there and would change.
     pub update: u64,
+    /// Those among them that were there before us and that a record turned out to be.
+    pub matched: u64,
     /// Rows that are there and are as they should be.
     pub same: u64,
     /// Rows whose source record is gone and that the plan deletes.
@@ -205,8 +208,53 @@ impl World for Ideal<'_> {
     }
 }
 
-/// Maps everything without writing anything, and counts.
-pub fn predict(session: &Session, prepared: &Prepared) -> Result<Prediction, Failure> {
+/// Maps everything without writing anything, and counts. What is at the destination is only read where a rule matches.
+pub async fn predict(session: &Session, prepared: &Prepared) -> Result<Prediction, Failure> {
+    let mut matches = BTreeMap::new();
+    for phase in prepared.plan.phases().map_err(|e| Failure::stopped(e.to_string()))? {
+        let rules: Vec<&Rule> = phase.rules.iter().filter_map(|id| prepared.plan.rule(id)).collect();
+        if rules.iter().all(|rule| rule.matching.is_empty()) {
+            continue;
+        }
+        let others = world::alternates(session.recorder.ledger(), &session.state, &rules)?;
+        let (instance, coming) = (prepared.source.instance(), std::collections::BTreeSet::new());
+        let world = phase_world(session, prepared, &instance, &others, &coming);
+        let key = prepared.plan.key_field();
+        let key = Some(&key).filter(|_| prepared.plan.has_key(phase.object.as_str()));
+        let (name, project) = (prepared.reached.name(), &session.project.config.project.id);
+        let destination = &prepared.reached.destination;
+        matches.insert(phase.object.clone(), Matches::find(destination, &name, project, key, &rules, &world).await?);
+    }
+    counted(session, prepared, &matches)
+}
+
+fn phase_world<'a>(
+    session: &'a Session,
+    prepared: &'a Prepared,
+    instance: &'a str,
+    others: &'a world::Alternates,
+    coming: &'a std::collections::BTreeSet<String>,
+) -> PhaseWorld<'a> {
+    PhaseWorld {
+        plan: &prepared.plan,
+        ledger: session.recorder.ledger(),
+        state: &session.state,
+        source: instance,
+        references: &prepared.references,
+        owners: &prepared.owners,
+        schema: &prepared.schema,
+        coming,
+        others,
+        files: Files::new(prepared.source.bundle(), prepared.plan.file_limit()),
+        exported: prepared.source.bundle().identity().exported_at,
+    }
+}
+
+fn counted(
+    session: &Session,
+    prepared: &Prepared,
+    matches: &BTreeMap<ObjectName, Matches>,
+) -> Result<Prediction, Failure> {
     let ledger = session.recorder.ledger();
     let instance = prepared.source.instance();
     let rules: Vec<&Rule> = prepared.plan.rules().iter().collect();
@@ -214,19 +262,7 @@ pub fn predict(session: &Session, prepared: &Prepared) -> Result<Prediction, Fai
     let others = world::alternates(ledger, &session.state, &rules)?;
     let exported = prepared.source.bundle().identity().exported_at;
     let coming = std::collections::BTreeSet::new();
-    let landed = PhaseWorld {
-        plan: &prepared.plan,
-        ledger,
-        state: &session.state,
-        source: &instance,
-        references: &prepared.references,
-        owners: &prepared.owners,
-        schema: &prepared.schema,
-        coming: &coming,
-        others: &others,
-        files,
-        exported,
-    };
+    let landed = phase_world(session, prepared, &instance, &others, &coming);
     let world = Ideal {
         prepared,
         state: &session.state,
@@ -288,7 +324,23 @@ pub fn predict(session: &Session, prepared: &Prepared) -> Result<Prediction, Fai
                             let digest = ledger.digest(subject, &crate::load::fields_bytes(&mapped.fields)?)?;
                             Ok(landed.mapped.is_some() && landed.digest == digest.0[..8])
                         });
-                        *match same.transpose()? {
+                        let same = same.transpose()?;
+                        let is = matches.get(&rule.to).filter(|_| same.is_none());
+                        match is.map_or(Match::New, |matches| matches.of(rule, &mapped.fields)) {
+                            Match::New => {}
+                            Match::Row(_) => {
+                                counts.matched += 1;
+                                counts.update += 1;
+                                continue;
+                            }
+                            Match::Ambiguous(text) => {
+                                world.waiting.borrow_mut().insert((rule.from.clone(), record.id.clone()));
+                                concerns.held(rule, HoldReason::Ambiguous, &text);
+                                *counts.held.entry(HoldReason::Ambiguous).or_default() += 1;
+                                continue;
+                            }
+                        }
+                        *match same {
                             None => &mut counts.create,
                             Some(true) => &mut counts.same,
                             Some(false) => &mut counts.update,
@@ -390,7 +442,7 @@ pub async fn approve(
 ) -> Result<(Approval, Prediction), Failure> {
     prepared.must_fit()?;
     prepared.must_be_acyclic(session)?;
-    let prediction = predict(session, prepared)?;
+    let prediction = predict(session, prepared).await?;
     if !prediction.undecided.is_empty() {
         let lines = prediction.undecided.iter().map(|owner| {
             let email = owner.email.as_deref().unwrap_or("no e-mail");

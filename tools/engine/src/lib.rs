@@ -17,6 +17,7 @@ mod files;
 pub mod handover;
 pub mod holds;
 pub mod load;
+pub mod matching;
 pub mod preflight;
 pub mod prepare;
 pub mod progress;

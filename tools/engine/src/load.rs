@@ -14,10 +14,11 @@ use waybill_connectors::{Destination, Scan, Selection};
 use waybill_ledger::{
     Content, Event, FieldName, Fields, Mapped, NameId, ObjectName, Position, Record, RuleId, SubjectId, SubjectKey,
     Target, TargetPart,
-    event::{Gate, HoldReason, NameKind, Operation, Transport},
+    event::{Gate, HoldReason, LinkedBy, NameKind, Operation, Transport},
     ledger::{Draft, Ledger},
 };
 use waybill_projector::{
+    landing::Landed,
     mapping::{Gone, MapOutcome, Plan, Rule},
     order::Phase as Step,
     owners::OwnerResolution,
@@ -28,6 +29,7 @@ use crate::{
     approve::must_be_capped,
     failure::Failure,
     files::Files,
+    matching::{Match, Matches},
     recorder::Recorder,
     state::{Approval, State},
     world::{Alternates, PhaseWorld, References, alternates, records_at},
@@ -104,6 +106,7 @@ struct Stage<'p> {
     rules: Vec<&'p Rule>,
     references: &'p References,
     others: Alternates,
+    matches: Matches,
     span: Span,
     counts: Phase,
 }
@@ -122,6 +125,8 @@ struct Coming<'p> {
 #[derive(Debug, Default)]
 struct Outbox {
     creates: Vec<Change>,
+    /// Records that were just found to be rows that are there.
+    links: Vec<Change>,
     updates: BTreeMap<RuleId, Vec<Change>>,
     notes: Vec<Draft>,
 }
@@ -157,9 +162,19 @@ impl<D: Destination> Loader<'_, D> {
         let name = self.rec().name(NameKind::Object, step.object.as_str())?;
         let counts = Phase { object: step.object.to_string(), ..Phase::default() };
         let others = alternates(self.ledger(), state, &rules)?;
-        let mut stage = Stage { object: step.object.clone(), name, rules, references, others, span, counts };
+        let mut stage = Stage {
+            object: step.object.clone(),
+            name,
+            rules,
+            references,
+            others,
+            matches: Matches::default(),
+            span,
+            counts,
+        };
         let writer = Writer::new(self.desk, &step.object)?;
         stage.add(writer.settle_open(state).await?, Operation::Nothing);
+        stage.matches = self.matches(state, &stage).await?;
         if self.chosen.is_none() {
             self.remove_gone(state, &mut stage, &writer).await?;
         }
@@ -177,6 +192,30 @@ impl<D: Destination> Loader<'_, D> {
         }
         self.close_phase(state, &mut stage).await?;
         Ok(stage.counts)
+    }
+
+    /// Looks for the rows that records of this phase are.
+    async fn matches(&self, state: &State, stage: &Stage<'_>) -> Result<Matches, Failure> {
+        let key = self.desk.key(&stage.object);
+        let nothing = BTreeSet::new();
+        let world = self.world(state, stage, &nothing);
+        Matches::find(self.desk.destination, self.desk.instance, self.project, key, &stage.rules, &world).await
+    }
+
+    fn world<'w>(&'w self, state: &'w State, stage: &'w Stage<'_>, coming: &'w BTreeSet<String>) -> PhaseWorld<'w> {
+        PhaseWorld {
+            files: self.files,
+            exported: self.exported,
+            plan: self.plan,
+            ledger: self.ledger(),
+            state,
+            source: self.source,
+            references: stage.references,
+            owners: self.owners,
+            schema: self.desk.schema,
+            coming,
+            others: &stage.others,
+        }
     }
 
     /// Lands the records of some rules. Returns where the records stand that have fields for a second pass, ascending.
@@ -249,19 +288,7 @@ impl<D: Destination> Loader<'_, D> {
         sources: &BTreeSet<String>,
         outbox: &mut Outbox,
     ) -> Result<bool, Failure> {
-        let world = PhaseWorld {
-            files: self.files,
-            exported: self.exported,
-            plan: self.plan,
-            ledger: self.ledger(),
-            state,
-            source: self.source,
-            references: stage.references,
-            owners: self.owners,
-            schema: self.desk.schema,
-            coming: sources,
-            others: &stage.others,
-        };
+        let world = self.world(state, stage, sources);
         let rule = coming.rule;
         let occurrences = match world.occurrences(rule, &coming.record) {
             Ok(occurrences) => occurrences,
@@ -362,7 +389,21 @@ impl<D: Destination> Loader<'_, D> {
                     outbox.notes.push(self.note(coming, part, event, text));
                 }
             }
-            _ => outbox.creates.push(change),
+            _ => match stage.matches.of(coming.rule, &change.mapped.fields) {
+                Match::New => outbox.creates.push(change),
+                Match::Row(id) => {
+                    let subject = SubjectKey::new(self.desk.instance, stage.object.as_str(), &id);
+                    let destination = self.rec().subject(&subject)?;
+                    let event = Event::IdentityLinked { destination, by: LinkedBy::UniqueValue, candidates: 1 };
+                    let object = stage.object.to_string();
+                    let draft = self.rec().draft(event).subject(coming.subject).target(part).cause(coming.cause);
+                    outbox.notes.push(draft.content(Content::DestinationId { object, id }));
+                    outbox.links.push(change);
+                }
+                Match::Ambiguous(text) => {
+                    self.hold(state, stage, coming, part, HoldReason::Ambiguous, text, outbox);
+                }
+            },
         }
         Ok(())
     }
@@ -378,6 +419,10 @@ impl<D: Destination> Loader<'_, D> {
     ) -> Result<(), Failure> {
         self.rec().append(std::mem::take(&mut outbox.notes)).await?;
         state.catch_up(self.ledger())?;
+        for mut change in std::mem::take(&mut outbox.links) {
+            change.landed = state.landing().get(change.target);
+            outbox.updates.entry(change.rule.clone()).or_default().push(change);
+        }
         if outbox.creates.len() >= size {
             let creates = std::mem::take(&mut outbox.creates);
             must_be_capped(
@@ -485,7 +530,9 @@ impl<D: Destination> Loader<'_, D> {
     /// Counts what the destination has, and compares it with what the ledger says.
     async fn close_phase(&self, state: &mut State, stage: &mut Stage<'_>) -> Result<(), Failure> {
         state.catch_up(self.ledger())?;
-        let ours = state.landing().all().filter(|l| l.object == stage.name && l.is_live()).count() as u64;
+        // A row that was there before us is ours once it was written.
+        let is_ours = |l: &Landed| l.object == stage.name && l.is_live() && (l.created || l.mapped.is_some());
+        let ours = state.landing().all().filter(is_ours).count() as u64;
         let gone = state.intake().held_for(HoldReason::TargetGone);
         stage.counts.counted = self.count(state, stage).await?;
         let counted = stage.counts.counted;

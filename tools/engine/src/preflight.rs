@@ -96,7 +96,7 @@ pub async fn preflight(session: &mut Session) -> Result<Preflight, Failure> {
             .about(failure.details.clone())
             .remedy("break each circle in the source and export again"),
     });
-    let writes = approve::predict(session, &prepared)?;
+    let writes = approve::predict(session, &prepared).await?;
     checks.push(owners(&writes));
     checks.extend(concerns(&writes));
     checks.push(times(&prepared));

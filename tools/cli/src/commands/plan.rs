@@ -1,3 +1,5 @@
+use std::fmt::Write as _;
+
 use serde::Serialize;
 use waybill_engine::{
     approve::{Prediction, predict},
@@ -57,7 +59,7 @@ async fn shown(session: &mut Session, write: bool) -> Result<(Shown, Option<Fail
     let writes = if findings.iter().any(|finding| finding.severity == Severity::Blocks) {
         Prediction::default()
     } else {
-        predict(session, &prepared)?
+        predict(session, &prepared).await?
     };
     let proposals = propose::propose(session, &prepared)?;
     let written = if write { Some(propose::write(session, &prepared, &proposals).await?) } else { None };
@@ -165,7 +167,15 @@ pub(super) fn writes(prediction: &Prediction) -> String {
             if held.is_empty() { "0".to_owned() } else { held.join(", ") },
         ]
     });
-    table(&["object", "create", "change", "same", "delete", "skip", "hold"], 1, rows)
+    let mut text = table(&["object", "create", "change", "same", "delete", "skip", "hold"], 1, rows);
+    for object in prediction.objects.iter().filter(|object| object.matched > 0) {
+        let _ = write!(
+            text,
+            "\n{} rows of {} were there before and are taken over: they get our key, and a rollback gives them back",
+            object.matched, object.object
+        );
+    }
+    text
 }
 
 fn kebab(value: &impl Serialize) -> String {

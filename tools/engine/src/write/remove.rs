@@ -433,6 +433,9 @@ impl<D: Destination> Writer<'_, D> {
                     tally.done += 1;
                     let event = Event::WriteConfirmed { destination: row.destination, operation: Operation::Update };
                     drafts.push(about(event).content(self.destination_id(&row.id)));
+                    if self.lets_go(&row.restore.landed, &row.set) {
+                        drafts.push(about(Event::IdentityUnlinked { destination: row.destination }));
+                    }
                 }
                 Outcome::Unknown(cause) => drafts.push(about(Event::WriteUnknown { cause })),
                 Outcome::Rejected(refusal) => {
@@ -456,11 +459,18 @@ impl<D: Destination> Writer<'_, D> {
         for row in &ready {
             let open = state.landing().get(row.restore.landed.target).filter(Landed::is_open);
             if let Some(open) = open {
-                tally += self.settle_update(state, &open).await?;
+                tally += self.settle_update(&open).await?;
             }
         }
         state.catch_up(self.rec().ledger())?;
         Ok((tally, again))
+    }
+
+    /// Returns whether a restore of these fields ends that a row which was there before us is a record of ours: it takes our key
+    /// out again.
+    pub(super) fn lets_go(&self, landed: &Landed, set: &Fields) -> bool {
+        let key = self.key().filter(|key| set.contains(key.as_str()));
+        !landed.created && key.is_some_and(|key| set.value(key.as_str()).is_none())
     }
 
     /// Returns the three events that precede a restore: what the row will stand for, what it is now, and the intent.

@@ -220,7 +220,7 @@ impl<D: Destination> Writer<'_, D> {
                 };
                 match landed.operation {
                     Operation::Create => creates.push(landed),
-                    Operation::Update | Operation::Nothing => tally += self.settle_update(state, &landed).await?,
+                    Operation::Update | Operation::Nothing => tally += self.settle_update(&landed).await?,
                     Operation::Delete => tally += self.settle_delete(state, &landed).await?,
                 }
             }
@@ -303,7 +303,7 @@ impl<D: Destination> Writer<'_, D> {
     }
 
     /// Settles an update: the row is as we meant it, as it was before, or something else that a person must look at.
-    pub(super) async fn settle_update(&self, state: &State, landed: &Landed) -> Result<Tally, Failure> {
+    pub(super) async fn settle_update(&self, landed: &Landed) -> Result<Tally, Failure> {
         let Some(intended) = landed.intended else { return Ok(Tally::default()) };
         let Some((_, Opened::Content(Content::Record { record: meant, .. }))) =
             self.rec().ledger().reader().at(intended)?
@@ -327,8 +327,12 @@ impl<D: Destination> Writer<'_, D> {
                 (Event::WriteRejected { code }, content, Tally::default())
             }
         };
-        let _ = state;
-        self.rec().append(vec![self.about(event, landed.target, intended).content(content)]).await?;
+        let mut drafts = vec![self.about(event, landed.target, intended).content(content)];
+        if let Some(destination) = landed.destination.filter(|_| tally.done > 0 && self.lets_go(landed, &meant.fields))
+        {
+            drafts.push(self.about(Event::IdentityUnlinked { destination }, landed.target, intended));
+        }
+        self.rec().append(drafts).await?;
         Ok(tally)
     }
 

@@ -128,6 +128,9 @@ impl<D: Destination> Writer<'_, D> {
                 ));
                 continue;
             }
+            if last.is_none() {
+                self.leave_fixed(&mut converged, &mut change);
+            }
             let unmarked = self.key().filter(|key| now.record.fields.get(key.as_str()).is_blank());
             if let (None, Some(key)) = (&last, unmarked.cloned()) {
                 // A row that was there before us and is now a record of ours: it gets our key, and loses it on rollback.
@@ -151,6 +154,20 @@ impl<D: Destination> Writer<'_, D> {
         self.rec().append(drafts).await?;
         state.catch_up(self.rec().ledger())?;
         Ok(ready)
+    }
+
+    /// Leaves the fields of a row that was there before us which nobody can change once it is made.
+    fn leave_fixed(&self, converged: &mut Converged, change: &mut Change) {
+        let fixed = |name: &FieldName| self.schema.field(name.as_str()).is_some_and(|field| !field.updateable);
+        let names: Vec<FieldName> =
+            converged.set.iter().map(|(name, _)| name.clone()).filter(|name| fixed(name)).collect();
+        for name in names {
+            converged.set.set(name.clone(), waybill_ledger::Field::Absent);
+            converged.before.set(name.clone(), waybill_ledger::Field::Absent);
+            let what = "the row was there before us, and this field cannot be changed: left as it is".to_owned();
+            let rule = format!("{}.{name}", change.rule).into();
+            change.mapped.decisions.push(waybill_ledger::Decision { field: name, rule, what });
+        }
     }
 
     /// Sends one batch of prepared updates. Returns what it came to and the rows that may be sent again.
@@ -303,7 +320,7 @@ impl<D: Destination> Writer<'_, D> {
             })
             .collect();
         for landed in open {
-            tally += self.settle_update(state, &landed).await?;
+            tally += self.settle_update(&landed).await?;
         }
         state.catch_up(self.rec().ledger())?;
         again.extend(something.into_iter().enumerate().filter(|(n, _)| retry.contains(n)).map(|(_, row)| row));
