@@ -53,7 +53,7 @@ impl Default for Sealing {
     }
 }
 
-/// The clock and the randomness that a ledger uses.
+/// The clock, the randomness and the threads that a ledger uses.
 #[derive(Clone)]
 pub struct Ports {
     /// Tells the time of events.
@@ -62,6 +62,9 @@ pub struct Ports {
     pub entropy: Arc<dyn Entropy>,
     /// When a block is sealed.
     pub sealing: Sealing,
+    /// Whether whoever appends writes, too, and at once: every append is then a block of its own, in the order of the calls. A
+    /// simulation needs that; otherwise a thread of the ledger's own writes.
+    pub inline: bool,
 }
 
 impl Ports {
@@ -71,6 +74,7 @@ impl Ports {
             clock: Arc::new(SystemClock(Instant::now())),
             entropy: Arc::new(SystemEntropy),
             sealing: Sealing::default(),
+            inline: false,
         }
     }
 }

@@ -94,21 +94,27 @@ struct Request {
     done: SyncSender<Result<Appended, AppendError>>,
 }
 
-/// The handle on the writing thread.
+/// The handle on the writing thread, or on what writes without one.
 #[derive(Debug)]
 pub(crate) struct Writer {
     send: Mutex<Option<SyncSender<Request>>>,
     thread: Mutex<Option<JoinHandle<Result<(), AppendError>>>>,
+    /// None after a failure.
+    inline: Option<Mutex<Option<Desk>>>,
 }
 
 impl Writer {
     pub(crate) fn start(core: Arc<Core>, anchor: Option<Anchor>) -> Self {
+        if core.ports.inline {
+            let inline = Some(Mutex::new(Some(Desk::new(core, anchor))));
+            return Self { send: Mutex::new(None), thread: Mutex::new(None), inline };
+        }
         let (send, receive) = sync_channel(WAITING);
         let thread = std::thread::Builder::new()
             .name("waybill-ledger".into())
-            .spawn(move || Desk::new(&core, anchor).work(&receive))
+            .spawn(move || Desk::new(core, anchor).work(&receive))
             .expect("the system can start a thread");
-        Self { send: Mutex::new(Some(send)), thread: Mutex::new(Some(thread)) }
+        Self { send: Mutex::new(Some(send)), thread: Mutex::new(Some(thread)), inline: None }
     }
 
     /// Packs the contents on the caller's thread and hands the drafts over.
@@ -126,6 +132,17 @@ impl Writer {
             Err(e) => {
                 // The channel has room for one answer and this is the first.
                 let _ = done.send(Err(e.into()));
+            }
+            Ok(drafts) if let Some(inline) = &self.inline => {
+                let mut desk = inline.lock().unwrap_or_else(PoisonError::into_inner);
+                // Without a desk the answer is dropped, and the receipt says so.
+                let written = desk.as_mut().map(|desk| {
+                    let taken = desk.take(Request { drafts, done });
+                    taken.and_then(|()| desk.commit()).map_err(|e| desk.give_up(&e))
+                });
+                if matches!(written, Some(Err(()))) {
+                    *desk = None;
+                }
             }
             Ok(drafts) => {
                 let send = self.send.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -156,8 +173,9 @@ impl Drop for Writer {
 }
 
 /// The writing thread's own things.
-struct Desk<'a> {
-    core: &'a Arc<Core>,
+#[derive(Debug)]
+struct Desk {
+    core: Arc<Core>,
     anchor: Option<Anchor>,
     builder: Builder,
     gathered: Gather,
@@ -168,9 +186,12 @@ struct Desk<'a> {
     clock: (Micros, Duration),
 }
 
-impl<'a> Desk<'a> {
-    fn new(core: &'a Arc<Core>, anchor: Option<Anchor>) -> Self {
-        let index = core.index.read().unwrap_or_else(PoisonError::into_inner);
+impl Desk {
+    fn new(core: Arc<Core>, anchor: Option<Anchor>) -> Self {
+        let (next, last) = {
+            let index = core.index.read().unwrap_or_else(PoisonError::into_inner);
+            (index.end, Micros(index.last_time))
+        };
         let clock = (core.ports.clock.now(), core.ports.clock.steady());
         Self {
             core,
@@ -179,9 +200,18 @@ impl<'a> Desk<'a> {
             gathered: Gather::default(),
             room: Vec::new(),
             waiting: Vec::new(),
-            next: index.end,
-            last: Micros(index.last_time),
+            next,
+            last,
             clock,
+        }
+    }
+
+    /// Lets go of the store, and answers everyone who waits.
+    fn give_up(&mut self, error: &AppendError) {
+        self.core.store.abandon();
+        for (done, _) in self.waiting.drain(..) {
+            // A caller that no longer waits needs no answer.
+            let _ = done.send(Err(error.clone()));
         }
     }
 
@@ -200,10 +230,7 @@ impl<'a> Desk<'a> {
                 }
             };
             if let Err(e) = done {
-                self.core.store.abandon();
-                for (done, _) in self.waiting.drain(..) {
-                    let _ = done.send(Err(e.clone()));
-                }
+                self.give_up(&e);
                 return Err(e);
             }
         }

@@ -22,7 +22,7 @@ use waybill_projector::{
     mapping::Plan,
 };
 
-use crate::{failure::Failure, prepare::last_schema, progress::Progress, session::Session};
+use crate::{aside::aside, failure::Failure, prepare::last_schema, progress::Progress, session::Session};
 
 /// A file over this many megabytes (of 2 to the 20th bytes) is told, unless the configuration says otherwise.
 const FILE_LIMIT_MB: u64 = 25;
@@ -136,7 +136,7 @@ pub async fn assess(session: &mut Session) -> Result<Assessment, Failure> {
         file_limit: settings.file_limit_mb.unwrap_or(FILE_LIMIT_MB) << 20,
         progress: Arc::clone(&session.progress),
     };
-    let (joined, file_bytes, work) = tokio::task::spawn_blocking(move || {
+    let (joined, file_bytes, work) = aside(move || {
         let done = work.read()?;
         Ok::<_, Failure>((done.0, done.1, work))
     })

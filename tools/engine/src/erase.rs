@@ -6,7 +6,7 @@ use serde::Serialize;
 use waybill_ledger::{Content, Event, Position, SubjectId, ledger::Opened};
 use waybill_projector::audit::kind;
 
-use crate::{audit, failure::Failure, session::Session};
+use crate::{aside::aside, audit, failure::Failure, session::Session};
 
 /// What was forgotten, and what a person must still look at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -83,7 +83,7 @@ pub async fn erase(session: &mut Session, name: &str, by: &str, reason: &str) ->
         })
         .collect();
     let writing = std::sync::Arc::clone(&ledger);
-    let appended = tokio::task::spawn_blocking(move || writing.forget(drafts))
+    let appended = aside(move || writing.forget(drafts))
         .await
         .map_err(|e| Failure::failed(format!("the ledger's writer stopped: {e}")))?
         .map_err(|e| Failure::failed(e.to_string()).hint("run the same command again"))?;

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use tokio::sync::mpsc;
 use waybill_connectors::bundle::{Bundle, BundleError, DeletedHow, Extent, Item, Profile};
 use waybill_ledger::{
     Content, Digest, Event, Micros, Record, SubjectId, SubjectKey,
@@ -13,6 +12,7 @@ use waybill_ledger::{
 };
 
 use crate::{
+    aside::{Chunks, aside},
     failure::Failure,
     progress::Progress,
     recorder::{Posted, Recorder},
@@ -53,7 +53,7 @@ impl Source {
     /// Opens the export and recognises its shape.
     pub async fn open(path: PathBuf, profile: Profile, system: &str) -> Result<Self, Failure> {
         let shape = profile.clone();
-        let bundle = tokio::task::spawn_blocking(move || Bundle::open(&path, &shape))
+        let bundle = aside(move || Bundle::open(&path, &shape))
             .await
             .map_err(|e| Failure::failed(format!("the reader stopped: {e}")))??;
         Ok(Self { bundle, profile, system: system.to_owned() })
@@ -154,25 +154,13 @@ impl Source {
         watch: &mut (dyn FnMut(&str, &Record) + Send),
     ) -> Result<Intaken, Failure> {
         let name = recorder.name(NameKind::Object, object)?;
-        let (send, mut receive) = mpsc::channel::<Vec<Item>>(4);
-        let items = self.bundle.read(object)?;
-        let reader = tokio::task::spawn_blocking(move || {
-            let mut rows = Vec::with_capacity(ROWS_AT_ONCE);
-            for item in items {
-                rows.push(item);
-                if rows.len() == ROWS_AT_ONCE && send.blocking_send(std::mem::take(&mut rows)).is_err() {
-                    return;
-                }
-            }
-            // A receiver that is gone has failed already and says why.
-            let _ = send.blocking_send(rows);
-        });
-
+        let mut items = Chunks::of(self.bundle.read(object)?, ROWS_AT_ONCE);
+        let stopped = |e| Failure::failed(format!("the reader of {object} stopped: {e}"));
         let mut counts = Intaken { object: object.to_owned(), ..Intaken::default() };
         let mut unchanged_keys = blake3::Hasher::new();
         let (mut met, mut whole) = (Met::default(), true);
         let mut posted: Option<Posted> = None;
-        while let Some(rows) = receive.recv().await {
+        while let Some(rows) = items.next().await.map_err(stopped)? {
             let read = rows.len() as u64;
             let mut drafts = Vec::with_capacity(rows.len());
             for item in rows {
@@ -241,7 +229,6 @@ impl Source {
             last.durable().await?;
             state.catch_up(recorder.ledger())?;
         }
-        reader.await.map_err(|e| Failure::failed(format!("the reader of {object} stopped: {e}")))?;
         recorder
             .append(vec![recorder.draft(Event::CheckpointReached {
                 object: name,

@@ -4,6 +4,7 @@
 //! **Invariant:** what a run believes comes back to it from the ledger ([`state`]); it keeps no memory of its own.
 
 pub mod approve;
+pub mod aside;
 pub mod assess;
 pub mod audit;
 pub mod baseline;

@@ -27,6 +27,7 @@ use waybill_projector::{
 
 use crate::{
     approve::must_be_capped,
+    aside::{Aside, aside},
     failure::Failure,
     files::Files,
     matching::{Match, Matches},
@@ -600,12 +601,9 @@ impl Stage<'_> {
 }
 
 /// Reads records on another thread while the ones before them are mapped and written.
-fn read_ahead(
-    ledger: &Arc<Ledger>,
-    positions: Vec<Position>,
-) -> tokio::task::JoinHandle<Result<Vec<(Position, Record)>, Failure>> {
+fn read_ahead(ledger: &Arc<Ledger>, positions: Vec<Position>) -> Aside<Result<Vec<(Position, Record)>, Failure>> {
     let ledger = Arc::clone(ledger);
-    tokio::task::spawn_blocking(move || records_at(&ledger, positions)?.collect())
+    aside(move || records_at(&ledger, positions)?.collect())
 }
 
 /// Returns the canonical bytes of fields.

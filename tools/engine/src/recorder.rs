@@ -10,7 +10,11 @@ use waybill_ledger::{
     ledger::{Appended, Draft, Ledger},
 };
 
-use crate::{failure::Failure, state::State};
+use crate::{
+    aside::{Aside, aside},
+    failure::Failure,
+    state::State,
+};
 
 /// Appends events for one run.
 #[derive(Clone)]
@@ -98,7 +102,7 @@ impl Recorder {
             return Ok(Appended { first: self.ledger.reader().end(), count: 0 });
         }
         let receipt = self.ledger.append(drafts);
-        tokio::task::spawn_blocking(move || receipt.wait())
+        aside(move || receipt.wait())
             .await
             .map_err(|e| Failure::failed(format!("the ledger's writer stopped: {e}")))?
             .map_err(Failure::from)
@@ -108,9 +112,7 @@ impl Recorder {
     /// their order stays.
     pub fn post(&self, drafts: Vec<Draft>) -> Posted {
         let ledger = Arc::clone(&self.ledger);
-        Posted(tokio::task::spawn_blocking(move || {
-            if drafts.is_empty() { Ok(()) } else { ledger.append(drafts).wait().map(|_| ()) }
-        }))
+        Posted(aside(move || if drafts.is_empty() { Ok(()) } else { ledger.append(drafts).wait().map(|_| ()) }))
     }
 
     /// Returns the number of a name, registering it first if it is new.
@@ -131,7 +133,7 @@ impl Recorder {
 
 /// Events on their way into the ledger.
 #[derive(Debug)]
-pub struct Posted(tokio::task::JoinHandle<Result<(), waybill_ledger::ledger::AppendError>>);
+pub struct Posted(Aside<Result<(), waybill_ledger::ledger::AppendError>>);
 
 impl Posted {
     /// Returns when they are durable.

@@ -14,7 +14,7 @@ use waybill_projector::{
     write_key,
 };
 
-use crate::{failure::Failure, write::VERSION};
+use crate::{aside::aside, failure::Failure, write::VERSION};
 
 /// Records of each shape.
 const SAMPLES: usize = 300;
@@ -54,8 +54,7 @@ pub(crate) async fn teach_destination(
 
 async fn teach(ledger: &Arc<Ledger>, shapes: Vec<Vec<Content>>) -> Result<(), Failure> {
     let ledger = Arc::clone(ledger);
-    let learned =
-        tokio::task::spawn_blocking(move || shapes.iter().try_for_each(|samples| ledger.learn(samples).map(drop)));
+    let learned = aside(move || shapes.iter().try_for_each(|samples| ledger.learn(samples).map(drop)));
     Ok(learned.await.map_err(|e| Failure::failed(format!("the ledger's teacher stopped: {e}")))??)
 }
 

@@ -11,7 +11,8 @@ use waybill_ledger::{
 use waybill_projector::mapping::Plan;
 
 use crate::{
-    extract::Source, failure::Failure, progress::Progress, project::Project, recorder::Recorder, state::State,
+    aside::aside, extract::Source, failure::Failure, progress::Progress, project::Project, recorder::Recorder,
+    state::State,
 };
 
 /// An open project.
@@ -36,7 +37,7 @@ impl Session {
     /// Opens the project's ledger for writing, making it if there is none yet.
     pub async fn open(project: Project, progress: Arc<dyn Progress>) -> Result<Self, Failure> {
         let home = project.home();
-        let ledger = tokio::task::spawn_blocking(move || match Ledger::open(&home, Ports::system()) {
+        let ledger = aside(move || match Ledger::open(&home, Ports::system()) {
             Err(OpenError::Missing { .. }) => Ledger::create(&home, Ports::system()),
             opened => opened,
         })
@@ -48,7 +49,7 @@ impl Session {
     /// Opens the project's ledger to read it, also while another process writes it.
     pub async fn look(project: Project, progress: Arc<dyn Progress>) -> Result<Self, Failure> {
         let home = project.home();
-        let ledger = tokio::task::spawn_blocking(move || match Ledger::look(&home, Ports::system()) {
+        let ledger = aside(move || match Ledger::look(&home, Ports::system()) {
             Err(OpenError::Missing { .. }) => Ledger::create(&home, Ports::system()),
             opened => opened,
         })
@@ -103,7 +104,7 @@ impl Session {
         self.state.keep(&ledger)?;
         drop(self);
         let Some(ledger) = Arc::into_inner(ledger) else { return Ok(()) };
-        tokio::task::spawn_blocking(move || ledger.close())
+        aside(move || ledger.close())
             .await
             .map_err(|e| Failure::failed(format!("the ledger could not be closed: {e}")))??;
         Ok(())
