@@ -21,6 +21,7 @@ use std::{
 };
 
 use crate::{
+    Micros,
     anchor::Anchor,
     block::Header,
     codec,
@@ -38,7 +39,7 @@ use crate::{
     pack::{self, Packer},
     proof::{self, Proof},
     share::{self, Server, Way},
-    store::{MemoryStore, SledStore, Store},
+    store::{SledStore, Store},
     subject::{Digest, Fingerprint, NameId, Position, SubjectId, SubjectKey},
     writer::Writer,
 };
@@ -50,7 +51,7 @@ pub use crate::{
     keyring::KeyringError,
     ports::{Clock, Entropy, Ports, Sealing},
     reader::{Opened, ReadError, Reader},
-    store::StoreError,
+    store::{MemoryStore, StoreError},
     verify::{Depth, Verified, VerifyError, verify},
     writer::{AppendError, Appended, Receipt},
 };
@@ -619,6 +620,17 @@ impl Ledger {
     /// Returns how long the writing thread has been at the index, of all the time that appends took.
     pub fn spent_on_index(&self) -> Duration {
         Duration::from_nanos(self.core.indexing.load(Ordering::Relaxed))
+    }
+
+    /// Verifies this ledger with everything that it holds, as [`verify`] does one that nobody has open.
+    pub fn check(&self) -> Result<Verified, VerifyError> {
+        let head = self.head();
+        Ok(crate::verify::check(&*self.core.store, Some(&*self.core.keyring()), &head, None)?)
+    }
+
+    /// Returns the time by the ledger's clock.
+    pub fn now(&self) -> Micros {
+        self.core.ports.clock.now()
     }
 
     /// Returns the head: everything acknowledged so far.

@@ -12,6 +12,7 @@ mod ledger;
 mod loader;
 mod mapping;
 mod process;
+mod simulate;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
@@ -63,6 +64,8 @@ enum What {
     Ledger(ledger::Ledger),
     /// What `waybill plan` proposes, against mappings that are known
     Mapping(mapping::Mapping),
+    /// Whole migrations in one process under faults, seed after seed; every law is checked after each
+    Simulate(simulate::Simulate),
     /// One part of `ledger`, in a process of its own
     #[command(hide = true)]
     Part(ledger::One),
@@ -108,11 +111,12 @@ fn run(cli: &Cli) -> Fallible<()> {
         What::Part(one) => return ledger::one(one),
         What::Mapping(what) => return mapping::run(what, cli.json),
         What::Duplicates(what) => return duplicates::run(what, cli.json),
+        What::Simulate(what) => return simulate::run(what, cli.json),
         _ => {}
     }
     let bench = Bench::new(cli.binary.clone())?;
     match cli.what {
-        What::Ledger(_) | What::Part(_) | What::Mapping(_) | What::Duplicates(_) => {}
+        What::Ledger(_) | What::Part(_) | What::Mapping(_) | What::Duplicates(_) | What::Simulate(_) => {}
         What::Assess(ref what) => return assess::run(&bench, what, cli.json),
         What::Migrate { companies, contacts } => {
             let trip = bench.trip(companies, contacts, false)?;

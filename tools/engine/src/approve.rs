@@ -16,6 +16,7 @@ use waybill_projector::{
 use crate::{
     failure::Failure,
     files::Files,
+    flaws::Flaws,
     matching::{Match, Matches},
     prepare::Prepared,
     session::Session,
@@ -138,10 +139,10 @@ fn bytes_of(fields: &waybill_ledger::Fields) -> u64 {
     fields.iter().filter_map(|(_, value)| value.and_then(size)).sum::<u64>()
 }
 
-struct Ideal<'a> {
+struct Ideal<'a, M> {
     prepared: &'a Prepared,
     state: &'a State,
-    session: &'a Session,
+    session: &'a Session<M>,
     instance: &'a str,
     files: Files<'a>,
     /// What has landed already.
@@ -150,7 +151,7 @@ struct Ideal<'a> {
     waiting: std::cell::RefCell<std::collections::HashSet<(String, String)>>,
 }
 
-impl World for Ideal<'_> {
+impl<M: Flaws> World for Ideal<'_, M> {
     fn record(&self, object: &str, id: &str) -> Option<Record> {
         world::record(self.session.recorder.ledger(), self.state, self.instance, object, id)
     }
@@ -209,7 +210,7 @@ impl World for Ideal<'_> {
 }
 
 /// Maps everything without writing anything, and counts. What is at the destination is only read where a rule matches.
-pub async fn predict(session: &Session, prepared: &Prepared) -> Result<Prediction, Failure> {
+pub async fn predict<M: Flaws>(session: &Session<M>, prepared: &Prepared) -> Result<Prediction, Failure> {
     let mut matches = BTreeMap::new();
     for phase in prepared.plan.phases().map_err(|e| Failure::stopped(e.to_string()))? {
         let rules: Vec<&Rule> = phase.rules.iter().filter_map(|id| prepared.plan.rule(id)).collect();
@@ -228,8 +229,8 @@ pub async fn predict(session: &Session, prepared: &Prepared) -> Result<Predictio
     counted(session, prepared, &matches)
 }
 
-fn phase_world<'a>(
-    session: &'a Session,
+fn phase_world<'a, M: Flaws>(
+    session: &'a Session<M>,
     prepared: &'a Prepared,
     instance: &'a str,
     others: &'a world::Alternates,
@@ -250,8 +251,8 @@ fn phase_world<'a>(
     }
 }
 
-fn counted(
-    session: &Session,
+fn counted<M: Flaws>(
+    session: &Session<M>,
     prepared: &Prepared,
     matches: &BTreeMap<ObjectName, Matches>,
 ) -> Result<Prediction, Failure> {
@@ -409,7 +410,7 @@ fn residue(prepared: &Prepared, objects: &[Predicted]) -> Vec<String> {
 }
 
 /// Returns what differs from the plan that was approved last.
-fn changed(session: &Session, prepared: &Prepared) -> Result<Option<Vec<PlanChange>>, Failure> {
+fn changed<M: Flaws>(session: &Session<M>, prepared: &Prepared) -> Result<Option<Vec<PlanChange>>, Failure> {
     let Some((_, Some(text))) = crate::explain::approval(session.recorder.ledger(), Position(u64::MAX - 1))? else {
         return Ok(None);
     };
@@ -434,8 +435,8 @@ pub fn caps(prediction: &Prediction, allowance: u64) -> BTreeMap<String, u64> {
 }
 
 /// Records that a named person approved the plan as it stands.
-pub async fn approve(
-    session: &mut Session,
+pub async fn approve<M: Flaws>(
+    session: &mut Session<M>,
     prepared: &Prepared,
     by: &str,
     allowance: u64,
@@ -473,7 +474,7 @@ pub async fn approve(
 }
 
 /// Stops unless the plan is approved for this destination and nothing that the approval binds has moved.
-pub fn must_be_approved(session: &Session, prepared: &Prepared) -> Result<Approval, Failure> {
+pub fn must_be_approved<M: Flaws>(session: &Session<M>, prepared: &Prepared) -> Result<Approval, Failure> {
     let hint = "look at the plan with `waybill plan`, then let a person approve it with `waybill approve --by NAME`";
     let Some(approval) = session.state.approval() else {
         return Err(Failure::stopped("nobody has approved the plan").hint(hint));

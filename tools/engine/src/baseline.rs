@@ -9,7 +9,7 @@ use waybill_ledger::{
     BaselineRow, Content, Digest, Event, FieldName, ObjectName, ObjectSchema, Position, event::NameKind, ledger::Opened,
 };
 
-use crate::{failure::Failure, recorder::Recorder, state::State, write::Desk};
+use crate::{failure::Failure, flaws::Flaws, recorder::Recorder, state::State, write::Desk};
 
 /// Rows in one part of a baseline.
 const PART: usize = 2_000;
@@ -41,7 +41,11 @@ impl Difference {
 }
 
 /// Writes down what an object holds, row by row as a digest.
-pub async fn take<D: Destination>(desk: &Desk<'_, D>, state: &mut State, object: &ObjectName) -> Result<u64, Failure> {
+pub async fn take<D: Destination, M: Flaws>(
+    desk: &Desk<'_, D, M>,
+    state: &mut State,
+    object: &ObjectName,
+) -> Result<u64, Failure> {
     let recorder = desk.recorder;
     let name = recorder.name(NameKind::Object, object.as_str())?;
     let fields = settable(desk.schema.object(object.as_str()), &desk.key_field);
@@ -65,8 +69,8 @@ pub async fn take<D: Destination>(desk: &Desk<'_, D>, state: &mut State, object:
 }
 
 /// Compares an object with its baseline. Both come in the order of their ids.
-pub async fn compare<D: Destination>(
-    desk: &Desk<'_, D>,
+pub async fn compare<D: Destination, M: Flaws>(
+    desk: &Desk<'_, D, M>,
     state: &State,
     object: &ObjectName,
 ) -> Result<Option<Difference>, Failure> {

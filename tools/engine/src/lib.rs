@@ -15,6 +15,7 @@ pub mod explain;
 pub mod extract;
 pub mod failure;
 mod files;
+pub mod flaws;
 pub mod handover;
 pub mod holds;
 pub mod load;

@@ -30,6 +30,7 @@ use crate::{
     aside::{Aside, aside},
     failure::Failure,
     files::Files,
+    flaws::{Flaw, Flaws, Sound},
     matching::{Match, Matches},
     recorder::Recorder,
     state::{Approval, State},
@@ -73,9 +74,9 @@ pub struct Phase {
 }
 
 /// Everything that a load needs and does not change.
-pub struct Loader<'a, D> {
+pub struct Loader<'a, D, M = Sound> {
     /// Writes.
-    pub desk: &'a Desk<'a, D>,
+    pub desk: &'a Desk<'a, D, M>,
     /// The project's id, part of every key.
     pub project: &'a str,
     /// The approved plan.
@@ -94,7 +95,7 @@ pub struct Loader<'a, D> {
     pub chosen: Option<BTreeSet<Position>>,
 }
 
-impl<D> std::fmt::Debug for Loader<'_, D> {
+impl<D, M> std::fmt::Debug for Loader<'_, D, M> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Loader").field("source", &self.source).finish_non_exhaustive()
     }
@@ -132,7 +133,7 @@ struct Outbox {
     notes: Vec<Draft>,
 }
 
-impl<D: Destination> Loader<'_, D> {
+impl<D: Destination, M: Flaws> Loader<'_, D, M> {
     /// Lands what `span` says, and returns what was done, phase by phase.
     pub async fn load(&self, state: &mut State, span: Span) -> Result<Vec<Phase>, Failure> {
         let references = References::load(self.plan, self.ledger(), state)?;
@@ -182,7 +183,7 @@ impl<D: Destination> Loader<'_, D> {
         self.land_seeds(state, &mut stage, &writer).await?;
         let sources: BTreeSet<String> = stage.rules.iter().map(|rule| rule.from.clone()).collect();
         let later = self.land(state, &mut stage, &writer, &sources, None).await?;
-        if !later.is_empty() {
+        if !later.is_empty() && !self.desk.flaws.has(Flaw::SkipSecondPass) {
             // The second pass: what these records point to within their own object has landed by now.
             let first = std::mem::take(&mut stage.counts);
             self.land(state, &mut stage, &writer, &BTreeSet::new(), Some(&later)).await?;
@@ -224,7 +225,7 @@ impl<D: Destination> Loader<'_, D> {
         &self,
         state: &mut State,
         stage: &mut Stage<'_>,
-        writer: &Writer<'_, D>,
+        writer: &Writer<'_, D, M>,
         coming: &BTreeSet<String>,
         only: Option<&[Position]>,
     ) -> Result<Vec<Position>, Failure> {
@@ -382,7 +383,11 @@ impl<D: Destination> Loader<'_, D> {
                 }
             }
             Some(landed) if landed.is_live() => outbox.updates.entry(coming.rule.id.clone()).or_default().push(change),
-            Some(landed) if landed.generation > 0 && stage.span != Span::Everything => {
+            Some(landed)
+                if landed.generation > 0
+                    && stage.span != Span::Everything
+                    && !self.desk.flaws.has(Flaw::RecreateRemoved) =>
+            {
                 stage.counts.held += 1;
                 if state.intake().hold_of(coming.subject, part) != Some(HoldReason::TargetGone) {
                     let text = "its row was removed; a delta never makes it again without a person's word".to_owned();
@@ -414,7 +419,7 @@ impl<D: Destination> Loader<'_, D> {
         &self,
         state: &mut State,
         stage: &mut Stage<'_>,
-        writer: &Writer<'_, D>,
+        writer: &Writer<'_, D, M>,
         outbox: &mut Outbox,
         size: usize,
     ) -> Result<(), Failure> {
@@ -462,7 +467,7 @@ impl<D: Destination> Loader<'_, D> {
         &self,
         state: &mut State,
         stage: &mut Stage<'_>,
-        writer: &Writer<'_, D>,
+        writer: &Writer<'_, D, M>,
     ) -> Result<(), Failure> {
         let mut outbox = Outbox::default();
         for seed in self.plan.seeds().iter().filter(|seed| seed.to == stage.object) {
@@ -497,7 +502,7 @@ impl<D: Destination> Loader<'_, D> {
         &self,
         state: &mut State,
         stage: &mut Stage<'_>,
-        writer: &Writer<'_, D>,
+        writer: &Writer<'_, D, M>,
     ) -> Result<(), Failure> {
         let mut removals = Vec::new();
         for rule in stage.rules.iter().filter(|rule| rule.gone == Gone::Delete) {
@@ -509,7 +514,7 @@ impl<D: Destination> Loader<'_, D> {
                 }
             }
         }
-        if removals.is_empty() {
+        if removals.is_empty() || self.desk.flaws.has(Flaw::KeepDeleted) {
             return Ok(());
         }
         must_be_capped(

@@ -19,6 +19,7 @@ use waybill_projector::{
 use crate::{
     extract::{Intaken, Source},
     failure::Failure,
+    flaws::Flaws,
     samples,
     session::{Reached, Session},
     world::{References, records_at},
@@ -68,15 +69,15 @@ pub struct OwnerLine {
 
 impl Prepared {
     /// Reads the source and describes the destination.
-    pub async fn new(session: &mut Session) -> Result<Self, Failure> {
+    pub async fn new<M: Flaws>(session: &mut Session<M>) -> Result<Self, Failure> {
         let (plan, text) = session.project.plan()?;
         let source = session.source().await?;
         let reached = session.destination().await?;
         Self::read(session, plan, text, source, reached).await
     }
 
-    async fn read(
-        session: &mut Session,
+    async fn read<M: Flaws>(
+        session: &mut Session<M>,
         plan: Plan,
         text: String,
         source: Source,
@@ -163,7 +164,7 @@ impl Prepared {
     }
 
     /// Stops if records of one object point to each other in a circle.
-    pub fn must_be_acyclic(&self, session: &Session) -> Result<(), Failure> {
+    pub fn must_be_acyclic<M: Flaws>(&self, session: &Session<M>) -> Result<(), Failure> {
         let ledger = session.recorder.ledger();
         for rule in self.plan.rules() {
             let fields: Vec<_> = rule.self_references().map(|(name, _)| name.clone()).collect();
@@ -221,7 +222,7 @@ impl Prepared {
     }
 
     /// Writes down how owners were resolved.
-    pub async fn record_owners(&self, session: &Session) -> Result<(), Failure> {
+    pub async fn record_owners<M: Flaws>(&self, session: &Session<M>) -> Result<(), Failure> {
         let recorder = &session.recorder;
         let Some(wanted) = &self.plan.owners else { return Ok(()) };
         let mut drafts = Vec::new();
@@ -264,7 +265,7 @@ pub fn how(how: OwnerHow) -> &'static str {
 }
 
 /// Returns the latest schema of one side that the ledger has seen.
-pub(crate) fn last_schema(session: &Session, side: Side) -> Result<Schema, Failure> {
+pub(crate) fn last_schema<M: Flaws>(session: &Session<M>, side: Side) -> Result<Schema, Failure> {
     let reader = session.recorder.ledger().reader();
     let Some(at) = session.state.schema_seen(side) else { return Ok(Schema::default()) };
     match reader.at(at)? {

@@ -15,6 +15,7 @@ use waybill_projector::{key_prefix, landing::Landed, reconcile::compare};
 
 use crate::{
     failure::Failure,
+    flaws::Flaws,
     load::{live_of, names},
     recorder::Recorder,
     session::{Reached, Session},
@@ -71,7 +72,7 @@ pub struct Line {
 }
 
 /// Reconciles every object that the plan writes.
-pub async fn reconcile(session: &mut Session, stop: &CancellationToken) -> Result<Report, Failure> {
+pub async fn reconcile<M: Flaws>(session: &mut Session<M>, stop: &CancellationToken) -> Result<Report, Failure> {
     let (plan, reached, schema) = reach(session).await?;
     let (recorder, _) = session.begin(RunKind::Reconcile, Some(plan.digest())).await?;
     let instance = reached.name();
@@ -89,6 +90,7 @@ pub async fn reconcile(session: &mut Session, stop: &CancellationToken) -> Resul
         recorder: &recorder,
         progress: &*progress,
         stop,
+        flaws: session.flaws,
     };
     let mut objects = Vec::new();
     let mut findings = Vec::new();
@@ -114,9 +116,9 @@ pub async fn reconcile(session: &mut Session, stop: &CancellationToken) -> Resul
     })
 }
 
-async fn object_of<D: Destination>(
-    desk: &Desk<'_, D>,
-    session: &Session,
+async fn object_of<D: Destination, M: Flaws>(
+    desk: &Desk<'_, D, M>,
+    session: &Session<M>,
     object: &ObjectName,
     project: &str,
 ) -> Result<(Reconciled, Vec<Line>), Failure> {
@@ -181,8 +183,8 @@ async fn object_of<D: Destination>(
 
 /// Compares one row, and returns what is not as it was meant.
 #[expect(clippy::too_many_arguments, reason = "one row is these things, and only one place compares it")]
-fn row<D: Destination>(
-    desk: &Desk<'_, D>,
+fn row<D: Destination, M: Flaws>(
+    desk: &Desk<'_, D, M>,
     object: &ObjectName,
     name: waybill_ledger::NameId,
     landed: &Landed,
@@ -271,9 +273,9 @@ fn after_image(recorder: &Recorder, at: Option<Position>) -> Result<Fields, Fail
 }
 
 /// Finds rows that carry this project's key and that the ledger does not know.
-async fn extra<D: Destination>(
-    desk: &Desk<'_, D>,
-    session: &Session,
+async fn extra<D: Destination, M: Flaws>(
+    desk: &Desk<'_, D, M>,
+    session: &Session<M>,
     object: &ObjectName,
     project: &str,
 ) -> Result<Vec<String>, Failure> {
@@ -300,8 +302,8 @@ async fn extra<D: Destination>(
 }
 
 /// Describes what a rollback and a reconciliation need of the destination.
-pub(crate) async fn reach(
-    session: &Session,
+pub(crate) async fn reach<M: Flaws>(
+    session: &Session<M>,
 ) -> Result<(waybill_projector::mapping::Plan, Reached, waybill_ledger::Schema), Failure> {
     let (plan, _) = session.plan()?;
     let reached = session.destination().await?;

@@ -9,11 +9,13 @@ use waybill_ledger::{
     Event, NameId, ObjectName, Position, SubjectId, Target,
     event::{NameKind, Operation, RunKind, RunOutcome},
 };
-use waybill_projector::rollback::{self, Inverses, Scope};
+pub use waybill_projector::rollback::Scope;
+use waybill_projector::rollback::{self, Inverses};
 
 use crate::{
     baseline::{self, Difference},
     failure::Failure,
+    flaws::{Flaw, Flaws},
     reconcile::reach,
     session::Session,
     state::State,
@@ -85,8 +87,8 @@ struct Planned {
 }
 
 /// Takes back what is in scope, or only says what it would take back.
-pub async fn rollback(
-    session: &mut Session,
+pub async fn rollback<M: Flaws>(
+    session: &mut Session<M>,
     scope: Scope,
     dry: bool,
     stop: &CancellationToken,
@@ -94,7 +96,9 @@ pub async fn rollback(
     let (plan, reached, schema) = reach(session).await?;
     let mut order: Vec<ObjectName> =
         plan.phases().map_err(|e| Failure::stopped(e.to_string()))?.into_iter().map(|phase| phase.object).collect();
-    order.reverse();
+    if !session.flaws.has(Flaw::ParentsFirst) {
+        order.reverse();
+    }
     let residue = residue(session, &schema, &plan.key_field());
     if dry {
         let mut inverse = plan_of(session, scope)?;
@@ -116,6 +120,7 @@ pub async fn rollback(
         recorder: &recorder,
         progress: &*progress,
         stop,
+        flaws: session.flaws,
     };
     for object in &order {
         Writer::new(&desk, object)?.settle_open(&mut session.state).await?;
@@ -157,9 +162,9 @@ pub async fn rollback(
 }
 
 /// Deletes what we made of one object: the plain rows chunk by chunk, then the others.
-async fn delete<D: Destination>(
-    writer: &Writer<'_, D>,
-    session: &mut Session,
+async fn delete<D: Destination, M: Flaws>(
+    writer: &Writer<'_, D, M>,
+    session: &mut Session<M>,
     object: &ObjectName,
     inverse: &Inverse,
     others: Vec<Removal>,
@@ -192,7 +197,7 @@ async fn delete<D: Destination>(
 }
 
 /// Returns the removals of plain rows: what each undoes is the create that its after-image names.
-fn removals_of(session: &Session, indices: &[u32]) -> Result<Vec<Removal>, Failure> {
+fn removals_of<M>(session: &Session<M>, indices: &[u32]) -> Result<Vec<Removal>, Failure> {
     let landed = indices.iter().filter_map(|index| session.state.landing().at(*index as usize));
     let mut by_image: BTreeMap<Position, Removal> =
         landed.filter_map(|row| Some((row.after?, Removal { target: row.target, inverts: None }))).collect();
@@ -209,7 +214,7 @@ fn removals_of(session: &Session, indices: &[u32]) -> Result<Vec<Removal>, Failu
 }
 
 /// Folds the ledger into the net inverse of the scope.
-fn plan_of(session: &Session, scope: Scope) -> Result<Inverse, Failure> {
+fn plan_of<M>(session: &Session<M>, scope: Scope) -> Result<Inverse, Failure> {
     let landing = session.state.landing();
     let mut fold = Inverses::new(scope);
     let mut plain = vec![0_u64; landing.len().div_ceil(64)];
@@ -256,7 +261,7 @@ fn plan_of(session: &Session, scope: Scope) -> Result<Inverse, Failure> {
     Ok(Inverse { plain, others })
 }
 
-fn summary(session: &Session, object: &ObjectName, inverse: &mut Inverse) -> (Undone, Planned) {
+fn summary<M>(session: &Session<M>, object: &ObjectName, inverse: &mut Inverse) -> (Undone, Planned) {
     let name = session.recorder.ledger().find_name(NameKind::Object, object.as_str());
     let plain = name.map_or(0, |name| inverse.plain_of(&session.state, name).count() as u64);
     let work = name.and_then(|name| inverse.others.remove(&name)).unwrap_or_default();
@@ -279,8 +284,8 @@ impl Undone {
     }
 }
 
-async fn recreate<D: Destination>(
-    writer: &Writer<'_, D>,
+async fn recreate<D: Destination, M: Flaws>(
+    writer: &Writer<'_, D, M>,
     state: &mut State,
     object: &ObjectName,
     rows: Vec<(Target, Option<Position>, Position)>,
@@ -304,7 +309,7 @@ async fn recreate<D: Destination>(
 }
 
 /// Says what stays: the schema elements that we added.
-fn residue(session: &Session, schema: &waybill_ledger::Schema, key: &waybill_ledger::FieldName) -> Vec<String> {
+fn residue<M>(session: &Session<M>, schema: &waybill_ledger::Schema, key: &waybill_ledger::FieldName) -> Vec<String> {
     let made = session.state.runs().iter().any(|run| run.kind == RunKind::Schema);
     if !made {
         return Vec::new();

@@ -16,6 +16,7 @@ use crate::{
     extract::Intaken,
     failure::{Failure, FailureKind},
     files::Files,
+    flaws::{Flaw, Flaws},
     load::{Loader, Phase, Span},
     prepare::Prepared,
     recorder::Recorder,
@@ -58,12 +59,16 @@ pub struct Accounted {
 }
 
 /// Lands everything, or goes on with a load that was broken off.
-pub async fn load(session: &mut Session, stop: &CancellationToken) -> Result<RunReport, Failure> {
+pub async fn load<M: Flaws>(session: &mut Session<M>, stop: &CancellationToken) -> Result<RunReport, Failure> {
     run(session, stop, RunKind::Load).await
 }
 
 /// Lands a slice of about `size` records, with everything that they point to.
-pub async fn sample(session: &mut Session, stop: &CancellationToken, size: u64) -> Result<RunReport, Failure> {
+pub async fn sample<M: Flaws>(
+    session: &mut Session<M>,
+    stop: &CancellationToken,
+    size: u64,
+) -> Result<RunReport, Failure> {
     if size == 0 {
         return Err(
             Failure::usage("a sample has at least one record").hint("100 to 500 records show most of what there is")
@@ -73,7 +78,7 @@ pub async fn sample(session: &mut Session, stop: &CancellationToken, size: u64) 
 }
 
 /// Lands what changed since the last load or delta, and what waited.
-pub async fn delta(session: &mut Session, stop: &CancellationToken) -> Result<RunReport, Failure> {
+pub async fn delta<M: Flaws>(session: &mut Session<M>, stop: &CancellationToken) -> Result<RunReport, Failure> {
     let loaded = session.state.runs().iter().any(|run| matches!(run.kind, RunKind::Load) && run.ended.is_some());
     if !loaded {
         return Err(Failure::stopped("there is no finished load to pick up changes from")
@@ -82,12 +87,16 @@ pub async fn delta(session: &mut Session, stop: &CancellationToken) -> Result<Ru
     run(session, stop, RunKind::Delta).await
 }
 
-async fn run(session: &mut Session, stop: &CancellationToken, kind: RunKind) -> Result<RunReport, Failure> {
+async fn run<M: Flaws>(
+    session: &mut Session<M>,
+    stop: &CancellationToken,
+    kind: RunKind,
+) -> Result<RunReport, Failure> {
     run_of(session, stop, kind, None).await
 }
 
-async fn run_of(
-    session: &mut Session,
+async fn run_of<M: Flaws>(
+    session: &mut Session<M>,
     stop: &CancellationToken,
     kind: RunKind,
     sample: Option<u64>,
@@ -103,7 +112,7 @@ async fn run_of(
         .runs()
         .iter()
         .filter(|run| matches!(run.kind, RunKind::Load | RunKind::Delta))
-        .filter_map(|run| run.ended.map(|_| run.began))
+        .filter_map(|run| (run.ended.is_some() || session.flaws.has(Flaw::LateCheckpoint)).then_some(run.began))
         .next_back();
     let prepared = Prepared::new(session).await?;
     prepared.must_fit()?;
@@ -160,8 +169,8 @@ async fn run_of(
     })
 }
 
-async fn work(
-    session: &mut Session,
+async fn work<M: Flaws>(
+    session: &mut Session<M>,
     prepared: &Prepared,
     approval: &Approval,
     recorder: &Recorder,
@@ -185,6 +194,7 @@ async fn work(
         recorder,
         progress: &*progress,
         stop,
+        flaws: session.flaws,
     };
     let state = &mut session.state;
     settle(&desk, state, prepared).await?;
@@ -225,8 +235,8 @@ async fn work(
 }
 
 /// Settles every write that an earlier process left open.
-pub(crate) async fn settle<D: Destination>(
-    desk: &Desk<'_, D>,
+pub(crate) async fn settle<D: Destination, M: Flaws>(
+    desk: &Desk<'_, D, M>,
     state: &mut State,
     prepared: &Prepared,
 ) -> Result<(), Failure> {
@@ -241,8 +251,8 @@ pub(crate) async fn settle<D: Destination>(
 
 /// Stops if the destination has rows with this project's key that the ledger does not know: a restored old ledger must
 /// not double a migration.
-async fn ours<D: Destination>(
-    desk: &Desk<'_, D>,
+async fn ours<D: Destination, M: Flaws>(
+    desk: &Desk<'_, D, M>,
     state: &mut State,
     prepared: &Prepared,
     project: &str,
@@ -292,7 +302,7 @@ async fn ours<D: Destination>(
 }
 
 /// Leaves a word about why the run stopped; the ledger may be what failed, so this is allowed to fail.
-async fn pause(session: &mut Session, recorder: &Recorder, failure: &Failure) {
+async fn pause<M: Flaws>(session: &mut Session<M>, recorder: &Recorder, failure: &Failure) {
     let reason = match failure.kind {
         FailureKind::Stopped if failure.what.starts_with("stopped as asked") => PauseReason::Asked,
         FailureKind::Stopped if failure.what.contains("quota") => PauseReason::Quota,
@@ -307,7 +317,7 @@ async fn pause(session: &mut Session, recorder: &Recorder, failure: &Failure) {
 
 /// Checks both identities of law 9: every record read is somewhere, and every intent has an outcome or is held as
 /// undetermined.
-fn must_balance(session: &Session, sources: &[Accounted], kind: RunKind) -> Result<(), Failure> {
+fn must_balance<M: Flaws>(session: &Session<M>, sources: &[Accounted], kind: RunKind) -> Result<(), Failure> {
     // A sample leaves most records where they are.
     let whole = kind != RunKind::Sample;
     let mut unbalanced: Vec<String> = sources
@@ -336,7 +346,7 @@ fn must_balance(session: &Session, sources: &[Accounted], kind: RunKind) -> Resu
     .hint("run the same command again; if this stays, keep the ledger and report it"))
 }
 
-fn accounts(session: &Session, prepared: &Prepared) -> Vec<Accounted> {
+fn accounts<M: Flaws>(session: &Session<M>, prepared: &Prepared) -> Vec<Accounted> {
     let ledger = session.recorder.ledger();
     let mut objects: Vec<String> = prepared.plan.rules().iter().map(|rule| rule.from.clone()).collect();
     objects.dedup();

@@ -12,6 +12,7 @@ use waybill_projector::schema_step;
 
 use crate::{
     failure::Failure,
+    flaws::Flaws,
     prepare::Prepared,
     session::{Reached, Session},
 };
@@ -46,7 +47,7 @@ pub fn words(change: &SchemaChange) -> String {
 }
 
 /// Makes the changes that the plan needs.
-pub async fn apply(session: &mut Session, prepared: &Prepared) -> Result<Vec<Change>, Failure> {
+pub async fn apply<M: Flaws>(session: &mut Session<M>, prepared: &Prepared) -> Result<Vec<Change>, Failure> {
     if prepared.changes.is_empty() {
         return Ok(Vec::new());
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use waybill_connectors::{Destination, Instance, salesforce::Salesforce};
+use waybill_connectors::{Destination, Instance, salesforce::Salesforce, transport::Http};
 use waybill_ledger::{
     Event, Schema, User,
     event::{RunKind, RunOutcome},
@@ -11,12 +11,18 @@ use waybill_ledger::{
 use waybill_projector::mapping::Plan;
 
 use crate::{
-    aside::aside, extract::Source, failure::Failure, progress::Progress, project::Project, recorder::Recorder,
+    aside::aside,
+    extract::Source,
+    failure::Failure,
+    flaws::{Flaws, Sound},
+    progress::Progress,
+    project::Project,
+    recorder::Recorder,
     state::State,
 };
 
 /// An open project.
-pub struct Session {
+pub struct Session<M = Sound> {
     /// The project.
     pub project: Project,
     /// What the ledger says.
@@ -25,9 +31,13 @@ pub struct Session {
     pub recorder: Recorder,
     /// Who listens to long work.
     pub progress: Arc<dyn Progress>,
+    /// The mistakes that a simulation wants.
+    pub flaws: M,
+    /// What carries requests, where it is not the network.
+    wire: Option<Arc<dyn Http>>,
 }
 
-impl std::fmt::Debug for Session {
+impl<M> std::fmt::Debug for Session<M> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Session").field("project", &self.project.dir).finish_non_exhaustive()
     }
@@ -43,7 +53,7 @@ impl Session {
         })
         .await
         .map_err(|e| Failure::failed(format!("the ledger could not be opened: {e}")))??;
-        Self::over(Arc::new(ledger), project, progress, true).await
+        Self::over(Arc::new(ledger), project, progress, (true, Sound, None)).await
     }
 
     /// Opens the project's ledger to read it, also while another process writes it.
@@ -55,21 +65,35 @@ impl Session {
         })
         .await
         .map_err(|e| Failure::failed(format!("the ledger could not be opened: {e}")))??;
-        Self::over(Arc::new(ledger), project, progress, false).await
+        Self::over(Arc::new(ledger), project, progress, (false, Sound, None)).await
+    }
+}
+
+impl<M: Flaws> Session<M> {
+    /// Opens a project whose ledger the caller has opened and whose requests the caller carries, with the mistakes that are
+    /// to be noticed.
+    pub async fn on(
+        ledger: Ledger,
+        wire: Arc<dyn Http>,
+        flaws: M,
+        project: Project,
+        progress: Arc<dyn Progress>,
+    ) -> Result<Self, Failure> {
+        Self::over(Arc::new(ledger), project, progress, (true, flaws, Some(wire))).await
     }
 
     async fn over(
         ledger: Arc<Ledger>,
         project: Project,
         progress: Arc<dyn Progress>,
-        writes: bool,
+        (writes, flaws, wire): (bool, M, Option<Arc<dyn Http>>),
     ) -> Result<Self, Failure> {
         let recorder = Recorder::new(Arc::clone(&ledger))?;
         if ledger.reader().end().0 <= 1 && !ledger.is_read_only() {
             recorder.append(vec![recorder.draft(Event::ProjectOpened)]).await?;
         }
         let state = State::restore(&project.config.project.id, &ledger, writes)?;
-        Ok(Self { project, state, recorder, progress })
+        Ok(Self { project, state, recorder, progress, flaws, wire })
     }
 
     /// Opens the source that the project reads.
@@ -81,7 +105,11 @@ impl Session {
     pub async fn destination(&self) -> Result<Reached, Failure> {
         match self.project.config.destination.system.as_str() {
             "salesforce" => {
-                let destination = Salesforce::connect(self.project.connection()?).await?;
+                let connection = self.project.connection()?;
+                let destination = match &self.wire {
+                    Some(wire) => Salesforce::connect_over(Arc::clone(wire), connection).await?,
+                    None => Salesforce::connect(connection).await?,
+                };
                 let instance = destination.identify().await?;
                 Ok(Reached { destination, instance })
             }

@@ -63,6 +63,22 @@ impl State {
         Ok(state)
     }
 
+    /// Returns the state of a ledger from its events alone, whatever snapshot it has.
+    pub fn rebuild(project: &str, ledger: &Arc<Ledger>) -> Result<Self, Failure> {
+        let (project, folds) = (project.to_owned(), Folds::default());
+        let ids = DestinationIds::read(ledger, &folds)?;
+        let mut state = Self { project, folds, approval: None, ids, kept: Position(0) };
+        state.catch_up(ledger)?;
+        Ok(state)
+    }
+
+    /// Returns the canonical bytes of the folds: equal states have equal ones.
+    pub fn canonical(&self) -> Result<Vec<u8>, Failure> {
+        let mut bytes = Vec::new();
+        self.folds.write(&mut bytes).map_err(|e| Failure::failed(format!("the state cannot be written: {e}")))?;
+        Ok(bytes)
+    }
+
     /// Takes in every event that the ledger has acknowledged since the last time.
     pub fn catch_up(&mut self, ledger: &Arc<Ledger>) -> Result<(), Failure> {
         let events = ledger.reader().read(self.folds.next.., needs_content);

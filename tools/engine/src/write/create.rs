@@ -9,9 +9,13 @@ use waybill_ledger::{
 };
 
 use super::{BatchJournal, Change, TRIES, Tally, Writer, Written};
-use crate::{failure::Failure, state::State};
+use crate::{
+    failure::Failure,
+    flaws::{Flaw, Flaws},
+    state::State,
+};
 
-impl<D: Destination> Writer<'_, D> {
+impl<D: Destination, M: Flaws> Writer<'_, D, M> {
     /// Creates these rows, in batches of the destination's size.
     pub async fn create(&self, state: &mut State, changes: Vec<Change>) -> Result<Tally, Failure> {
         let mut tally = Tally::default();
@@ -85,11 +89,20 @@ impl<D: Destination> Writer<'_, D> {
                     .earlier(mapped),
             );
         }
+        let journal = BatchJournal { recorder: self.rec(), batch: number, files: self.desk.files };
+        let mut early = None;
+        if self.desk.flaws.has(Flaw::SendBeforeIntent) {
+            early = Some(self.desk.destination.write(&batch, &journal).await);
+        }
         let first = self.rec().append(drafts).await?.first;
         let intended = |n: usize| Position(first.0 + 2 + 2 * n as u64);
 
-        let journal = BatchJournal { recorder: self.rec(), batch: number, files: self.desk.files };
-        let outcomes = match self.desk.destination.write(&batch, &journal).await {
+        let outcomes = match early {
+            Some(outcomes) => outcomes,
+            None => self.desk.destination.write(&batch, &journal).await,
+        };
+        let outcomes = match outcomes {
+            Ok(outcomes) if self.desk.flaws.has(Flaw::JoinByPosition) => in_order(outcomes),
             Ok(outcomes) => outcomes,
             Err(e) => {
                 // Nothing was sent, or the batch was refused unseen: every intent ends here, and so does the command.
@@ -140,6 +153,9 @@ impl<D: Destination> Writer<'_, D> {
                         again.push(change.clone());
                     } else {
                         tally.rejected += 1;
+                        if self.desk.flaws.has(Flaw::SwallowRefusals) {
+                            continue;
+                        }
                         drafts.push(
                             about(Event::RecordHeld { reason: HoldReason::Rejected })
                                 .content(Content::Text(refused(&refusal))),
@@ -173,6 +189,13 @@ impl<D: Destination> Writer<'_, D> {
         state.catch_up(self.rec().ledger())?;
         Ok((tally, again))
     }
+}
+
+/// The mistake of joining by position: what was done comes first, whoever's it is.
+fn in_order(outcomes: Vec<Outcome>) -> Vec<Outcome> {
+    let (mut done, others): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(|o| matches!(o, Outcome::Done { .. }));
+    done.extend(others);
+    done
 }
 
 /// Words a refusal for the person who must decide; it may quote values, so it goes to the vault only.

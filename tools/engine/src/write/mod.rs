@@ -17,7 +17,13 @@ use waybill_ledger::{
 };
 use waybill_projector::{landing::Landed, reconcile};
 
-use crate::{failure::Failure, files::Files, progress::Progress, recorder::Recorder};
+use crate::{
+    failure::Failure,
+    files::Files,
+    flaws::{Flaws, Sound},
+    progress::Progress,
+    recorder::Recorder,
+};
 
 pub use remove::{Removal, Restore};
 
@@ -28,7 +34,7 @@ pub const VERSION: &str = "@version";
 const TRIES: usize = 5;
 
 /// What every write needs.
-pub struct Desk<'a, D> {
+pub struct Desk<'a, D, M = Sound> {
     /// The destination.
     pub destination: &'a D,
     /// Its instance, the first part of destination subjects.
@@ -51,15 +57,17 @@ pub struct Desk<'a, D> {
     pub progress: &'a dyn Progress,
     /// Ends the work between two batches.
     pub stop: &'a CancellationToken,
+    /// The mistakes that a simulation wants.
+    pub flaws: M,
 }
 
-impl<D> std::fmt::Debug for Desk<'_, D> {
+impl<D, M> std::fmt::Debug for Desk<'_, D, M> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Desk").field("instance", &self.instance).finish_non_exhaustive()
     }
 }
 
-impl<D> Desk<'_, D> {
+impl<D, M> Desk<'_, D, M> {
     /// Returns the field that carries our key in rows of an object, if they can.
     pub fn key(&self, object: &ObjectName) -> Option<&FieldName> {
         (!self.without_key.contains(object)).then_some(&self.key_field)
@@ -111,16 +119,16 @@ impl std::ops::AddAssign for Tally {
 
 /// Writes rows of one object.
 #[derive(Debug)]
-pub struct Writer<'a, D> {
-    desk: &'a Desk<'a, D>,
+pub struct Writer<'a, D, M = Sound> {
+    desk: &'a Desk<'a, D, M>,
     object: ObjectName,
     name: NameId,
     schema: &'a ObjectSchema,
 }
 
-impl<'a, D: Destination> Writer<'a, D> {
+impl<'a, D: Destination, M: Flaws> Writer<'a, D, M> {
     /// Returns a writer for an object that the destination has.
-    pub fn new(desk: &'a Desk<'a, D>, object: &ObjectName) -> Result<Self, Failure> {
+    pub fn new(desk: &'a Desk<'a, D, M>, object: &ObjectName) -> Result<Self, Failure> {
         let schema = desk.schema.object(object.as_str()).ok_or_else(|| {
             Failure::stopped(format!("the destination has no object {object}, or our user may not see it"))
                 .hint("check the plan and the user's permissions; `waybill plan` lists what is missing")

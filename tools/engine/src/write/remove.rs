@@ -16,7 +16,11 @@ use waybill_projector::{
 };
 
 use super::{BatchJournal, TRIES, Tally, VERSION, Writer, create::refused, settle::without_version};
-use crate::{failure::Failure, state::State};
+use crate::{
+    failure::Failure,
+    flaws::{Flaw, Flaws},
+    state::State,
+};
 
 /// A row that is to go.
 #[derive(Debug, Clone, Copy)]
@@ -46,7 +50,7 @@ struct Going {
     destination: SubjectId,
 }
 
-impl<D: Destination> Writer<'_, D> {
+impl<D: Destination, M: Flaws> Writer<'_, D, M> {
     /// Returns how many rows are deleted at once, of so many.
     pub fn delete_size(&self, rows: usize) -> usize {
         self.size(Operation::Delete, rows).clamp(1, 2_000)
@@ -129,7 +133,8 @@ impl<D: Destination> Writer<'_, D> {
                 continue;
             };
             let stands = children.get(&row.id);
-            let edited = now.modified_by.as_ref().is_some_and(|by| by != self.desk.user);
+            let edited = now.modified_by.as_ref().is_some_and(|by| by != self.desk.user)
+                && !self.desk.flaws.has(Flaw::IgnoreDriftInRollback);
             let (kind, text) = match (stands, edited) {
                 (Some(children), _) => (
                     DriftKind::HasChildren,
@@ -165,7 +170,7 @@ impl<D: Destination> Writer<'_, D> {
         leaving: &(dyn Fn(&State, SubjectId) -> bool + Sync),
     ) -> Result<BTreeMap<String, Vec<String>>, Failure> {
         let mut children: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        if ids.is_empty() {
+        if ids.is_empty() || self.desk.flaws.has(Flaw::IgnoreChildren) {
             return Ok(children);
         }
         for object in &self.desk.schema.objects {
@@ -338,6 +343,8 @@ impl<D: Destination> Writer<'_, D> {
                 continue;
             };
             let images = restore.before.iter().map(|at| self.image_at(Some(*at))).collect::<Result<Vec<_>, _>>()?;
+            let images: Vec<Fields> =
+                if self.desk.flaws.has(Flaw::NewestImage) { images.into_iter().rev().collect() } else { images };
             let before = without_version(oldest(images)).0;
             names.extend(before.iter().map(|(name, _)| name.clone()));
             rows.push((restore, destination, id, before));
@@ -364,6 +371,9 @@ impl<D: Destination> Writer<'_, D> {
             }
             if let (Some(mapped), Some(key)) = (&mapped, self.key()) {
                 ours.set(key.clone(), Value::Text(mapped.key.clone()));
+            }
+            if self.desk.flaws.has(Flaw::IgnoreDriftInRollback) {
+                ours = now.record.fields.clone();
             }
             let merged = rollback::restore(&before, &ours, &now.record.fields, &|name, a, b| self.same(name, a, b));
             for field in &merged.drift {

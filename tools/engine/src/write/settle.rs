@@ -11,7 +11,11 @@ use waybill_ledger::{
 use waybill_projector::landing::Landed;
 
 use super::{Change, Tally, VERSION, Writer, Written, create::holds};
-use crate::{failure::Failure, state::State};
+use crate::{
+    failure::Failure,
+    flaws::{Flaw, Flaws},
+    state::State,
+};
 
 /// The longest that a request may be under way at a destination (Salesforce ends transactions after ten minutes).
 const LONGEST: chrono::TimeDelta = chrono::TimeDelta::minutes(10);
@@ -20,7 +24,7 @@ const NOT_SENT: &str = "WAYBILL_NOT_SENT";
 /// The code of a write that the destination does not show, although it can be asked.
 const NOT_THERE: &str = "WAYBILL_NOT_THERE";
 
-impl<D: Destination> Writer<'_, D> {
+impl<D: Destination, M: Flaws> Writer<'_, D, M> {
     /// Closes intents that never left, so that none stays open.
     pub(super) async fn not_sent(
         &self,
@@ -56,7 +60,9 @@ impl<D: Destination> Writer<'_, D> {
         }
         let mapped: Vec<&Mapped> = open.iter().map(|(change, _)| &change.mapped).collect();
         let known_by = self.desk.destination.known_by(&self.object);
+        let blindly = self.desk.flaws.has(Flaw::ResendBlindly);
         let found = match &known_by {
+            _ if blindly => BTreeMap::new(),
             KnownBy::Key => self.by_key(&mapped).await?,
             KnownBy::Fields(names) => self.by_fields(names, &mapped).await?,
             KnownBy::Likeness(field) => self.by_likeness(state, field, &mapped).await?,
@@ -66,7 +72,9 @@ impl<D: Destination> Writer<'_, D> {
             let about = |event: Event| self.about(event, change.target, *intended);
             match found.get(&change.mapped.key).map(Vec::as_slice) {
                 // Nothing would stop a second row: as long as the first may still be under way, it is not made.
-                None | Some([]) if matches!(known_by, KnownBy::Likeness(_)) && self.may_be_under_way(*intended)? => {
+                None | Some([])
+                    if !blindly && matches!(known_by, KnownBy::Likeness(_)) && self.may_be_under_way(*intended)? =>
+                {
                     let part = change.target.part;
                     tally.held += 1;
                     if state.intake().hold_of(change.target.subject, part) != Some(HoldReason::Undetermined) {
@@ -190,8 +198,8 @@ impl<D: Destination> Writer<'_, D> {
     /// Returns whether a write that left then may still be under way at the destination.
     fn may_be_under_way(&self, intended: Position) -> Result<bool, Failure> {
         let Some((envelope, _)) = self.rec().ledger().reader().at(intended)? else { return Ok(false) };
-        let left = chrono::DateTime::from_timestamp_micros(envelope.time.0).unwrap_or_default();
-        Ok(chrono::Utc::now() - left < LONGEST)
+        let micros = self.rec().ledger().now().0 - envelope.time.0;
+        Ok(chrono::TimeDelta::microseconds(micros) < LONGEST)
     }
 
     pub(super) fn about(&self, event: Event, target: Target, cause: Position) -> Draft {
@@ -201,6 +209,9 @@ impl<D: Destination> Writer<'_, D> {
     /// Settles every write to this object that an earlier process left open. A job that was opened is taken up again; a
     /// request is settled by asking.
     pub async fn settle_open(&self, state: &mut State) -> Result<Tally, Failure> {
+        if self.desk.flaws.has(Flaw::ForgetOpenWrites) {
+            return Ok(Tally::default());
+        }
         let open: Vec<Landed> = state.landing().open().filter(|landed| landed.object == self.name).collect();
         let mut batches: BTreeMap<Option<BatchId>, Vec<Landed>> = BTreeMap::new();
         for landed in open {

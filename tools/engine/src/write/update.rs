@@ -10,7 +10,11 @@ use waybill_ledger::{
 use waybill_projector::converge::{Converged, Touch, Views, Winner, converge};
 
 use super::{BatchJournal, Change, TRIES, Tally, VERSION, Writer, Written, create::refused, settle::without_version};
-use crate::{failure::Failure, state::State};
+use crate::{
+    failure::Failure,
+    flaws::{Flaw, Flaws},
+    state::State,
+};
 
 /// An update whose before-image is known.
 struct Ready {
@@ -21,7 +25,7 @@ struct Ready {
     version: Option<String>,
 }
 
-impl<D: Destination> Writer<'_, D> {
+impl<D: Destination, M: Flaws> Writer<'_, D, M> {
     /// Brings these rows to what the plan wants now.
     pub async fn update(
         &self,
@@ -69,7 +73,7 @@ impl<D: Destination> Writer<'_, D> {
             }
         }
         let found = self.read_ids(&names, ids).await?;
-        let (mut ready, mut drafts) = (Vec::new(), Vec::new());
+        let (mut ready, mut drafts, mut again) = (Vec::new(), Vec::new(), Vec::new());
         for mut change in changes {
             let Some((destination, id)) = change
                 .landed
@@ -91,6 +95,10 @@ impl<D: Destination> Writer<'_, D> {
                 }
             };
             let Some(now) = found.get(&id) else {
+                if self.desk.flaws.has(Flaw::RecreateRemoved) {
+                    again.push(change);
+                    continue;
+                }
                 tally.held += 1;
                 drafts.push(hold(
                     HoldReason::TargetGone,
@@ -106,6 +114,7 @@ impl<D: Destination> Writer<'_, D> {
                 Some(at) => self.mapping_at(at)?.map(|mapped| mapped.fields),
                 None => None,
             };
+            let winner = if self.desk.flaws.has(Flaw::IgnoreDriftInDelta) { Winner::Source } else { winner };
             let (after, _) = without_version(self.image_at(landed.and_then(|landed| landed.after))?);
             let same = |name: &FieldName, one: &_, other: &_| self.same(name, one, other);
             let mut converged = converge(
@@ -127,6 +136,12 @@ impl<D: Destination> Writer<'_, D> {
                     format!("the source and someone at the destination both changed {}", fields.join(", ")),
                 ));
                 continue;
+            }
+            if self.desk.flaws.has(Flaw::DropNull) {
+                converged.set = converged.set.iter().filter_map(|(n, v)| Some((n.clone(), v?.clone()))).collect();
+            }
+            if self.desk.flaws.has(Flaw::SkipBeforeImage) {
+                converged.before = Fields::new();
             }
             if last.is_none() {
                 self.leave_fixed(&mut converged, &mut change);
@@ -153,6 +168,7 @@ impl<D: Destination> Writer<'_, D> {
         }
         self.rec().append(drafts).await?;
         state.catch_up(self.rec().ledger())?;
+        *tally += self.create(state, again).await?;
         Ok(ready)
     }
 

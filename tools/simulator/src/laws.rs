@@ -1,0 +1,322 @@
+//! The laws, checked from outside: by the rows of the org, the source's records, and what people did.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value as Json;
+
+use crate::{
+    source::{KINDS, Kind, Source, kind},
+    wire::{Act, Did, Dump},
+};
+
+/// All that can be seen from outside.
+pub(crate) struct Landscape<'a> {
+    pub(crate) source: &'a Source,
+    pub(crate) dump: &'a Dump,
+    pub(crate) acts: &'a [Act],
+}
+
+/// Returns the rows of a kind by the source's id.
+fn by_tag<'d>(dump: &'d Dump, kind: &Kind) -> BTreeMap<String, Vec<(&'d str, &'d BTreeMap<String, Json>)>> {
+    let mut rows: BTreeMap<String, Vec<_>> = BTreeMap::new();
+    let Some(tag) = kind.tag else { return rows };
+    for ((_, id), fields) in dump.iter().filter(|((object, _), _)| object == kind.to) {
+        if let Some(source) = fields.get(tag).and_then(Json::as_str) {
+            rows.entry(source.to_owned()).or_default().push((id, fields));
+        }
+    }
+    rows
+}
+
+/// No record of the source is at the destination more than once.
+pub(crate) fn nothing_twice(source: &Source, dump: &Dump) -> Result<(), String> {
+    for kind in &KINDS {
+        for (id, rows) in by_tag(dump, kind) {
+            if rows.len() > 1 && source.rows.contains_key(&(kind.name, id.clone())) {
+                let ids: Vec<&str> = rows.iter().map(|(id, _)| *id).collect();
+                return Err(format!("{} {id} is there {} times: {}", kind.name, rows.len(), ids.join(", ")));
+            }
+        }
+    }
+    let mut roles = BTreeSet::new();
+    for ((_, id), fields) in dump.iter().filter(|((object, _), _)| object == "OpportunityContactRole") {
+        if !roles.insert((
+            fields.get("OpportunityId").cloned().map(|v| v.to_string()),
+            fields.get("ContactId").cloned().map(|v| v.to_string()),
+        )) {
+            return Err(format!("the role {id} is there twice"));
+        }
+    }
+    Ok(())
+}
+
+impl Landscape<'_> {
+    /// Returns the records whose rows people deleted, or whose rows went or changed with those.
+    fn beyond(&self) -> BTreeSet<(&'static str, String)> {
+        let live: BTreeMap<&str, BTreeMap<String, Vec<_>>> =
+            KINDS.iter().map(|kind| (kind.name, by_tag(self.dump, kind))).collect();
+        let deleted = self.acts.iter().any(|act| matches!(act.what, Did::Deleted));
+        let mut beyond = BTreeSet::new();
+        if !deleted {
+            return beyond;
+        }
+        for ((name, id), _) in &self.source.rows {
+            let tagged = kind(name).tag.is_some();
+            if tagged && live.get(name).is_none_or(|rows| !rows.contains_key(id)) {
+                beyond.insert((*name, id.clone()));
+            }
+        }
+        // Only as many as people deleted, with what hangs on them.
+        loop {
+            let more: Vec<_> = self
+                .source
+                .rows
+                .iter()
+                .filter(|((name, id), row)| {
+                    !beyond.contains(&(*name, id.clone()))
+                        && kind(name)
+                            .links
+                            .iter()
+                            .any(|(column, to, _)| beyond.contains(&(*to, row.cells[column].clone())))
+                })
+                .map(|(key, _)| key.clone())
+                .collect();
+            if more.is_empty() {
+                return beyond;
+            }
+            beyond.extend(more);
+        }
+    }
+
+    fn edits(&self, object: &str, id: &str) -> impl Iterator<Item = &Act> {
+        self.acts.iter().filter(move |act| act.object == object && act.id == id)
+    }
+}
+
+/// Everything that the source has is at the destination as the source has it, and what people changed is as they left it.
+pub(crate) fn arrived(land: &Landscape<'_>) -> Result<(), String> {
+    let beyond = land.beyond();
+    let tags: BTreeMap<&str, BTreeMap<String, Vec<_>>> =
+        KINDS.iter().map(|kind| (kind.name, by_tag(land.dump, kind))).collect();
+    let id_of = |name: &str, id: &str| tags.get(name).and_then(|rows| rows.get(id)).map(|rows| rows[0].0.to_owned());
+    let roles: BTreeMap<(String, String), &BTreeMap<String, Json>> = land
+        .dump
+        .iter()
+        .filter(|((object, _), _)| object == "OpportunityContactRole")
+        .map(|(_, fields)| {
+            let text = |name: &str| fields.get(name).and_then(Json::as_str).unwrap_or_default().to_owned();
+            ((text("OpportunityId"), text("ContactId")), fields)
+        })
+        .collect();
+    for ((name, id), row) in &land.source.rows {
+        if beyond.contains(&(*name, id.clone())) {
+            continue;
+        }
+        let kind = kind(name);
+        if kind.tag.is_none() {
+            let ends = (id_of("deals", &row.cells["deal_id"]), id_of("contacts", &row.cells["contact_id"]));
+            let (Some(deal), Some(contact)) = ends else { continue };
+            // A role that landed stays while both its ends do.
+            match roles.get(&(deal, contact)) {
+                None if row.live && land.source.rows[&("contacts", row.cells["contact_id"].clone())].live => {
+                    return Err(format!("the role {id} is not there"));
+                }
+                Some(fields) if fields.get("Role").and_then(Json::as_str) != Some(&row.cells["role"]) => {
+                    return Err(format!("the role {id} is {:?}, not {}", fields.get("Role"), row.cells["role"]));
+                }
+                _ => {}
+            }
+            continue;
+        }
+        let found = tags.get(name).and_then(|rows| rows.get(id)).and_then(|rows| rows.first());
+        let Some((there, fields)) = found else {
+            if row.live {
+                return Err(format!("{name} {id} is not there"));
+            }
+            continue;
+        };
+        let acts: Vec<&Act> = land.edits(kind.to, there).collect();
+        if !row.live && kind.goes && acts.is_empty() && !land.source.is_pointed_to(name, id) {
+            let hangs = land.dump.values().any(|fields| fields.values().any(|value| value.as_str() == Some(there)));
+            if !hangs {
+                return Err(format!("{name} {id} was deleted in the source, and {there} is still there"));
+            }
+        }
+        if !acts.is_empty() || !row.live {
+            continue;
+        }
+        let wanted = Source::wanted(kind, &row.cells);
+        for field in Source::fields(kind) {
+            if !same(wanted.get(field).map(String::as_str), fields.get(field)) {
+                return Err(format!(
+                    "{name} {id} ({there}): {field} is {:?}, the source says {:?}",
+                    fields.get(field),
+                    wanted.get(field)
+                ));
+            }
+        }
+        for (column, to, field) in kind.links.iter().filter(|(_, _, field)| !field.is_empty()) {
+            let pointed = &row.cells[column];
+            if beyond.contains(&(*to, pointed.clone()))
+                || land.source.rows.get(&(*to, pointed.clone())).is_some_and(|to| !to.live)
+            {
+                continue;
+            }
+            let wanted = if pointed.is_empty() { None } else { id_of(to, pointed) };
+            if fields.get(*field).and_then(Json::as_str) != wanted.as_deref() {
+                return Err(format!("{name} {id} ({there}): {field} is {:?}, not {wanted:?}", fields.get(*field)));
+            }
+        }
+    }
+    kept(land.dump, land.acts)
+}
+
+fn same(wanted: Option<&str>, found: Option<&Json>) -> bool {
+    match (wanted, found) {
+        (None, None | Some(Json::Null)) => true,
+        (Some(wanted), Some(Json::String(found))) => {
+            // The destination keeps e-mails in small letters, and dates of a day.
+            found.eq_ignore_ascii_case(wanted)
+        }
+        (Some(wanted), Some(Json::Number(found))) => wanted.parse::<f64>().ok() == found.as_f64(),
+        _ => false,
+    }
+}
+
+/// Returns the last thing that was done to each field, and to each row as a whole.
+fn last_words<'a>(acts: &'a [Act]) -> BTreeMap<(&'a str, &'a str, &'static str), &'a Act> {
+    let mut last = BTreeMap::new();
+    for act in acts {
+        let field = match act.what {
+            Did::Set(field, _) => field,
+            Did::Deleted => "-",
+            Did::Made(_) => continue,
+        };
+        last.insert((act.object.as_str(), act.id.as_str(), field), act);
+    }
+    last
+}
+
+/// What people did is as they left it.
+fn kept(dump: &Dump, acts: &[Act]) -> Result<(), String> {
+    let gone: BTreeSet<(&str, &str)> = acts
+        .iter()
+        .filter(|act| matches!(act.what, Did::Deleted))
+        .map(|act| (act.object.as_str(), act.id.as_str()))
+        .collect();
+    for ((object, id, _), act) in last_words(acts) {
+        if act.met {
+            continue;
+        }
+        let row = dump.get(&(object.to_owned(), id.to_owned()));
+        match (&act.what, row) {
+            (Did::Deleted, Some(_)) => return Err(format!("{object} {id} was deleted by a person and is there again")),
+            (Did::Set(field, value), Some(row)) if row.get(*field).unwrap_or(&Json::Null) != value => {
+                return Err(format!(
+                    "{object} {id}: a person set {field} to {value}, and it is {:?}",
+                    row.get(*field).unwrap_or(&Json::Null)
+                ));
+            }
+            (Did::Set(field, value), None) if !gone.contains(&(object, id)) && gone.is_empty() => {
+                return Err(format!("{object} {id}: a person set {field} to {value}, and the row is gone"));
+            }
+            _ => {}
+        }
+    }
+    for act in acts.iter().filter(|act| !act.met) {
+        let Did::Made(child) = &act.what else { continue };
+        let Some((object, id)) = child.split_once('/') else { continue };
+        let row = dump.get(&(object.to_owned(), id.to_owned()));
+        if row.is_none() && gone.is_empty() {
+            return Err(format!("{child}, which a person made, is gone"));
+        }
+        let parent = if object == "Contact" { "AccountId" } else { "WhoId" };
+        let held = row.and_then(|row| row.get(parent)).and_then(Json::as_str);
+        if row.is_some() && held != Some(&act.id) && gone.is_empty() {
+            return Err(format!("{child}, which a person made under {}, hangs there no more", act.id));
+        }
+    }
+    Ok(())
+}
+
+/// After a rollback the org is as it was, but for what people did, and for rows of ours that they built on.
+pub(crate) fn given_back(before: &Dump, after: &Dump, acts: &[Act]) -> Result<(), String> {
+    kept(after, acts)?;
+    let touched: BTreeSet<(&str, &str)> = acts.iter().map(|act| (act.object.as_str(), act.id.as_str())).collect();
+    let deleted = acts.iter().any(|act| matches!(act.what, Did::Deleted));
+    for ((object, id), row) in before {
+        let is_touched = touched.contains(&(object.as_str(), id.as_str()));
+        let Some(now) = after.get(&(object.clone(), id.clone())) else {
+            if is_touched || deleted {
+                continue;
+            }
+            return Err(format!("{object} {id}, which was there before us, is gone"));
+        };
+        let names: BTreeSet<&String> = row.keys().chain(now.keys()).collect();
+        for name in names {
+            let was_set = acts.iter().any(|act| {
+                act.object == *object && act.id == *id && matches!(act.what, Did::Set(field, _) if field == name)
+            });
+            if row.get(name) != now.get(name) && !was_set {
+                return Err(format!(
+                    "{object} {id}: {name} was {:?} before us and is {:?}",
+                    row.get(name),
+                    now.get(name)
+                ));
+            }
+        }
+    }
+    // What people touched stays, and whatever that points to.
+    let made: BTreeSet<&str> = acts
+        .iter()
+        .filter_map(|act| match &act.what {
+            Did::Made(child) => child.split_once('/').map(|(_, id)| id),
+            _ => None,
+        })
+        .collect();
+    let extra: BTreeMap<&str, (&str, &BTreeMap<String, Json>)> = after
+        .iter()
+        .filter(|(key, _)| !before.contains_key(*key))
+        .map(|((object, id), row)| (id.as_str(), (object.as_str(), row)))
+        .collect();
+    let mut allowed: BTreeSet<&str> = extra
+        .iter()
+        .filter(|(id, (object, _))| made.contains(*id) || touched.contains(&(*object, **id)))
+        .map(|(id, _)| *id)
+        .collect();
+    loop {
+        let more: Vec<&str> = allowed
+            .iter()
+            .filter_map(|id| extra.get(id))
+            .flat_map(|(_, row)| row.values().filter_map(Json::as_str))
+            .filter_map(|value| extra.get_key_value(value).map(|(id, _)| *id))
+            .chain(side_records(&extra, &allowed))
+            .filter(|id| !allowed.contains(id))
+            .collect();
+        if more.is_empty() {
+            break;
+        }
+        allowed.extend(more);
+    }
+    match extra.iter().find(|(id, _)| !allowed.contains(*id)) {
+        Some((id, (object, row))) => {
+            Err(format!("{object} {id} of ours is still there, and nobody built on it: {row:?}"))
+        }
+        None => Ok(()),
+    }
+}
+
+/// The platform's own records between rows that stay.
+fn side_records<'a>(
+    extra: &BTreeMap<&'a str, (&'a str, &'a BTreeMap<String, Json>)>,
+    allowed: &BTreeSet<&'a str>,
+) -> Vec<&'a str> {
+    extra
+        .iter()
+        .filter(|(_, (object, row))| {
+            *object == "AccountContactRelation"
+                && row.get("ContactId").and_then(Json::as_str).is_some_and(|id| allowed.contains(id))
+        })
+        .map(|(id, _)| *id)
+        .collect()
+}

@@ -1,0 +1,280 @@
+//! The company whose data is moved: what its CRM holds, what people change there, and what of it should arrive.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    path::Path,
+};
+
+use rand::{Rng, seq::IndexedRandom};
+use rand_chacha::ChaCha8Rng;
+use serde_json::json;
+
+/// One object of the source, and what the plan makes of it.
+#[derive(Debug)]
+pub(crate) struct Kind {
+    pub(crate) name: &'static str,
+    pub(crate) to: &'static str,
+    /// The field of the destination that holds the source's id; none if rows are known by their parents.
+    pub(crate) tag: Option<&'static str>,
+    /// Columns that hold values, with the fields they become.
+    values: &'static [(&'static str, &'static str)],
+    /// Columns that point somewhere, with the fields they become.
+    pub(crate) links: &'static [(&'static str, &'static str, &'static str)],
+    /// Whether a record that is deleted in the source is deleted at the destination.
+    pub(crate) goes: bool,
+}
+
+pub(crate) const KINDS: [Kind; 6] = [
+    Kind {
+        name: "companies",
+        to: "Account",
+        tag: Some("AccountNumber"),
+        values: &[("name", "Name"), ("phone", "Phone"), ("description", "Description")],
+        links: &[("parent_company_id", "companies", "ParentId")],
+        goes: false,
+    },
+    Kind {
+        name: "contacts",
+        to: "Contact",
+        tag: Some("Fax"),
+        values: &[
+            ("first_name", "FirstName"),
+            ("last_name", "LastName"),
+            ("email", "Email"),
+            ("job_title", "Title"),
+            ("description", "Description"),
+        ],
+        links: &[("primary_company_id", "companies", "AccountId")],
+        goes: true,
+    },
+    Kind {
+        name: "deals",
+        to: "Opportunity",
+        tag: Some("NextStep"),
+        values: &[("name", "Name"), ("close_date", "CloseDate"), ("amount", "Amount"), ("description", "Description")],
+        links: &[("company_id", "companies", "AccountId")],
+        goes: false,
+    },
+    Kind {
+        name: "deal_contacts",
+        to: "OpportunityContactRole",
+        tag: None,
+        values: &[("role", "Role")],
+        links: &[("deal_id", "deals", "OpportunityId"), ("contact_id", "contacts", "ContactId")],
+        goes: false,
+    },
+    Kind {
+        name: "tasks",
+        to: "Task",
+        tag: Some("CallDisposition"),
+        values: &[("title", "Subject"), ("due_at", "ActivityDate"), ("description", "Description")],
+        links: &[("contact_id", "contacts", "WhoId"), ("deal_id", "deals", "WhatId")],
+        goes: true,
+    },
+    Kind {
+        name: "notes",
+        to: "ContentNote",
+        tag: Some("Title"),
+        values: &[],
+        links: &[("parent_id", "contacts", "")],
+        goes: false,
+    },
+];
+
+/// Returns the kind of that name.
+pub(crate) fn kind(name: &str) -> &'static Kind {
+    KINDS.iter().find(|kind| kind.name == name).unwrap_or(&KINDS[0])
+}
+
+/// The cells of one record.
+pub(crate) type Cells = BTreeMap<&'static str, String>;
+
+/// One record, with everything it ever was.
+#[derive(Debug, Clone)]
+pub(crate) struct Row {
+    pub(crate) cells: Cells,
+    pub(crate) past: Vec<Cells>,
+    pub(crate) live: bool,
+    updated: u64,
+}
+
+/// The source.
+#[derive(Debug, Default)]
+pub(crate) struct Source {
+    pub(crate) rows: BTreeMap<(&'static str, String), Row>,
+    next: u64,
+    exports: u64,
+}
+
+impl Source {
+    /// Makes a company of about this many records.
+    pub(crate) fn new(dice: &mut ChaCha8Rng, size: u64) -> Self {
+        let mut source = Self::default();
+        for kind in &KINDS {
+            let share = match kind.name {
+                "companies" | "deal_contacts" | "notes" => size / 5,
+                "deals" => size / 6,
+                _ => size / 3,
+            };
+            for _ in 0..=share {
+                source.add(dice, kind);
+            }
+        }
+        source
+    }
+
+    fn ids(&self, object: &str) -> Vec<String> {
+        self.rows.iter().filter(|((kind, _), row)| *kind == object && row.live).map(|((_, id), _)| id.clone()).collect()
+    }
+
+    /// Adds a record.
+    pub(crate) fn add(&mut self, dice: &mut ChaCha8Rng, kind: &'static Kind) {
+        self.next += 1;
+        let id = format!("{}{}", &kind.name[..1], self.next);
+        let mut cells = Cells::new();
+        for (column, _) in kind.values {
+            cells.insert(column, value(dice, column, &id));
+        }
+        for (column, to, _) in kind.links {
+            let targets = self.ids(to);
+            // A role needs both ends; elsewhere an end may lack.
+            let lacks = kind.tag.is_some() && kind.name != "notes" && dice.random_ratio(1, 4);
+            match targets.choose(dice) {
+                Some(target) if !lacks => cells.insert(column, target.clone()),
+                _ => cells.insert(column, String::new()),
+            };
+        }
+        if kind.name == "notes" {
+            cells.insert("title", id.clone());
+            cells.insert("body_html", format!("<p>{}</p>", text(dice)));
+            cells.insert("parent_object", "contact".to_owned());
+        }
+        if kind.tag.is_none() {
+            let pair = |cells: &Cells| (cells.get("deal_id").cloned(), cells.get("contact_id").cloned());
+            let known: BTreeSet<_> =
+                self.rows.iter().filter(|((name, _), _)| *name == kind.name).map(|(_, row)| pair(&row.cells)).collect();
+            if known.contains(&pair(&cells)) || cells.values().any(String::is_empty) {
+                return;
+            }
+        }
+        if kind.name == "notes" && cells["parent_id"].is_empty() {
+            return;
+        }
+        let updated = self.exports;
+        self.rows.insert((kind.name, id), Row { cells, past: Vec::new(), live: true, updated });
+    }
+
+    /// Changes some records, adds some and deletes some.
+    pub(crate) fn live_on(&mut self, dice: &mut ChaCha8Rng) {
+        self.exports += 1;
+        for kind in &KINDS {
+            for id in self.ids(kind.name) {
+                let now = self.exports;
+                // A role and a note stay what they were.
+                if kind.tag.is_some() && kind.name != "notes" && dice.random_ratio(1, 4) {
+                    let changed: Vec<(&'static str, String)> = kind
+                        .values
+                        .iter()
+                        .filter(|(column, _)| *column != "email")
+                        .filter_map(|(column, _)| dice.random_ratio(1, 3).then(|| (*column, value(dice, column, &id))))
+                        .collect();
+                    if let Some(row) = self.rows.get_mut(&(kind.name, id.clone())).filter(|_| !changed.is_empty()) {
+                        row.past.push(row.cells.clone());
+                        row.cells.extend(changed);
+                        row.updated = now;
+                    }
+                } else if dice.random_ratio(1, 24) && kind.tag.is_some() && kind.name != "notes" {
+                    if let Some(row) = self.rows.get_mut(&(kind.name, id)) {
+                        (row.live, row.updated) = (false, now);
+                    }
+                }
+            }
+            for _ in 0..dice.random_range(0..3) {
+                self.add(dice, kind);
+            }
+        }
+    }
+
+    /// Writes an export of everything.
+    pub(crate) fn export(&self, dir: &Path) -> io::Result<()> {
+        fs::create_dir_all(dir)?;
+        let stamp = |n: u64| format!("2026-01-15T06:{:02}:00Z", n.min(59));
+        let mut listed = Vec::new();
+        for kind in &KINDS {
+            let rows: Vec<_> = self.rows.iter().filter(|((name, _), row)| *name == kind.name && row.live).collect();
+            let file = format!("{}.csv", kind.name);
+            let mut columns: Vec<&str> = kind.values.iter().map(|(column, _)| *column).collect();
+            columns.extend(kind.links.iter().map(|(column, ..)| *column));
+            if kind.name == "notes" {
+                columns.extend(["title", "body_html", "parent_object"]);
+            }
+            let mut sheet = csv::Writer::from_path(dir.join(&file))?;
+            sheet.write_record(["id", "updated_at"].iter().chain(&columns))?;
+            for ((_, id), row) in &rows {
+                let cells = columns.iter().map(|column| row.cells.get(column).map_or("", String::as_str));
+                let lead = [id.clone(), stamp(row.updated)];
+                sheet.write_record(lead.iter().map(String::as_str).chain(cells))?;
+            }
+            sheet.flush()?;
+            listed.push(json!({ "name": kind.name, "files": [file], "format": "csv", "rows": rows.len(), "source_total": rows.len() }));
+        }
+        let mut gone = csv::Writer::from_path(dir.join("deleted.csv"))?;
+        gone.write_record(["object", "id", "deleted_at"])?;
+        let mut count = 0;
+        for ((object, id), row) in self.rows.iter().filter(|(_, row)| !row.live) {
+            gone.write_record([object, id.as_str(), &stamp(row.updated)])?;
+            count += 1;
+        }
+        gone.flush()?;
+        listed.push(json!({ "name": "deleted", "files": ["deleted.csv"], "format": "csv", "rows": count }));
+        let manifest = json!({
+            "bundle_format": "waybill-bundle/1", "product": "spark-crm", "bundle_id": format!("simulated-{}", self.exports),
+            "sequence": self.exports + 1, "kind": "full", "exported_at": stamp(self.exports),
+            "account": { "id": "simulated", "time_zone": "UTC", "currency": "EUR" },
+            "objects": listed,
+        });
+        fs::write(dir.join("manifest.json"), manifest.to_string())
+    }
+
+    /// Returns the fields that hold values, as the destination should show them: what is empty is not there.
+    pub(crate) fn wanted(kind: &Kind, cells: &Cells) -> BTreeMap<&'static str, String> {
+        let fields = kind.values.iter().filter_map(|(column, field)| Some((*field, cells.get(column)?.clone())));
+        fields.filter(|(_, value)| !value.is_empty()).collect()
+    }
+
+    /// Returns the fields of a kind that hold values.
+    pub(crate) fn fields(kind: &Kind) -> impl Iterator<Item = &'static str> {
+        kind.values.iter().map(|(_, field)| *field)
+    }
+
+    /// Returns whether any live record points to this one.
+    pub(crate) fn is_pointed_to(&self, object: &str, id: &str) -> bool {
+        self.rows.iter().any(|((name, _), row)| {
+            row.live && kind(name).links.iter().any(|(column, to, _)| *to == object && row.cells[column] == id)
+        })
+    }
+}
+
+fn text(dice: &mut ChaCha8Rng) -> String {
+    let words = ["Grüße", "\"quoted\"", "line, comma", "plain", "O'Neil", "名前", "100%", "naïve", "two  spaces"];
+    (0..dice.random_range(1..4)).map(|_| *words.choose(dice).unwrap_or(&"word")).collect::<Vec<_>>().join(" ")
+}
+
+fn value(dice: &mut ChaCha8Rng, column: &str, id: &str) -> String {
+    let may_lack = !["name", "last_name", "email", "close_date", "title", "role"].contains(&column);
+    if may_lack && dice.random_ratio(1, 3) {
+        return String::new();
+    }
+    match column {
+        "email" => format!("{id}@example.com"),
+        "close_date" | "due_at" => format!("2026-0{}-1{}", dice.random_range(1..9), dice.random_range(0..9)),
+        "amount" => format!("{}.5", dice.random_range(1..90_000)),
+        "role" => ["Decision Maker", "Evaluator"].choose(dice).map_or_else(String::new, |role| (*role).to_owned()),
+        "phone" => format!("+45 {}", dice.random_range(10_000_000..99_999_999)),
+        "first_name" | "last_name" | "job_title" => {
+            text(dice).split(' ').next().unwrap_or("Name").replace('"', "") + &dice.random_range(0..99).to_string()
+        }
+        _ => format!("{} {}", text(dice), dice.random_range(0..999)),
+    }
+}

@@ -1,0 +1,299 @@
+//! One story: what the engine is told to do, how it is interrupted, and when the laws are checked.
+
+use std::{
+    path::Path,
+    sync::{Arc, Mutex},
+};
+
+use http::Method;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+use waybill_engine::{
+    approve::approve, failure::Failure, flaws::Flaws, prepare::Prepared, progress::Silent, project::Project, rollback,
+    run, schema, session::Session, state::State,
+};
+use waybill_ledger::ledger::{Guard, Ledger, MemoryStore, Ports, Sealing};
+use waybill_sandbox::salesforce::{Options, Server};
+
+use crate::{
+    Told,
+    laws::{self, Landscape},
+    source::Source,
+    wire::{Chance, Dump, ORG, Time, Weather, Wire},
+};
+
+/// How often a command is tried under faults before the weather clears, and how often after that.
+const STORMY: u32 = 12;
+const CLEAR: u32 = 4;
+
+/// What the engine is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Command {
+    Load,
+    Delta,
+    Rollback,
+}
+
+struct Stage<M> {
+    dir: tempfile::TempDir,
+    store: Arc<MemoryStore>,
+    wire: Arc<Wire>,
+    chance: Arc<Chance>,
+    dice: ChaCha8Rng,
+    source: Source,
+    flaws: M,
+    broken_off: u64,
+    head: String,
+}
+
+/// Tells the story of a seed, or which law it broke.
+pub(crate) async fn tell<M: Flaws>(seed: u64, flaws: M) -> Result<Told, String> {
+    let mut dice = ChaCha8Rng::seed_from_u64(seed);
+    let server = Server::new(&Options { seed, ..Options::default() }).map_err(|e| e.to_string())?;
+    let time = Arc::new(Time::new());
+    let wire = Arc::new(Wire::new(server, time, seed));
+    let size = [4, 8, 16, 40][dice.random_range(0..4)];
+    let source = Source::new(&mut dice, size);
+    let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
+    let bulk = dice.random_bool(0.5);
+    set_up(dir.path(), seed, bulk).map_err(|e| e.to_string())?;
+    let chance = Arc::new(Chance(Mutex::new(ChaCha8Rng::seed_from_u64(!seed))));
+    let store = Arc::new(MemoryStore::new());
+    let head = String::new();
+    let mut stage = Stage { dir, store, wire, chance, dice, source, flaws, broken_off: 0, head };
+    stage.people_were_here();
+    stage.export()?;
+    stage.prepare().await?;
+    let before = stage.wire.dump();
+    let quiet = stage.dice.random_ratio(1, 4);
+    let storm = stage.storm(quiet);
+
+    stage.command(Command::Load, storm).await?;
+    let deltas = stage.dice.random_range(0..4);
+    let mut people = !quiet;
+    for _ in 0..deltas {
+        stage.source.live_on(&mut stage.dice);
+        stage.export()?;
+        if people {
+            for _ in 0..stage.dice.random_range(0..5) {
+                stage.wire.person_acts();
+            }
+        }
+        let storm = stage.storm(quiet);
+        // Some changes are never picked up: the rollback comes in between.
+        if stage.dice.random_ratio(1, 6) {
+            // Whether it came to its end does not matter.
+            let _ = stage.once(Command::Delta, storm).await?;
+            break;
+        }
+        stage.command(Command::Delta, storm).await?;
+    }
+    if people {
+        for _ in 0..stage.dice.random_range(0..4) {
+            stage.wire.person_acts();
+        }
+    }
+    let storm = stage.storm(quiet);
+    stage.command(Command::Rollback, storm).await?;
+    laws::given_back(&before, &stage.wire.dump(), &stage.wire.acts())?;
+    people &= !stage.wire.acts().is_empty();
+    // Once more from the beginning, where nobody has a say in what is there.
+    if !people && stage.dice.random_bool(0.5) {
+        let storm = stage.storm(true);
+        stage.command(Command::Load, storm).await?;
+        let storm = stage.storm(true);
+        stage.command(Command::Rollback, storm).await?;
+        laws::given_back(&before, &stage.wire.dump(), &stage.wire.acts())?;
+    }
+    stage.verify()?;
+    let (log, requests) = stage.wire.log();
+    let acts = stage.wire.acts().len();
+    Ok(Told { requests, log, head: stage.head, broken_off: stage.broken_off, acts })
+}
+
+fn set_up(dir: &Path, seed: u64, bulk: bool) -> std::io::Result<()> {
+    let threshold = if bulk { 3 } else { 2_000 };
+    std::fs::write(dir.join("secret"), format!("sandbox-secret-{seed}"))?;
+    std::fs::write(dir.join("plan.toml"), include_str!("plan.toml"))?;
+    let config = format!(
+        "[project]\nid = \"{seed:016x}\"\n[source]\nsystem = \"spark\"\nbundle = \"export\"\n[destination]\nsystem = \
+         \"salesforce\"\nurl = \"{ORG}\"\nbulk_threshold = {threshold}\n[destination.auth]\ntype = \
+         \"client_credentials\"\nclient_id = \"waybill-sandbox\"\nclient_secret = {{ file = \"secret\" }}\n"
+    );
+    std::fs::write(dir.join("waybill.toml"), config)
+}
+
+impl<M: Flaws> Stage<M> {
+    /// Fills the org with what was there before us, some of which the source has, too.
+    fn people_were_here(&mut self) {
+        self.wire.as_person(true);
+        for n in 0..self.dice.random_range(0..6) {
+            let body = json!({ "Name": format!("Before {n}"), "Phone": "1", "Description": "was here" });
+            self.wire.call(Method::POST, "sobjects/Account", &body);
+        }
+        let emails = self.source.rows.iter().filter(|((kind, _), _)| *kind == "contacts");
+        let emails: Vec<String> = emails.map(|(_, row)| row.cells["email"].to_uppercase()).collect();
+        for email in emails {
+            if self.dice.random_ratio(1, 3) {
+                let mut body = json!({ "LastName": "Before", "Email": email, "Department": "Was here" });
+                if self.dice.random_bool(0.5) {
+                    body["Title"] = json!("Boss");
+                }
+                if self.dice.random_bool(0.5) {
+                    body["Description"] = json!("was here");
+                }
+                self.wire.call(Method::POST, "sobjects/Contact", &body);
+            }
+        }
+        self.wire.as_person(false);
+    }
+
+    fn export(&self) -> Result<(), String> {
+        self.source.export(&self.dir.path().join("export")).map_err(|e| e.to_string())
+    }
+
+    fn storm(&mut self, quiet: bool) -> Weather {
+        let dice = &mut self.dice;
+        let mut now_and_then = |least: u32| if dice.random_bool(0.4) { dice.random_range(least..200) } else { 0 };
+        Weather {
+            lost: now_and_then(12),
+            late: now_and_then(20),
+            busy: now_and_then(12),
+            expired: now_and_then(20),
+            quota: now_and_then(80),
+            locks: now_and_then(20),
+            garbled: now_and_then(20),
+            people: if quiet { 0 } else { now_and_then(20) },
+        }
+    }
+
+    async fn open(&self) -> Result<Session<M>, String> {
+        let time: Arc<Time> = Arc::clone(&self.wire.time);
+        let chance: Arc<Chance> = Arc::clone(&self.chance);
+        let ports = Ports { clock: time, entropy: chance, sealing: Sealing::default(), inline: true };
+        let store = Box::new(Arc::clone(&self.store));
+        let keys = self.dir.path().join("keys");
+        let ledger = Ledger::over(store, &keys, &Guard::File, ports).map_err(|e| format!("the ledger: {e}"))?;
+        let project = Project::open(self.dir.path()).map_err(|e| e.to_string())?;
+        let wire: Arc<Wire> = Arc::clone(&self.wire);
+        Session::on(ledger, wire, self.flaws, project, Arc::new(Silent)).await.map_err(|e| told(&e))
+    }
+
+    /// Makes the fields and lets a person approve, in fair weather.
+    async fn prepare(&mut self) -> Result<(), String> {
+        self.wire.command(Weather::default(), None);
+        let mut session = self.open().await?;
+        let prepared = Prepared::new(&mut session).await.map_err(|e| told(&e))?;
+        schema::apply(&mut session, &prepared).await.map_err(|e| told(&e))?;
+        let prepared = Prepared::new(&mut session).await.map_err(|e| told(&e))?;
+        approve(&mut session, &prepared, "Simulated Person", 10_000).await.map_err(|e| told(&e))?;
+        session.close().await.map_err(|e| told(&e))
+    }
+
+    /// Gives one command once; returns whether it came to its end.
+    async fn once(&mut self, command: Command, weather: Weather) -> Result<Result<(), String>, String> {
+        let stormy = weather.lost + weather.late + weather.busy > 0;
+        let kill = (stormy && self.dice.random_bool(0.5)).then(|| self.dice.random_range(1..160));
+        let cut = (stormy && self.dice.random_bool(0.3)).then(|| self.dice.random_range(1..120));
+        self.wire.command(weather, kill);
+        if let Some(cut) = cut {
+            self.store.cut_power_after(cut);
+        }
+        let mut session = match self.open().await {
+            Ok(session) => session,
+            Err(e) if cut.is_some() => {
+                self.restore();
+                return Ok(Err(e));
+            }
+            Err(e) => return Err(e),
+        };
+        let stop = CancellationToken::new();
+        let work = async {
+            match command {
+                Command::Load => run::load(&mut session, &stop).await.map(|_| ()),
+                Command::Delta => run::delta(&mut session, &stop).await.map(|_| ()),
+                Command::Rollback => {
+                    rollback::rollback(&mut session, rollback::Scope::Everything, false, &stop).await.map(|_| ())
+                }
+            }
+        };
+        let ended = tokio::select! {
+            biased;
+            () = self.wire.killed.notified() => Err("killed".to_owned()),
+            done = work => done.map_err(|e| told(&e)),
+        };
+        self.head = session.recorder.ledger().signed_head().unwrap_or_default();
+        drop(session);
+        self.restore();
+        // It takes a moment until someone starts it again.
+        self.wire.time.pass(self.dice.random_range(1..90_000));
+        Ok(ended)
+    }
+
+    fn restore(&mut self) {
+        let by_chance = self.dice.random_bool(0.5);
+        self.store.restore(by_chance);
+        self.store.cut_power_after(u64::MAX);
+    }
+
+    /// Gives a command until it has come to its end, and once more, when nothing is under way any more.
+    async fn command(&mut self, command: Command, storm: Weather) -> Result<(), String> {
+        let mut last = String::new();
+        let mut done = false;
+        for attempt in 0..STORMY + CLEAR {
+            let weather = if attempt < STORMY { storm } else { Weather::default() };
+            if attempt == STORMY {
+                self.wire.settle();
+                self.wire.time.pass(11 * 60_000);
+            }
+            match self.once(command, weather).await? {
+                Ok(()) => {
+                    done = true;
+                    break;
+                }
+                Err(e) => last = e,
+            }
+            self.broken_off += 1;
+            laws::nothing_twice(&self.source, &self.wire.dump())?;
+        }
+        if !done {
+            return Err(format!("{command:?} does not come to its end, though nothing goes wrong any more: {last}"));
+        }
+        self.wire.settle();
+        self.wire.time.pass(11 * 60_000);
+        self.once(command, Weather::default()).await?.map_err(|e| format!("{command:?}, when it is quiet: {e}"))?;
+        let dump: Dump = self.wire.dump();
+        laws::nothing_twice(&self.source, &dump)?;
+        if command != Command::Rollback {
+            let land = Landscape { source: &self.source, dump: &dump, acts: &self.wire.acts() };
+            laws::arrived(&land)?;
+        }
+        Ok(())
+    }
+
+    /// Checks the ledger byte by byte, and that what it says can be read from it alone.
+    fn verify(&self) -> Result<(), String> {
+        let time: Arc<Time> = Arc::clone(&self.wire.time);
+        let chance: Arc<Chance> = Arc::clone(&self.chance);
+        let ports = Ports { clock: time, entropy: chance, sealing: Sealing::default(), inline: true };
+        let keys = self.dir.path().join("keys");
+        let open = || Ledger::over(Box::new(Arc::clone(&self.store)), &keys, &Guard::File, ports.clone());
+        let ledger = Arc::new(open().map_err(|e| format!("the ledger: {e}"))?);
+        ledger.check().map_err(|e| format!("the ledger does not verify: {e}"))?;
+        let project = Project::open(self.dir.path()).map_err(|e| e.to_string())?;
+        let id = &project.config.project.id;
+        let kept = State::restore(id, &ledger, true).map_err(|e| told(&e))?;
+        let rebuilt = State::rebuild(id, &ledger).map_err(|e| told(&e))?;
+        if kept.canonical().map_err(|e| told(&e))? != rebuilt.canonical().map_err(|e| told(&e))? {
+            return Err("the projections rebuilt from the events are not those that were kept".to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// A failure with what it lists.
+fn told(failure: &Failure) -> String {
+    format!("{failure} {:?}", failure.details)
+}
