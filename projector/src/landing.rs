@@ -3,10 +3,13 @@
 //! A dense fold: one entry per target (subject, rule, part), in the order in which targets first appear. It keeps no
 //! content: destination ids and field values are read from the ledger at the positions that stand here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bincode::{Decode, Encode};
-use waybill_ledger::{BatchId, Envelope, Event, NameId, Position, SubjectId, Target, TargetPart, event::Operation};
+use waybill_ledger::{
+    BatchId, Envelope, Event, NameId, Position, SubjectId, Target, TargetPart,
+    event::{DriftKind, Operation},
+};
 
 use crate::place::Place;
 use crate::writes::{IllegalTransition, WriteEvent, WriteState};
@@ -38,6 +41,8 @@ pub struct Landed {
     pub intended: Option<Position>,
     /// The batch of that intent.
     pub batch: Option<BatchId>,
+    /// Whether people were seen to have changed the destination record, whoever wrote to it last.
+    pub touched: bool,
     /// How many destination records this target has had; 255 stands for more.
     pub generation: u8,
     /// The latest mapping whose write is not confirmed.
@@ -146,6 +151,8 @@ pub struct Landing {
     /// By a target's index, the target that its subject had before it.
     earlier: BTreeMap<u32, u32>,
     under_way: BTreeMap<u32, UnderWay>,
+    /// Targets whose records people were seen to have changed.
+    touched: BTreeSet<u32>,
 }
 
 impl Landing {
@@ -169,6 +176,12 @@ impl Landing {
                 let index = self.entry_of(target);
                 self.entries[index].mapped = Place::NOWHERE;
                 self.disown(*destination, index);
+            }
+            Event::DriftFound { destination, field: None, kind: DriftKind::Changed, .. } => {
+                let index = self.entry_of(target);
+                if self.entries[index].destination == destination.0 {
+                    self.touched.insert(number(index));
+                }
             }
             Event::AfterImageTaken { .. } => {
                 let index = self.entry_of(target);
@@ -252,6 +265,7 @@ impl Landing {
 
     fn disown(&mut self, destination: SubjectId, index: usize) {
         self.entries[index].destination = NOBODY;
+        self.touched.remove(&number(index));
         *self.slot(destination) = 0;
     }
 
@@ -341,6 +355,7 @@ impl Landing {
             after: entry.after.get(),
             intended: under_way.intended,
             batch: under_way.batch,
+            touched: self.touched.contains(&number(index)),
             generation: entry.generation,
             pending: under_way.pending.map(|(position, _)| position),
         })

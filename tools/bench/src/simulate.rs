@@ -26,6 +26,9 @@ pub(crate) struct Simulate {
     /// Let the engine make this mistake, or each in its turn with `all`: the first seed that notices it is told
     #[arg(long)]
     flaw: Option<String>,
+    /// Tell everything that happened until a law was broken
+    #[arg(long)]
+    tell: bool,
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -91,6 +94,9 @@ pub(crate) fn run(what: &Simulate, json: bool) -> Fallible<()> {
             Err(violation) => {
                 if !json {
                     println!("{violation}");
+                    if what.tell {
+                        println!("{}", violation.story.join("\n"));
+                    }
                 }
                 figures.violations.push(violation.to_string());
             }

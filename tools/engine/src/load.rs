@@ -14,7 +14,7 @@ use waybill_connectors::{Destination, Scan, Selection};
 use waybill_ledger::{
     Content, Event, FieldName, Fields, Mapped, NameId, ObjectName, Position, Record, RuleId, SubjectId, SubjectKey,
     Target, TargetPart,
-    event::{Gate, HoldReason, LinkedBy, NameKind, Operation, Transport},
+    event::{DriftKind, Gate, HoldReason, LinkedBy, NameKind, Operation, Transport},
     ledger::{Draft, Ledger},
 };
 use waybill_projector::{
@@ -528,7 +528,7 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
         let destination = |removal: &Removal| state.landing().get(removal.target)?.destination;
         let going: BTreeSet<SubjectId> = removals.iter().filter_map(destination).collect();
         let leaving = |_: &State, destination: SubjectId| going.contains(&destination);
-        let tally = writer.delete(state, removals, &leaving).await?;
+        let tally = writer.delete_in_order(state, removals, &leaving).await?;
         stage.add(tally, Operation::Delete);
         Ok(())
     }
@@ -539,9 +539,13 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
         // A row that was there before us is ours once it was written.
         let is_ours = |l: &Landed| l.object == stage.name && l.is_live() && (l.created || l.mapped.is_some());
         let ours = state.landing().all().filter(is_ours).count() as u64;
-        let gone = state.intake().held_for(HoldReason::TargetGone);
+        let gone = known_gone(state, stage.name);
         stage.counts.counted = self.count(state, stage).await?;
         let counted = stage.counts.counted;
+        if counted + gone < ours {
+            self.tell_removed(state, stage).await?;
+        }
+        let gone = known_gone(state, stage.name);
         // Rows that someone removed are held and told; every other difference stops the run.
         let open = counted <= ours && counted + gone >= ours;
         self.rec().append(vec![self.rec().draft(Event::GateDecided { gate: Gate::Phase, open })]).await?;
@@ -555,6 +559,35 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
             "{object}: the ledger says that {ours} rows are ours, the destination counts {counted}"
         ))
         .hint("run `waybill reconcile` to see which rows are missing or not ours, then run the same command again"))
+    }
+
+    /// Finds the rows of ours that someone removed: each is held, and never made again without a person's word.
+    async fn tell_removed(&self, state: &mut State, stage: &Stage<'_>) -> Result<(), Failure> {
+        let ours: Vec<Landed> = state.landing().all().filter(|l| l.object == stage.name && l.is_live()).collect();
+        for landed in ours.chunks(RECORDS_AT_ONCE) {
+            let ids: BTreeMap<String, &Landed> =
+                landed.iter().filter_map(|l| Some((state.destination_id(l.destination?)?, l))).collect();
+            let selection = Selection::Ids(ids.keys().cloned().collect());
+            let there = self.desk.destination.read(&stage.object, &[], &selection).await?;
+            let there: BTreeSet<&str> = there.iter().map(|row| row.record.id.as_str()).collect();
+            let mut drafts = Vec::new();
+            for (id, landed) in ids.iter().filter(|(id, _)| !there.contains(id.as_str())) {
+                let (target, object) = (landed.target, stage.name);
+                let Some(destination) = landed.destination else { continue };
+                if state.intake().hold_of(target.subject, target.part) == Some(HoldReason::TargetGone) {
+                    continue;
+                }
+                let about = |event: Event| self.rec().draft(event).subject(target.subject).target(target.part);
+                let content = Content::DestinationId { object: stage.object.to_string(), id: id.clone() };
+                let drift = Event::DriftFound { destination, object, field: None, kind: DriftKind::Deleted };
+                drafts.push(about(drift).content(content));
+                let text =
+                    format!("{} {id} is no longer there; it is never made again without a person's word", stage.object);
+                drafts.push(about(Event::RecordHeld { reason: HoldReason::TargetGone }).content(Content::Text(text)));
+            }
+            self.rec().append(drafts).await?;
+        }
+        state.catch_up(self.ledger())
     }
 
     /// Counts our rows at the destination: those with our key, or, where rows cannot carry it, those that are still there.
@@ -609,6 +642,19 @@ impl Stage<'_> {
 fn read_ahead(ledger: &Arc<Ledger>, positions: Vec<Position>) -> Aside<Result<Vec<(Position, Record)>, Failure>> {
     let ledger = Arc::clone(ledger);
     aside(move || records_at(&ledger, positions)?.collect())
+}
+
+/// Counts the rows of an object that are known to have been removed by someone.
+fn known_gone(state: &State, object: NameId) -> u64 {
+    if state.intake().held_for(HoldReason::TargetGone) == 0 {
+        return 0;
+    }
+    let gone = state.landing().all().filter(|landed| {
+        let (subject, part) = (landed.target.subject, landed.target.part);
+        let held = state.intake().hold_of(subject, part) == Some(HoldReason::TargetGone);
+        landed.object == object && landed.is_live() && held
+    });
+    gone.count() as u64
 }
 
 /// Returns the canonical bytes of fields.

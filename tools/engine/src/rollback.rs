@@ -184,15 +184,18 @@ async fn delete<D: Destination, M: Flaws>(
     let plain: Vec<u32> =
         inverse.plain_of(&session.state, name).map(|index| u32::try_from(index).unwrap_or(u32::MAX)).collect();
     let size = writer.delete_size(plain.len() + others.len());
-    let mut tally = Tally::default();
+    let (mut tally, mut later) = (Tally::default(), Vec::new());
     for chunk in plain.chunks(size) {
         let removals = removals_of(session, chunk)?;
-        tally += writer.delete(&mut session.state, removals, &leaving).await?;
+        let (done, early) = writer.delete(&mut session.state, removals, &leaving, false).await?;
+        tally += done;
+        later.extend(early);
         if stop.is_cancelled() {
             return Ok(tally);
         }
     }
-    tally += writer.delete(&mut session.state, others, &leaving).await?;
+    later.extend(others);
+    tally += writer.delete_in_order(&mut session.state, later, &leaving).await?;
     Ok(tally)
 }
 

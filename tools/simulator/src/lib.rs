@@ -40,6 +40,8 @@ pub struct Violation {
     pub seed: u64,
     /// What was found.
     pub what: String,
+    /// What happened until then, in order.
+    pub story: Vec<String>,
 }
 
 /// Tells the story of a seed.
@@ -48,7 +50,7 @@ pub fn simulate<M: Flaws>(seed: u64, flaws: M) -> Result<Told, Violation> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let told = match runtime {
         Ok(runtime) => runtime.block_on(story::tell(seed, flaws)),
-        Err(e) => Err(e.to_string()),
+        Err(e) => Err((e.to_string(), Vec::new())),
     };
-    told.map_err(|what| Violation { seed, what })
+    told.map_err(|(what, story)| Violation { seed, what, story })
 }

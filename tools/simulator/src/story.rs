@@ -14,7 +14,10 @@ use waybill_engine::{
     approve::approve, failure::Failure, flaws::Flaws, prepare::Prepared, progress::Silent, project::Project, rollback,
     run, schema, session::Session, state::State,
 };
-use waybill_ledger::ledger::{Guard, Ledger, MemoryStore, Ports, Sealing};
+use waybill_ledger::{
+    Event, Position,
+    ledger::{Guard, Ledger, MemoryStore, Opened, Ports, Sealing},
+};
 use waybill_sandbox::salesforce::{Options, Server};
 
 use crate::{
@@ -49,68 +52,82 @@ struct Stage<M> {
 }
 
 /// Tells the story of a seed, or which law it broke.
-pub(crate) async fn tell<M: Flaws>(seed: u64, flaws: M) -> Result<Told, String> {
-    let mut dice = ChaCha8Rng::seed_from_u64(seed);
-    let server = Server::new(&Options { seed, ..Options::default() }).map_err(|e| e.to_string())?;
-    let time = Arc::new(Time::new());
-    let wire = Arc::new(Wire::new(server, time, seed));
-    let size = [4, 8, 16, 40][dice.random_range(0..4)];
-    let source = Source::new(&mut dice, size);
-    let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
-    let bulk = dice.random_bool(0.5);
-    set_up(dir.path(), seed, bulk).map_err(|e| e.to_string())?;
-    let chance = Arc::new(Chance(Mutex::new(ChaCha8Rng::seed_from_u64(!seed))));
-    let store = Arc::new(MemoryStore::new());
-    let head = String::new();
-    let mut stage = Stage { dir, store, wire, chance, dice, source, flaws, broken_off: 0, head };
-    stage.people_were_here();
-    stage.export()?;
-    stage.prepare().await?;
-    let before = stage.wire.dump();
-    let quiet = stage.dice.random_ratio(1, 4);
-    let storm = stage.storm(quiet);
+pub(crate) async fn tell<M: Flaws>(seed: u64, flaws: M) -> Result<Told, (String, Vec<String>)> {
+    let mut stage = Stage::new(seed, flaws).map_err(|e| (e, Vec::new()))?;
+    match stage.play().await {
+        Ok(told) => Ok(told),
+        Err(what) => Err((what, stage.wire.story().into_iter().chain(stage.told()).collect())),
+    }
+}
 
-    stage.command(Command::Load, storm).await?;
-    let deltas = stage.dice.random_range(0..4);
-    let mut people = !quiet;
-    for _ in 0..deltas {
-        stage.source.live_on(&mut stage.dice);
+impl<M: Flaws> Stage<M> {
+    fn new(seed: u64, flaws: M) -> Result<Self, String> {
+        let mut dice = ChaCha8Rng::seed_from_u64(seed);
+        let server = Server::new(&Options { seed, ..Options::default() }).map_err(|e| e.to_string())?;
+        let time = Arc::new(Time::new());
+        let wire = Arc::new(Wire::new(server, time, seed));
+        let size = [4, 8, 16, 40][dice.random_range(0..4)];
+        let source = Source::new(&mut dice, size);
+        let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
+        let bulk = dice.random_bool(0.5);
+        set_up(dir.path(), seed, bulk).map_err(|e| e.to_string())?;
+        let chance = Arc::new(Chance(Mutex::new(ChaCha8Rng::seed_from_u64(!seed))));
+        let store = Arc::new(MemoryStore::new());
+        let head = String::new();
+        Ok(Self { dir, store, wire, chance, dice, source, flaws, broken_off: 0, head })
+    }
+
+    async fn play(&mut self) -> Result<Told, String> {
+        let stage = self;
+        stage.people_were_here();
         stage.export()?;
+        stage.prepare().await?;
+        let before = stage.wire.dump();
+        let quiet = stage.dice.random_ratio(1, 4);
+        let storm = stage.storm(quiet);
+
+        stage.command(Command::Load, storm).await?;
+        let deltas = stage.dice.random_range(0..4);
+        let mut people = !quiet;
+        for _ in 0..deltas {
+            stage.source.live_on(&mut stage.dice);
+            stage.export()?;
+            if people {
+                for _ in 0..stage.dice.random_range(0..5) {
+                    stage.wire.person_acts();
+                }
+            }
+            let storm = stage.storm(quiet);
+            // Some changes are never picked up: the rollback comes in between.
+            if stage.dice.random_ratio(1, 6) {
+                // Whether it came to its end does not matter.
+                let _ = stage.once(Command::Delta, storm).await?;
+                break;
+            }
+            stage.command(Command::Delta, storm).await?;
+        }
         if people {
-            for _ in 0..stage.dice.random_range(0..5) {
+            for _ in 0..stage.dice.random_range(0..4) {
                 stage.wire.person_acts();
             }
         }
         let storm = stage.storm(quiet);
-        // Some changes are never picked up: the rollback comes in between.
-        if stage.dice.random_ratio(1, 6) {
-            // Whether it came to its end does not matter.
-            let _ = stage.once(Command::Delta, storm).await?;
-            break;
-        }
-        stage.command(Command::Delta, storm).await?;
-    }
-    if people {
-        for _ in 0..stage.dice.random_range(0..4) {
-            stage.wire.person_acts();
-        }
-    }
-    let storm = stage.storm(quiet);
-    stage.command(Command::Rollback, storm).await?;
-    laws::given_back(&before, &stage.wire.dump(), &stage.wire.acts())?;
-    people &= !stage.wire.acts().is_empty();
-    // Once more from the beginning, where nobody has a say in what is there.
-    if !people && stage.dice.random_bool(0.5) {
-        let storm = stage.storm(true);
-        stage.command(Command::Load, storm).await?;
-        let storm = stage.storm(true);
         stage.command(Command::Rollback, storm).await?;
         laws::given_back(&before, &stage.wire.dump(), &stage.wire.acts())?;
+        people &= !stage.wire.acts().is_empty();
+        // Once more from the beginning, where nobody has a say in what is there.
+        if !people && stage.dice.random_bool(0.5) {
+            let storm = stage.storm(true);
+            stage.command(Command::Load, storm).await?;
+            let storm = stage.storm(true);
+            stage.command(Command::Rollback, storm).await?;
+            laws::given_back(&before, &stage.wire.dump(), &stage.wire.acts())?;
+        }
+        stage.verify()?;
+        let (log, requests) = stage.wire.log();
+        let acts = stage.wire.acts().len();
+        Ok(Told { requests, log, head: stage.head.clone(), broken_off: stage.broken_off, acts })
     }
-    stage.verify()?;
-    let (log, requests) = stage.wire.log();
-    let acts = stage.wire.acts().len();
-    Ok(Told { requests, log, head: stage.head, broken_off: stage.broken_off, acts })
 }
 
 fn set_up(dir: &Path, seed: u64, bulk: bool) -> std::io::Result<()> {
@@ -198,6 +215,7 @@ impl<M: Flaws> Stage<M> {
         let kill = (stormy && self.dice.random_bool(0.5)).then(|| self.dice.random_range(1..160));
         let cut = (stormy && self.dice.random_bool(0.3)).then(|| self.dice.random_range(1..120));
         self.wire.command(weather, kill);
+        self.wire.note(format!("{command:?} in {weather:?}, killed after {kill:?}, power cut after {cut:?}"));
         if let Some(cut) = cut {
             self.store.cut_power_after(cut);
         }
@@ -224,6 +242,7 @@ impl<M: Flaws> Stage<M> {
             () = self.wire.killed.notified() => Err("killed".to_owned()),
             done = work => done.map_err(|e| told(&e)),
         };
+        self.wire.note(format!("{command:?} ended: {ended:?}"));
         self.head = session.recorder.ledger().signed_head().unwrap_or_default();
         drop(session);
         self.restore();
@@ -271,6 +290,25 @@ impl<M: Flaws> Stage<M> {
             laws::arrived(&land)?;
         }
         Ok(())
+    }
+
+    /// Returns what the ledger tells people: what waits and what drifted.
+    fn told(&self) -> Vec<String> {
+        let time: Arc<Time> = Arc::clone(&self.wire.time);
+        let chance: Arc<Chance> = Arc::clone(&self.chance);
+        let ports = Ports { clock: time, entropy: chance, sealing: Sealing::default(), inline: true };
+        let keys = self.dir.path().join("keys");
+        let Ok(ledger) = Ledger::over(Box::new(Arc::clone(&self.store)), &keys, &Guard::File, ports) else {
+            return vec!["the ledger does not open".to_owned()];
+        };
+        let events = ledger.reader().events(Position(0)).filter_map(Result::ok);
+        let told = events.filter_map(|(envelope, opened)| match (&envelope.event, opened) {
+            (Event::RecordHeld { .. } | Event::DriftFound { .. }, Opened::Content(content)) => {
+                Some(format!("{} {:?}: {content:?}", envelope.position, envelope.event))
+            }
+            _ => None,
+        });
+        told.collect()
     }
 
     /// Checks the ledger byte by byte, and that what it says can be read from it alone.

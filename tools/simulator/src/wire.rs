@@ -121,6 +121,7 @@ struct Inner {
     log: blake3::Hasher,
     acts: Vec<Act>,
     strangers: u64,
+    story: Vec<String>,
 }
 
 /// The wire.
@@ -157,6 +158,7 @@ impl Wire {
             log: blake3::Hasher::new(),
             acts: Vec::new(),
             strangers: 0,
+            story: Vec::new(),
         };
         Self { server, time, killed: Notify::new(), inner: Mutex::new(inner) }
     }
@@ -173,6 +175,19 @@ impl Wire {
         inner.kill_at = kill_after.map(|after| inner.count + after);
         drop(inner);
         self.admin("faults", &json!({}));
+    }
+
+    /// Writes a line of the story.
+    pub(crate) fn note(&self, line: String) {
+        let mut inner = self.inner();
+        let line = format!("{:>5} {line}", inner.count);
+        inner.story.push(line);
+    }
+
+    /// Returns what happened, and what people did.
+    pub(crate) fn story(&self) -> Vec<String> {
+        let inner = self.inner();
+        inner.story.clone()
     }
 
     /// Works off everything that is late.
@@ -291,6 +306,7 @@ impl Wire {
         self.as_person(false);
         if let Some(what) = done {
             let (command, at) = (inner.command, inner.count);
+            inner.story.push(format!("{:>5} a person: {object} {id} {what:?}", inner.count));
             inner.acts.push(Act { object, id, what, met: false, command, at });
         }
     }
@@ -300,6 +316,7 @@ impl Wire {
         for act in inner.acts.iter_mut().filter(|act| act.at >= late.sent && text.contains(&act.id)) {
             act.met = true;
         }
+        inner.story.push(format!("{:>5} late, sent at {}: {}", inner.count, late.sent, short(&text)));
         // Nobody waits for the answer.
         let _ = self.server.answer(&late.request);
     }
@@ -307,6 +324,7 @@ impl Wire {
     fn work(&self, inner: &mut Inner, request: &Request<Bytes>) -> Result<Response<Bytes>, NoAnswer> {
         if request.method() != Method::GET {
             let (text, command) = (content(request), inner.command);
+            inner.story.push(format!("{:>5} {} {}", inner.count, request.method(), short(&text)));
             for act in inner.acts.iter_mut().filter(|act| act.command == command && text.contains(&act.id)) {
                 act.met = true;
             }
@@ -384,6 +402,11 @@ impl Wire {
 
 /// Every live row's fields, by object and id.
 pub(crate) type Dump = BTreeMap<(String, String), BTreeMap<String, Json>>;
+
+/// Cuts a long line.
+fn short(text: &str) -> String {
+    text.chars().take(2_000).collect()
+}
 
 fn content(request: &Request<Bytes>) -> String {
     format!("{} {}", request.uri(), String::from_utf8_lossy(request.body()))

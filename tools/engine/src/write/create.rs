@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use waybill_connectors::{Batch, Destination, Outcome, Refusal, Retry, WriteRow};
 use waybill_ledger::{
-    Content, Event, Field, Position, Value,
+    Content, Event, Field, Fields, Position, Value,
     event::{HoldReason, NameKind, Operation, UnknownCause},
 };
 
@@ -174,6 +174,7 @@ impl<D: Destination, M: Flaws> Writer<'_, D, M> {
                 id,
                 destination,
                 confirmed: Position(first.0 + at as u64),
+                kept: Fields::new(),
                 fields: &changes[n].mapped.fields,
             })
             .collect();

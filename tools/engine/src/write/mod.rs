@@ -33,6 +33,9 @@ pub const VERSION: &str = "@version";
 /// How often a row is sent again that the destination refused for a lock or for being busy.
 const TRIES: usize = 5;
 
+/// What is told of a record whose write was sent as often as is sensible, without an answer and without an effect.
+const UNANSWERED: &str = "it was sent several times, no answer came, and the destination does not show it";
+
 /// What every write needs.
 pub struct Desk<'a, D, M = Sound> {
     /// The destination.
@@ -216,11 +219,15 @@ impl<'a, D: Destination, M: Flaws> Writer<'a, D, M> {
         let mut drafts = Vec::with_capacity(written.len());
         for row in written {
             let Some(now) = found.get(&row.id) else { continue };
-            let mut image = Fields::new();
+            // What the platform made of fields that this write left alone, it made then.
+            let mut image = row.kept.clone();
+            // What someone else has touched since we wrote cannot be told from what the platform did: it is drift, if anything.
+            let alone = now.modified_by.as_deref().is_none_or(|by| by == self.desk.user);
             for (name, value) in row.fields.iter() {
                 let meant = value.map_or(Field::Null, |value| Field::Present(value.clone()));
                 let is = now.record.fields.get(name.as_str());
-                if !self.same(name, &meant, &is) {
+                image.set(name.clone(), Field::Absent);
+                if alone && !self.same(name, &meant, &is) {
                     let is = if is == Field::Absent { Field::Null } else { is };
                     drafts.push(
                         self.rec()
@@ -287,7 +294,10 @@ struct Written<'c> {
     id: String,
     destination: SubjectId,
     confirmed: Position,
+    /// The fields that were written.
     fields: &'c Fields,
+    /// What the destination was known to hold differently in other fields.
+    kept: Fields,
 }
 
 /// Writes down the remote job of one batch before the job gets any rows.

@@ -15,7 +15,7 @@ use waybill_projector::{
     rollback::{self, oldest},
 };
 
-use super::{BatchJournal, TRIES, Tally, VERSION, Writer, create::refused, settle::without_version};
+use super::{BatchJournal, TRIES, Tally, UNANSWERED, VERSION, Writer, create::refused, settle::without_version};
 use crate::{
     failure::Failure,
     flaws::{Flaw, Flaws},
@@ -42,6 +42,22 @@ pub struct Restore {
     pub inverts: Position,
 }
 
+/// What points to a row.
+#[derive(Debug, Default)]
+struct Children {
+    /// What stays.
+    staying: Vec<String>,
+    /// Rows of the same object that go, too, and are still there.
+    leaving: Vec<String>,
+}
+
+/// Rows that may go, and those for which it is too early.
+#[derive(Debug, Default)]
+struct Sorted {
+    going: Vec<Going>,
+    later: Vec<Removal>,
+}
+
 /// A row that may go.
 #[derive(Debug, Clone)]
 struct Going {
@@ -57,20 +73,25 @@ impl<D: Destination, M: Flaws> Writer<'_, D, M> {
     }
 
     /// Deletes rows, unless someone changed them since or other people's records hang on them; `leaving` says which
-    /// destination records go too.
+    /// destination records go too. A row to which another row of the same object points goes after that one: those for which
+    /// it is too early come back, and on the last call they stay, because what points to them does.
     pub async fn delete(
         &self,
         state: &mut State,
         removals: Vec<Removal>,
         leaving: &(dyn Fn(&State, SubjectId) -> bool + Sync),
-    ) -> Result<Tally, Failure> {
-        let mut tally = Tally::default();
+        last_call: bool,
+    ) -> Result<(Tally, Vec<Removal>), Failure> {
+        let (mut tally, mut later) = (Tally::default(), Vec::new());
         let size = self.delete_size(removals.len());
         for removals in removals.chunks(size) {
             let mut batch = Vec::with_capacity(removals.len());
             for chunk in removals.chunks(200) {
-                batch.extend(self.may_go(state, chunk, leaving, &mut tally).await?);
+                let sorted = self.may_go(state, chunk, leaving, last_call, &mut tally).await?;
+                batch.extend(sorted.going);
+                later.extend(sorted.later);
             }
+            let known = later.len();
             for attempt in 1.. {
                 if batch.is_empty() {
                     break;
@@ -82,10 +103,30 @@ impl<D: Destination, M: Flaws> Writer<'_, D, M> {
                     tokio::time::sleep(Duration::from_millis(100 << attempt)).await;
                 }
             }
-            self.desk.progress.advance(removals.len() as u64);
+            self.desk.progress.advance((removals.len() - known.min(removals.len())) as u64);
             if self.desk.stop.is_cancelled() {
                 break;
             }
+        }
+        Ok((tally, later))
+    }
+
+    /// Deletes rows as [`Writer::delete`] does, those that others of their object point to after those others.
+    pub async fn delete_in_order(
+        &self,
+        state: &mut State,
+        removals: Vec<Removal>,
+        leaving: &(dyn Fn(&State, SubjectId) -> bool + Sync),
+    ) -> Result<Tally, Failure> {
+        let mut rest = removals;
+        let mut tally = Tally::default();
+        let mut last_call = false;
+        while !rest.is_empty() && !self.desk.stop.is_cancelled() {
+            let count = rest.len();
+            let (done, later) = self.delete(state, rest, leaving, last_call).await?;
+            tally += done;
+            last_call = later.len() == count;
+            rest = later;
         }
         Ok(tally)
     }
@@ -96,8 +137,9 @@ impl<D: Destination, M: Flaws> Writer<'_, D, M> {
         state: &mut State,
         removals: &[Removal],
         leaving: &(dyn Fn(&State, SubjectId) -> bool + Sync),
+        last_call: bool,
         tally: &mut Tally,
-    ) -> Result<Vec<Going>, Failure> {
+    ) -> Result<Sorted, Failure> {
         let (mut known, mut forgotten) = (Vec::new(), Vec::new());
         for removal in removals {
             let destination = state.landing().get(removal.target).and_then(|landed| landed.destination);
@@ -114,7 +156,7 @@ impl<D: Destination, M: Flaws> Writer<'_, D, M> {
         let ids: Vec<String> = known.iter().map(|row| row.id.clone()).collect();
         let found = self.read_ids(self.least(), ids.clone()).await?;
         let children = self.children(state, &ids, leaving).await?;
-        let (mut going, mut drafts) = (Vec::new(), Vec::new());
+        let (mut sorted, mut drafts) = (Sorted::default(), Vec::new());
         for row in known {
             let about = |event: Event| {
                 let target = row.removal.target;
@@ -133,23 +175,28 @@ impl<D: Destination, M: Flaws> Writer<'_, D, M> {
                 continue;
             };
             let stands = children.get(&row.id);
-            let edited = now.modified_by.as_ref().is_some_and(|by| by != self.desk.user)
+            let touched = state.landing().get(row.removal.target).is_some_and(|landed| landed.touched);
+            let edited = (touched || now.modified_by.as_ref().is_some_and(|by| by != self.desk.user))
                 && !self.desk.flaws.has(Flaw::IgnoreDriftInRollback);
             let (kind, text) = match (stands, edited) {
-                (Some(children), _) => (
+                (Some(Children { staying, .. }), false) if staying.is_empty() && !last_call => {
+                    sorted.later.push(row.removal);
+                    continue;
+                }
+                (Some(children), _) if !(children.staying.is_empty() && edited) => (
                     DriftKind::HasChildren,
                     format!(
                         "{} {} stays: records that are not ours hang on it: {}",
                         self.object,
                         row.id,
-                        some(children)
+                        some(if children.staying.is_empty() { &children.leaving } else { &children.staying })
                     ),
                 ),
-                (None, true) => {
+                (_, true) => {
                     (DriftKind::Changed, format!("{} {} stays: someone changed it since", self.object, row.id))
                 }
-                (None, false) => {
-                    going.push(row);
+                (_, false) => {
+                    sorted.going.push(row);
                     continue;
                 }
             };
@@ -159,17 +206,18 @@ impl<D: Destination, M: Flaws> Writer<'_, D, M> {
         }
         self.rec().append(drafts).await?;
         state.catch_up(self.rec().ledger())?;
-        Ok(going)
+        Ok(sorted)
     }
 
-    /// Finds records that point to these rows and that would go or change with them, though they are not leaving.
+    /// Finds records that point to these rows and that would go or change with them: those that are not leaving, and those
+    /// of the same object that are, but have not left.
     async fn children(
         &self,
         state: &State,
         ids: &[String],
         leaving: &(dyn Fn(&State, SubjectId) -> bool + Sync),
-    ) -> Result<BTreeMap<String, Vec<String>>, Failure> {
-        let mut children: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    ) -> Result<BTreeMap<String, Children>, Failure> {
+        let mut children: BTreeMap<String, Children> = BTreeMap::new();
         if ids.is_empty() || self.desk.flaws.has(Flaw::IgnoreChildren) {
             return Ok(children);
         }
@@ -194,18 +242,19 @@ impl<D: Destination, M: Flaws> Writer<'_, D, M> {
                     let known = self.rec().ledger().find_subject(&key);
                     let known = known.is_some_and(|subject| state.landing().owner(subject).is_some());
                     let side = self.desk.destination.made_by_platform(&object.name, &row.record);
-                    let goes =
-                        self.is_leaving(state, &object.name, &row.record.id, leaving) || !known && (ours || side);
-                    if !goes {
-                        let name = format!("{}/{}", object.name, row.record.id);
-                        children.entry(parent.to_owned()).or_default().push(name);
+                    let leaves = self.is_leaving(state, &object.name, &row.record.id, leaving);
+                    let name = format!("{}/{}", object.name, row.record.id);
+                    if !leaves && (known || !(ours || side)) {
+                        children.entry(parent.to_owned()).or_default().staying.push(name);
+                    } else if leaves && object.name == self.object && row.record.id != parent {
+                        children.entry(parent.to_owned()).or_default().leaving.push(name);
                     }
                 }
             }
         }
         for row in self.desk.destination.hanging(&self.object, ids).await? {
             if !self.is_leaving(state, &row.object, &row.id, leaving) {
-                children.entry(row.parent).or_default().push(format!("{}/{}", row.object, row.id));
+                children.entry(row.parent).or_default().staying.push(format!("{}/{}", row.object, row.id));
             }
         }
         Ok(children)
@@ -296,10 +345,17 @@ impl<D: Destination, M: Flaws> Writer<'_, D, M> {
         }
         self.rec().append(drafts).await?;
         state.catch_up(self.rec().ledger())?;
-        for row in &going {
-            let open = state.landing().get(row.removal.target).filter(Landed::is_open);
-            if let Some(open) = open {
-                tally += self.settle_delete(state, &open).await?;
+        for (n, row) in going.iter().enumerate() {
+            let Some(open) = state.landing().get(row.removal.target).filter(Landed::is_open) else { continue };
+            let settled = self.settle_delete(state, &open).await?;
+            tally += settled;
+            if settled.done == 0 && last {
+                tally.rejected += 1;
+                let event = Event::RecordHeld { reason: HoldReason::Rejected };
+                let draft = self.about(event, row.removal.target, intended(n));
+                self.rec().append(vec![draft.content(Content::Text(UNANSWERED.to_owned()))]).await?;
+            } else if settled.done == 0 {
+                again.push(row.clone());
             }
         }
         state.catch_up(self.rec().ledger())?;
@@ -466,10 +522,18 @@ impl<D: Destination, M: Flaws> Writer<'_, D, M> {
         }
         self.rec().append(drafts).await?;
         state.catch_up(self.rec().ledger())?;
-        for row in &ready {
-            let open = state.landing().get(row.restore.landed.target).filter(Landed::is_open);
-            if let Some(open) = open {
-                tally += self.settle_update(&open).await?;
+        for (n, row) in ready.iter().enumerate() {
+            let target = row.restore.landed.target;
+            let Some(open) = state.landing().get(target).filter(Landed::is_open) else { continue };
+            let settled = self.settle_update(&open).await?;
+            tally += settled;
+            if settled.done == 0 && last {
+                tally.rejected += 1;
+                let event = Event::RecordHeld { reason: HoldReason::Rejected };
+                let draft = self.about(event, target, intended(n));
+                self.rec().append(vec![draft.content(Content::Text(UNANSWERED.to_owned()))]).await?;
+            } else if settled.done == 0 {
+                again.push(row.restore.clone());
             }
         }
         state.catch_up(self.rec().ledger())?;

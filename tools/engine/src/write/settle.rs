@@ -122,6 +122,7 @@ impl<D: Destination, M: Flaws> Writer<'_, D, M> {
                 id,
                 destination,
                 confirmed: Position(first.0 + at as u64),
+                kept: Fields::new(),
                 fields: &open[n].0.mapped.fields,
             })
             .collect();
@@ -287,13 +288,14 @@ impl<D: Destination, M: Flaws> Writer<'_, D, M> {
             return Ok(());
         }
         let outcomes = self.desk.destination.resume(&batch, job).await?;
-        let mut drafts = Vec::new();
+        let (mut drafts, mut landed) = (Vec::new(), Vec::new());
         for (change, outcome) in changes.iter().zip(outcomes) {
             let intended = change.landed.and_then(|landed| landed.intended).unwrap_or(Position(0));
             let about = |event: Event| self.about(event, change.target, intended);
             match outcome {
                 Outcome::Done { id } => {
                     let destination = self.destination_subject(&id)?;
+                    landed.push((change, drafts.len(), id.clone(), destination));
                     drafts.push(
                         about(Event::WriteConfirmed { destination, operation }).content(self.destination_id(&id)),
                     );
@@ -309,8 +311,20 @@ impl<D: Destination, M: Flaws> Writer<'_, D, M> {
                 }
             }
         }
-        self.rec().append(drafts).await?;
-        Ok(())
+        let first = self.rec().append(drafts).await?.first;
+        let written: Vec<Written<'_>> = landed
+            .into_iter()
+            .map(|(change, at, id, destination)| Written {
+                target: change.target,
+                record: &change.record,
+                id,
+                destination,
+                confirmed: Position(first.0 + at as u64),
+                fields: &change.mapped.fields,
+                kept: Fields::new(),
+            })
+            .collect();
+        self.look(&written).await
     }
 
     /// Settles an update: the row is as we meant it, as it was before, or something else that a person must look at.
@@ -343,7 +357,17 @@ impl<D: Destination, M: Flaws> Writer<'_, D, M> {
         {
             drafts.push(self.about(Event::IdentityUnlinked { destination }, landed.target, intended));
         }
-        self.rec().append(drafts).await?;
+        let lets_go = drafts.len() > 1;
+        let confirmed = self.rec().append(drafts).await?.first;
+        if let Some(destination) = landed.destination.filter(|_| tally.done > 0 && !lets_go) {
+            let mut kept = without_version(self.image_at(landed.after)?).0;
+            for name in meant.fields.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>() {
+                kept.set(name, waybill_ledger::Field::Absent);
+            }
+            let (id, record) = (meant.id.clone(), format!("{}/{}", self.object, meant.id));
+            let (target, record, fields) = (landed.target, record.as_str(), &meant.fields);
+            self.look(&[Written { target, record, id, destination, confirmed, fields, kept }]).await?;
+        }
         Ok(tally)
     }
 

@@ -5,11 +5,16 @@ use std::time::Duration;
 use waybill_connectors::{Batch, Destination, Outcome, Retry, WriteRow};
 use waybill_ledger::{
     Content, Event, FieldName, Fields, Position, Record, Value,
-    event::{HoldReason, NameKind, Operation},
+    event::{DriftKind, HoldReason, NameKind, Operation},
 };
-use waybill_projector::converge::{Converged, Touch, Views, Winner, converge};
+use waybill_projector::{
+    converge::{Converged, Touch, Views, Winner, converge},
+    landing::Landed,
+};
 
-use super::{BatchJournal, Change, TRIES, Tally, VERSION, Writer, Written, create::refused, settle::without_version};
+use super::{
+    BatchJournal, Change, TRIES, Tally, UNANSWERED, VERSION, Writer, Written, create::refused, settle::without_version,
+};
 use crate::{
     failure::Failure,
     flaws::{Flaw, Flaws},
@@ -23,6 +28,8 @@ struct Ready {
     destination: waybill_ledger::SubjectId,
     converged: Converged,
     version: Option<String>,
+    /// What the destination is known to hold differently from what we wrote.
+    after: Fields,
 }
 
 impl<D: Destination, M: Flaws> Writer<'_, D, M> {
@@ -164,7 +171,17 @@ impl<D: Destination, M: Flaws> Writer<'_, D, M> {
                 }
             }
             change.mapped.fields = ours;
-            ready.push(Ready { change, id, destination, converged, version: now.version.clone() });
+            if change.landed.is_some_and(|landed| landed.created && !landed.touched)
+                && now.modified_by.as_deref().is_some_and(|by| by != self.desk.user)
+            {
+                // Our own write will hide that: from now on the row is known to be a person's, too.
+                let event = Event::DriftFound { destination, object: self.name, field: None, kind: DriftKind::Changed };
+                let text = format!("{} {id} was changed by someone else before this update", self.object);
+                let target = change.target;
+                let draft = self.rec().draft(event).subject(target.subject).target(target.part);
+                drafts.push(draft.content(Content::Text(text)));
+            }
+            ready.push(Ready { change, id, destination, converged, version: now.version.clone(), after });
         }
         self.rec().append(drafts).await?;
         state.catch_up(self.rec().ledger())?;
@@ -323,20 +340,29 @@ impl<D: Destination, M: Flaws> Writer<'_, D, M> {
                 id: something[*n].id.clone(),
                 destination: something[*n].destination,
                 confirmed: Position(first.0 + *at as u64),
-                fields: &something[*n].change.mapped.fields,
+                fields: &something[*n].converged.set,
+                kept: something[*n].after.clone(),
             })
             .collect();
         self.look(&written).await?;
         drop(written);
         state.catch_up(self.rec().ledger())?;
-        let open: Vec<_> = something
-            .iter()
-            .filter_map(|row| {
-                state.landing().get(row.change.target).filter(waybill_projector::landing::Landed::is_open)
-            })
-            .collect();
-        for landed in open {
-            tally += self.settle_update(&landed).await?;
+        for (n, row) in something.iter().enumerate() {
+            let Some(open) = state.landing().get(row.change.target).filter(Landed::is_open) else { continue };
+            let settled = self.settle_update(&open).await?;
+            tally += settled;
+            if settled.done > 0 {
+                continue;
+            }
+            // It was not done. To set the same once more does no harm, even if the first is still under way.
+            if last {
+                tally.rejected += 1;
+                let event = Event::RecordHeld { reason: HoldReason::Rejected };
+                let draft = self.about(event, row.change.target, intended(n));
+                self.rec().append(vec![draft.content(Content::Text(UNANSWERED.to_owned()))]).await?;
+            } else {
+                retry.push(n);
+            }
         }
         state.catch_up(self.rec().ledger())?;
         again.extend(something.into_iter().enumerate().filter(|(n, _)| retry.contains(n)).map(|(_, row)| row));
