@@ -61,6 +61,9 @@ pub(crate) fn run(what: &Simulate, json: bool) -> Fallible<()> {
         let mut caught = Vec::new();
         for flaw in wanted {
             let first = first_of(what, |seed| simulate(seed, Mutant(flaw)));
+            if let (true, false, Some(first)) = (what.tell, json, &first) {
+                println!("{}", first.story.join("\n"));
+            }
             let line = Caught {
                 flaw: format!("{flaw:?}"),
                 seed: first.as_ref().map(|violation| violation.seed),

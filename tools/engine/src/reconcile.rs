@@ -1,13 +1,17 @@
 //! Holds the destination, read back, against what the ledger says it should hold.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::File,
+    path::{Path, PathBuf},
+};
 
 use futures::StreamExt;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use waybill_connectors::{Destination, RemoteRecord, Scan, Selection};
 use waybill_ledger::{
-    Content, Event, Field, FieldName, Fields, Mapped, ObjectName, Position, SubjectKey,
+    Content, Digest, Event, Field, FieldName, Fields, Mapped, ObjectName, Position, SubjectKey,
     event::{MismatchClass, NameKind, ReconcileCounts, RunKind, RunOutcome},
     ledger::{Draft, Opened},
 };
@@ -24,8 +28,10 @@ use crate::{
 
 /// How many rows are read back at once.
 const ROWS: usize = 400;
-/// How many findings are listed by name.
+/// How many findings are listed by name at the terminal and on the page; the table of the report has all of them.
 const LISTED: usize = 50;
+/// How many findings the page shows.
+const SHOWN: usize = 1_000;
 
 /// What a reconciliation found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -34,8 +40,15 @@ pub struct Report {
     pub run: u32,
     /// By object.
     pub objects: Vec<Reconciled>,
-    /// Every finding, the first of them; all stand in the ledger.
+    /// The gravest findings; all stand in the ledger and in the report's table.
     pub findings: Vec<Line>,
+    /// Every finding, as a CSV file.
+    pub table: PathBuf,
+    /// The report as a page.
+    pub page: PathBuf,
+    /// Rows picked at random, field by field.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub spots: Vec<Spot>,
     /// Records of the source that wait for a person.
     pub held: u64,
     /// The part of records that are wrong, missing or extra, in millionths.
@@ -65,14 +78,112 @@ pub struct Line {
     pub id: String,
     /// The source record, if it is known.
     pub source: Option<String>,
+    /// What was meant, where it is a field that differs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub meant: Option<String>,
+    /// What is there instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub found: Option<String>,
     /// The field; none for a whole record.
     pub field: Option<String>,
     /// Of which class.
     pub class: MismatchClass,
 }
 
-/// Reconciles every object that the plan writes.
-pub async fn reconcile<M: Flaws>(session: &mut Session<M>, stop: &CancellationToken) -> Result<Report, Failure> {
+/// A row that was picked at random, as it should be and as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Spot {
+    /// The destination object.
+    pub object: String,
+    /// The destination id.
+    pub id: String,
+    /// The source record.
+    pub source: String,
+    /// Each mapped field: its name, what was meant, what is there.
+    pub fields: Vec<(String, Option<String>, Option<String>)>,
+}
+
+/// Where findings go as they are found: each into the table at once, the gravest kept for the page.
+struct Findings {
+    table: csv::Writer<File>,
+    path: PathBuf,
+    kept: Vec<Line>,
+    /// How many rows are to be shown, and those picked so far, with the number of each draw.
+    spots: usize,
+    picked: BTreeMap<u64, Spot>,
+}
+
+impl Findings {
+    fn new(dir: &Path, run: u32, spots: usize) -> Result<Self, Failure> {
+        std::fs::create_dir_all(dir).map_err(|e| Failure::io("make", dir, &e))?;
+        let path = dir.join(format!("reconcile-{run}.csv"));
+        let file = File::create(&path).map_err(|e| Failure::io("write", &path, &e))?;
+        let mut table = csv::Writer::from_writer(file);
+        let head = ["class", "object", "id", "source record", "field", "meant", "found"];
+        table.write_record(head).map_err(|e| Failure::failed(format!("{} cannot be written: {e}", path.display())))?;
+        Ok(Self { table, path, kept: Vec::new(), spots, picked: BTreeMap::new() })
+    }
+
+    fn add(&mut self, lines: Vec<Line>) -> Result<(), Failure> {
+        for line in lines {
+            let class = class_word(line.class);
+            let optional = |text: &Option<String>| text.clone().unwrap_or_default();
+            let cells = [
+                class,
+                line.object.clone(),
+                line.id.clone(),
+                optional(&line.source),
+                optional(&line.field),
+                optional(&line.meant),
+                optional(&line.found),
+            ];
+            let failed = |e: csv::Error| Failure::failed(format!("{} cannot be written: {e}", self.path.display()));
+            self.table.write_record(cells).map_err(failed)?;
+            self.kept.push(line);
+        }
+        if self.kept.len() > 2 * SHOWN {
+            self.cut(SHOWN);
+        }
+        Ok(())
+    }
+
+    /// Keeps the gravest.
+    fn cut(&mut self, count: usize) {
+        self.kept.sort_by_key(|line| std::cmp::Reverse(line.class));
+        self.kept.truncate(count);
+    }
+
+    /// Returns the draw of a row, which its id and the run decide, if it is among the lowest so far.
+    fn draw(&self, object: &ObjectName, id: &str) -> Option<u64> {
+        if self.spots == 0 {
+            return None;
+        }
+        let hash = blake3::hash(format!("{} {object} {id}", self.path.display()).as_bytes());
+        let draw = u64::from_le_bytes(hash.as_bytes()[..8].try_into().unwrap_or_default());
+        let full = self.picked.len() == self.spots;
+        (!full || self.picked.keys().next_back().is_some_and(|highest| draw < *highest)).then_some(draw)
+    }
+
+    fn pick(&mut self, draw: u64, spot: Spot) {
+        self.picked.insert(draw, spot);
+        if self.picked.len() > self.spots {
+            self.picked.pop_last();
+        }
+    }
+}
+
+/// Returns a class as one word.
+pub fn class_word(class: MismatchClass) -> String {
+    let json = serde_json::to_value(class).ok();
+    json.and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+/// Reconciles every object that the plan writes, and shows so many rows picked at random.
+pub async fn reconcile<M: Flaws>(
+    session: &mut Session<M>,
+    spots: usize,
+    stop: &CancellationToken,
+) -> Result<Report, Failure> {
     let (plan, reached, schema) = reach(session).await?;
     let (recorder, _) = session.begin(RunKind::Reconcile, Some(plan.digest())).await?;
     let instance = reached.name();
@@ -93,27 +204,48 @@ pub async fn reconcile<M: Flaws>(session: &mut Session<M>, stop: &CancellationTo
         flaws: session.flaws,
     };
     let mut objects = Vec::new();
-    let mut findings = Vec::new();
+    let run = recorder.run().map_or(0, |run| run.0);
+    let mut findings = Findings::new(&session.project.reports(), run, spots)?;
     for object in plan.destination_objects() {
-        let (found, lines) = object_of(&desk, session, &object, &project).await?;
+        let found = object_of(&desk, session, &object, &project, &mut findings).await?;
         let name = recorder.name(NameKind::Object, object.as_str())?;
         recorder.append(vec![recorder.draft(Event::Reconciled { object: name, counts: found.counts })]).await?;
         objects.push(found);
-        findings.extend(lines);
+        if stop.is_cancelled() {
+            return Err(Failure::stopped("stopped as asked; nothing was changed"));
+        }
     }
     let off: u64 = objects.iter().map(|found| found.counts.wrong + found.counts.missing + found.counts.extra).sum();
     let all: u64 = objects.iter().map(|found| found.expected_rows).sum();
-    session.end(&recorder, if off == 0 { RunOutcome::Done } else { RunOutcome::Stopped }).await?;
-    findings.sort_by_key(|line| line.class);
-    findings.reverse();
-    findings.truncate(LISTED);
-    Ok(Report {
-        run: recorder.run().map_or(0, |run| run.0),
+    findings.cut(SHOWN);
+    findings.table.flush().map_err(|e| Failure::io("write", &findings.path, &e))?;
+    let page = findings.path.with_extension("html");
+    let mut report = Report {
+        run,
         objects,
-        findings,
+        findings: findings.kept,
+        table: findings.path,
+        page,
+        spots: findings.picked.into_values().collect(),
         held: session.state.intake().held().count() as u64,
         off: (off * 1_000_000).div_ceil(all.max(1)),
-    })
+    };
+    let html = crate::report::reconciled(&report, &instance);
+    std::fs::write(&report.page, &html).map_err(|e| Failure::io("write", &report.page, &e))?;
+    let bytes = std::fs::File::open(&report.table).and_then(|mut file| {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update_reader(&mut file)?;
+        Ok(*hasher.finalize().as_bytes())
+    });
+    let table = bytes.map_err(|e| Failure::io("read", &report.table, &e))?;
+    let written = |digest: Digest, path: &Path| {
+        recorder.document(Event::ReportWritten { digest }, "report file", path.display().to_string())
+    };
+    let drafts = vec![written(Digest(table), &report.table), written(Digest::of(html.as_bytes()), &report.page)];
+    recorder.append(drafts).await?;
+    session.end(&recorder, if off == 0 { RunOutcome::Done } else { RunOutcome::Stopped }).await?;
+    report.findings.truncate(LISTED);
+    Ok(report)
 }
 
 async fn object_of<D: Destination, M: Flaws>(
@@ -121,7 +253,8 @@ async fn object_of<D: Destination, M: Flaws>(
     session: &Session<M>,
     object: &ObjectName,
     project: &str,
-) -> Result<(Reconciled, Vec<Line>), Failure> {
+    findings: &mut Findings,
+) -> Result<Reconciled, Failure> {
     let recorder = desk.recorder;
     let name = recorder.name(NameKind::Object, object.as_str())?;
     let live = live_of(&session.state, name);
@@ -132,7 +265,6 @@ async fn object_of<D: Destination, M: Flaws>(
         forgotten: session.state.forgotten(name),
         counts: ReconcileCounts::default(),
     };
-    let mut lines = Vec::new();
     for chunk in live.chunks(ROWS) {
         let chunk: Vec<Landed> = chunk.iter().filter_map(|(_, target)| session.state.landing().get(*target)).collect();
         let mapped = mappings(recorder, &chunk)?;
@@ -159,7 +291,12 @@ async fn object_of<D: Destination, M: Flaws>(
                 Some(MismatchClass::Wrong) => &mut found.counts.wrong,
             };
             *count += 1;
-            lines.extend(seen);
+            let name = if seen.is_empty() { None } else { source_of(session, landed)? };
+            findings.add(seen.into_iter().map(|line| Line { source: name.clone(), ..line }).collect())?;
+            if let (Some(mapped), Some(now), Some(draw)) = (mapped, rows.get(&id), findings.draw(object, &id)) {
+                let source = source_of(session, landed)?;
+                findings.pick(draw, spot(object, &id, source, mapped, now));
+            }
         }
         recorder.append(drafts).await?;
         desk.progress.advance(chunk.len() as u64);
@@ -175,10 +312,12 @@ async fn object_of<D: Destination, M: Flaws>(
         let event = Event::MismatchFound { class: MismatchClass::Extra, object: name, field: None };
         let content = Content::DestinationId { object: object.to_string(), id: id.clone() };
         drafts.push(recorder.draft(event).content(content));
-        lines.push(Line { object: object.to_string(), id, source: None, field: None, class: MismatchClass::Extra });
+        let class = MismatchClass::Extra;
+        let (object, source, field, meant, found) = (object.to_string(), None, None, None, None);
+        findings.add(vec![Line { object, id, source, field, meant, found, class }])?;
     }
     recorder.append(drafts).await?;
-    Ok((found, lines))
+    Ok(found)
 }
 
 /// Compares one row, and returns what is not as it was meant.
@@ -199,6 +338,8 @@ fn row<D: Destination, M: Flaws>(
         id: id.to_owned(),
         source: None,
         field: field.map(ToString::to_string),
+        meant: None,
+        found: None,
         class,
     };
     let about = |event: Event| {
@@ -221,7 +362,7 @@ fn row<D: Destination, M: Flaws>(
         return Ok(Vec::new());
     }
     let after = after_image(recorder, landed.after)?;
-    let touched = now.modified_by.as_ref().is_some_and(|by| by != desk.user);
+    let touched = landed.touched || now.modified_by.as_ref().is_some_and(|by| by != desk.user);
     let mut lines = Vec::new();
     for mismatch in wrong {
         let left = after.get(mismatch.field.as_str());
@@ -241,9 +382,29 @@ fn row<D: Destination, M: Flaws>(
             expected: mismatch.meant.value().cloned(),
             found: mismatch.found.value().cloned(),
         }));
-        lines.push(line(Some(&mismatch.field), class));
+        let text = |field: &Field| field.value().map(ToString::to_string);
+        let (meant, found) = (text(&mismatch.meant), text(&mismatch.found));
+        lines.push(Line { meant, found, ..line(Some(&mismatch.field), class) });
     }
     Ok(lines)
+}
+
+/// Returns the source record behind a target, as `object/id`.
+fn source_of<M: Flaws>(session: &Session<M>, landed: &Landed) -> Result<Option<String>, Failure> {
+    let Some(seen) = session.state.intake().seen(landed.target.subject) else { return Ok(None) };
+    Ok(match session.recorder.ledger().reader().at(seen.position)? {
+        Some((_, Opened::Content(Content::Record { object, record }))) => Some(format!("{object}/{}", record.id)),
+        _ => None,
+    })
+}
+
+fn spot(object: &ObjectName, id: &str, source: Option<String>, mapped: &Mapped, now: &RemoteRecord) -> Spot {
+    let text = |field: Field| field.value().map(ToString::to_string);
+    let fields = mapped.fields.iter().map(|(name, meant)| {
+        (name.to_string(), meant.map(ToString::to_string), text(now.record.fields.get(name.as_str())))
+    });
+    let source = source.unwrap_or_else(|| "(forgotten)".to_owned());
+    Spot { object: object.to_string(), id: id.to_owned(), source, fields: fields.collect() }
 }
 
 /// Reads the mappings of these targets, which come in the order of their positions.

@@ -3,7 +3,10 @@
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde_json::Value as Json;
 
-use crate::diff::{Class, Diff, FieldDiff, RecordDiff};
+use crate::{
+    diff::{Class, Diff, FieldDiff, RecordDiff},
+    reconcile::{self, Report},
+};
 
 const STYLE: &str = "
 :root { color-scheme: light; --line: #d8dce3; --soft: #f5f6f8; --dim: #5b6472; }
@@ -133,6 +136,77 @@ pub fn diff(diff: &Diff) -> String {
         }
     };
     page("Sample: field by field", &about, &body)
+}
+
+/// Returns a reconciliation as a page.
+pub fn reconciled(report: &Report, destination: &str) -> String {
+    let all: u64 = report.objects.iter().map(|object| object.expected_rows).sum();
+    let about = format!(
+        "Run {}: {all} rows of ours in {destination}, read back and compared field by field. {} records of the source wait for a \
+         person.",
+        report.run, report.held
+    );
+    let shown = |text: &Option<String>| match text {
+        Some(text) => html! { (text) },
+        None => html! { span.nothing { "(nothing)" } },
+    };
+    let body = html! {
+        table.sums {
+            thead {
+                tr {
+                    th { "object" }
+                    @for head in ["ours", "equal", "platform", "drift", "missing", "extra", "wrong"] { th.number { (head) } }
+                }
+            }
+            tbody {
+                @for object in &report.objects {
+                    @let counts = &object.counts;
+                    tr class=(if counts.missing + counts.extra + counts.wrong > 0 { "wrong" } else { "" }) {
+                        td { (object.object) }
+                        @for number in [
+                            object.expected_rows, counts.matched + counts.expected, counts.side_effect, counts.drift,
+                            counts.missing, counts.extra, counts.wrong,
+                        ] { td.number { (number) } }
+                    }
+                }
+            }
+        }
+        @if report.findings.is_empty() {
+            p { "Every row is as it was meant." }
+        } @else {
+            h2 { "Findings" }
+            p.about { "The gravest first. All of them stand in " (report.table.display()) "." }
+            table {
+                thead {
+                    tr { th { "class" } th { "row" } th { "source record" } th { "field" } th { "meant" } th { "there now" } }
+                }
+                tbody {
+                    @for line in &report.findings {
+                        tr {
+                            td.class { (reconcile::class_word(line.class)) }
+                            td { (line.object) " " (line.id) }
+                            td { (line.source.as_deref().unwrap_or("")) }
+                            td { (line.field.as_deref().unwrap_or("")) }
+                            td { (shown(&line.meant)) }
+                            td { (shown(&line.found)) }
+                        }
+                    }
+                }
+            }
+        }
+        @for spot in &report.spots {
+            h3 { (spot.object) " " (spot.id) " from " (spot.source) }
+            table {
+                thead { tr { th { "field" } th { "meant" } th { "there now" } } }
+                tbody {
+                    @for (name, meant, now) in &spot.fields {
+                        tr { td { (name) } td { (shown(meant)) } td { (shown(now)) } }
+                    }
+                }
+            }
+        }
+    };
+    page("Reconciliation", &about, &body)
 }
 
 /// A section of a report: a heading, words, and a table.

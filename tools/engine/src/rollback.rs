@@ -31,6 +31,9 @@ pub struct Report {
     pub objects: Vec<Undone>,
     /// How each object differs from what it was before us; only after a rollback of everything.
     pub differences: Vec<Difference>,
+    /// In a dry run, what would stay, the first of it, and why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub conflicts: Vec<String>,
     /// What no rollback can take back.
     pub residue: Vec<String>,
 }
@@ -54,6 +57,8 @@ pub struct Undone {
     pub held: u64,
     /// Rows whose way back the destination refused.
     pub rejected: u64,
+    /// In a dry run, rows that would stay, wholly or in part, because of what people did.
+    pub conflicts: u64,
 }
 
 /// Everything that is to be taken back. Rows that we made and never touched again are one bit each, by the number of their
@@ -86,11 +91,113 @@ struct Planned {
     recreates: Vec<(Target, Option<Position>, Position)>,
 }
 
+/// How a rollback goes about it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct How {
+    /// Nothing is written: it is only said what would be.
+    pub dry: bool,
+    /// Nothing is written if more rows than this would be.
+    pub at_most: Option<u64>,
+}
+
+/// How many conflicts a dry run names.
+const NAMED: usize = 200;
+
+/// Stops if more rows would be written than a person wants.
+fn must_be_capped<M>(
+    session: &Session<M>,
+    order: &[ObjectName],
+    mut inverse: Inverse,
+    at_most: Option<u64>,
+) -> Result<(), Failure> {
+    let objects: Vec<Undone> = order.iter().map(|object| summary(session, object, &mut inverse).0).collect();
+    let rows = |undone: &Undone| undone.deletes + undone.restores + undone.recreates;
+    let all: u64 = objects.iter().map(rows).sum();
+    if at_most.is_none_or(|most| all <= most) {
+        return Ok(());
+    }
+    let lines = objects.iter().filter(|undone| rows(undone) > 0);
+    Err(Failure::stopped(format!("this would take back {all} rows; at most {} are allowed", at_most.unwrap_or(0)))
+        .details(lines.map(|undone| format!("{}: {}", undone.object, rows(undone))))
+        .hint("look at it with --dry-run; narrow it with --run, --object, --rule or --record, or raise --at-most"))
+}
+
+/// Says what a rollback would do, and what would stay because of what people did: it reads the destination, and writes nothing.
+async fn foresee<D: Destination, M: Flaws>(
+    session: &Session<M>,
+    desk: &Desk<'_, D, M>,
+    scope: Scope,
+    order: &[ObjectName],
+) -> Result<Report, Failure> {
+    let mut inverse = plan_of(session, scope)?;
+    let mut report = Report::default();
+    let going: BTreeSet<SubjectId> = inverse.others.values().flat_map(|work| singly(session, &work.deletes)).collect();
+    let mut staying: BTreeSet<SubjectId> = BTreeSet::new();
+    for object in order {
+        let (mut undone, work) = summary(session, object, &mut inverse);
+        let Some(name) = session.recorder.ledger().find_name(NameKind::Object, object.as_str()) else { continue };
+        let writer = Writer::new(desk, object)?;
+        desk.progress.begin(&format!("looking at {object}"), undone.deletes + undone.restores);
+        let plain = plain_rows(session, &inverse, name);
+        let mut told = BTreeMap::new();
+        // Once more whenever a row turns out to stay: what it points to within its object stays with it.
+        loop {
+            let known = staying.len();
+            let leaving = |state: &State, destination: SubjectId| {
+                let plain = |index| inverse.is_plain(index);
+                !staying.contains(&destination)
+                    && (going.contains(&destination) || state.landing().owner_index(destination).is_some_and(plain))
+            };
+            let mut foreseen = writer.foresee_deletes(&session.state, &work.deletes, &leaving).await?;
+            for chunk in plain.chunks(2_000) {
+                let removals = removals_of(session, chunk)?;
+                foreseen.extend(writer.foresee_deletes(&session.state, &removals, &leaving).await?);
+                desk.progress.advance(chunk.len() as u64);
+            }
+            staying.extend(foreseen.iter().filter_map(|(destination, _)| *destination));
+            told.extend(foreseen.into_iter().map(|(row, why)| ((row, row.is_none().then(|| why.clone())), why)));
+            if staying.len() == known {
+                break;
+            }
+        }
+        let restores = writer.foresee_restores(&session.state, &work.restores).await?;
+        desk.progress.end();
+        undone.conflicts = (told.len() + restores.len()) as u64;
+        report.conflicts.extend(told.into_values().chain(restores));
+        report.conflicts.truncate(NAMED);
+        report.objects.push(undone);
+    }
+    Ok(report)
+}
+
+/// Returns the destination records of rows that are deleted one by one.
+fn singly<M>(session: &Session<M>, removals: &[Removal]) -> BTreeSet<SubjectId> {
+    removals.iter().filter_map(|removal| session.state.landing().get(removal.target)?.destination).collect()
+}
+
+/// Returns which destination records go with one object. Of this object alone: what of the objects before it is still there
+/// was kept, for someone built on it.
+fn leaving<'a>(
+    inverse: &'a Inverse,
+    name: NameId,
+    singly: &'a BTreeSet<SubjectId>,
+) -> impl Fn(&State, SubjectId) -> bool + Sync + 'a {
+    move |state: &State, destination: SubjectId| {
+        let landing = state.landing();
+        let plain = |index| inverse.is_plain(index) && landing.at(index).is_some_and(|landed| landed.object == name);
+        singly.contains(&destination) || landing.owner_index(destination).is_some_and(plain)
+    }
+}
+
+fn plain_rows<M>(session: &Session<M>, inverse: &Inverse, name: NameId) -> Vec<u32> {
+    inverse.plain_of(&session.state, name).map(|index| u32::try_from(index).unwrap_or(u32::MAX)).collect()
+}
+
 /// Takes back what is in scope, or only says what it would take back.
 pub async fn rollback<M: Flaws>(
     session: &mut Session<M>,
     scope: Scope,
-    dry: bool,
+    how: How,
     stop: &CancellationToken,
 ) -> Result<Report, Failure> {
     let (plan, reached, schema) = reach(session).await?;
@@ -100,12 +207,11 @@ pub async fn rollback<M: Flaws>(
         order.reverse();
     }
     let residue = residue(session, &schema, &plan.key_field());
-    if dry {
-        let mut inverse = plan_of(session, scope)?;
-        let objects = order.iter().map(|object| summary(session, object, &mut inverse).0).collect();
-        return Ok(Report { objects, residue, ..Report::default() });
+    if how.at_most.is_some() && !how.dry {
+        let inverse = plan_of(session, scope)?;
+        must_be_capped(session, &order, inverse, how.at_most)?;
     }
-    let (recorder, _) = session.begin(RunKind::Rollback, None).await?;
+    let recorder = if how.dry { session.recorder.clone() } else { session.begin(RunKind::Rollback, None).await?.0 };
     let instance = reached.name();
     let progress = std::sync::Arc::clone(&session.progress);
     let desk = Desk {
@@ -122,6 +228,10 @@ pub async fn rollback<M: Flaws>(
         stop,
         flaws: session.flaws,
     };
+    if how.dry {
+        let foreseen = foresee(session, &desk, scope, &order).await?;
+        return Ok(Report { residue, ..foreseen });
+    }
     for object in &order {
         Writer::new(&desk, object)?.settle_open(&mut session.state).await?;
     }
@@ -173,16 +283,9 @@ async fn delete<D: Destination, M: Flaws>(
     let Some(name) = session.recorder.ledger().find_name(NameKind::Object, object.as_str()) else {
         return Ok(Tally::default());
     };
-    let singly: BTreeSet<SubjectId> =
-        others.iter().filter_map(|removal| session.state.landing().get(removal.target)?.destination).collect();
-    // Of this object alone: what of the objects before it is still there was kept, for someone built on it.
-    let leaving = |state: &State, destination: SubjectId| {
-        let landing = state.landing();
-        let plain = |index| inverse.is_plain(index) && landing.at(index).is_some_and(|landed| landed.object == name);
-        singly.contains(&destination) || landing.owner_index(destination).is_some_and(plain)
-    };
-    let plain: Vec<u32> =
-        inverse.plain_of(&session.state, name).map(|index| u32::try_from(index).unwrap_or(u32::MAX)).collect();
+    let singly = singly(session, &others);
+    let leaving = leaving(inverse, name, &singly);
+    let plain = plain_rows(session, inverse, name);
     let size = writer.delete_size(plain.len() + others.len());
     let (mut tally, mut later) = (Tally::default(), Vec::new());
     for chunk in plain.chunks(size) {

@@ -12,6 +12,8 @@ use crate::{
 /// All that can be seen from outside.
 pub(crate) struct Landscape<'a> {
     pub(crate) source: &'a Source,
+    /// The org before us.
+    pub(crate) before: &'a Dump,
     pub(crate) dump: &'a Dump,
     pub(crate) acts: &'a [Act],
 }
@@ -38,6 +40,12 @@ pub(crate) fn nothing_twice(source: &Source, dump: &Dump) -> Result<(), String> 
             }
         }
     }
+    let meant = source.notes();
+    for (title, count) in notes(dump) {
+        if count > meant.get(title).copied().unwrap_or(0) {
+            return Err(format!("`{title}` is there {count} times, and {:?} in the source", meant.get(title)));
+        }
+    }
     let mut roles = BTreeSet::new();
     for ((_, id), fields) in dump.iter().filter(|((object, _), _)| object == "OpportunityContactRole") {
         if !roles.insert((
@@ -50,12 +58,21 @@ pub(crate) fn nothing_twice(source: &Source, dump: &Dump) -> Result<(), String> 
     Ok(())
 }
 
+/// Returns how many notes are there by what can be seen of them.
+fn notes(dump: &Dump) -> BTreeMap<&str, usize> {
+    let mut notes = BTreeMap::new();
+    for (_, fields) in dump.iter().filter(|((object, _), _)| object == "ContentNote") {
+        *notes.entry(fields.get("Title").and_then(Json::as_str).unwrap_or_default()).or_default() += 1;
+    }
+    notes
+}
+
 impl Landscape<'_> {
     /// Returns the records whose rows people deleted, or whose rows went or changed with those.
     fn beyond(&self) -> BTreeSet<(&'static str, String)> {
         let live: BTreeMap<&str, BTreeMap<String, Vec<_>>> =
             KINDS.iter().map(|kind| (kind.name, by_tag(self.dump, kind))).collect();
-        let deleted = self.acts.iter().any(|act| matches!(act.what, Did::Deleted));
+        let deleted = self.acts.iter().any(|act| matches!(act.what, Did::Deleted(_)));
         let mut beyond = BTreeSet::new();
         if !deleted {
             return beyond;
@@ -113,6 +130,9 @@ pub(crate) fn arrived(land: &Landscape<'_>) -> Result<(), String> {
             continue;
         }
         let kind = kind(name);
+        if kind.name == "notes" {
+            continue;
+        }
         if kind.tag.is_none() {
             let ends = (id_of("deals", &row.cells["deal_id"]), id_of("contacts", &row.cells["contact_id"]));
             let (Some(deal), Some(contact)) = ends else { continue };
@@ -136,8 +156,14 @@ pub(crate) fn arrived(land: &Landscape<'_>) -> Result<(), String> {
             continue;
         };
         let acts: Vec<&Act> = land.edits(kind.to, there).collect();
-        if !row.live && kind.goes && acts.is_empty() && !land.source.is_pointed_to(name, id) {
-            let hangs = land.dump.values().any(|fields| fields.values().any(|value| value.as_str() == Some(there)));
+        // A row that was there before us stays.
+        let stranger = land.before.contains_key(&(kind.to.to_owned(), (*there).to_owned()));
+        if !row.live && kind.goes && !stranger && acts.is_empty() && !land.source.is_pointed_to(name, id) {
+            // The platform's own record of a contact's company hangs on nothing.
+            let others = land.dump.iter().filter(|((object, _), _)| object != "AccountContactRelation");
+            let hangs = others
+                .map(|(_, fields)| fields)
+                .any(|fields| fields.iter().any(|(name, value)| name != "Id" && value.as_str() == Some(there)));
             if !hangs {
                 return Err(format!("{name} {id} was deleted in the source, and {there} is still there"));
             }
@@ -168,7 +194,20 @@ pub(crate) fn arrived(land: &Landscape<'_>) -> Result<(), String> {
             }
         }
     }
-    kept(land.dump, land.acts)
+    if notes(land.dump) != land.source.notes() {
+        return Err(format!("the notes are {:?}, not {:?}", notes(land.dump), land.source.notes()));
+    }
+    for act in land.acts.iter().filter(|act| !act.met) {
+        let Did::Deleted(Some(tag)) = &act.what else { continue };
+        let Some(kind) = KINDS.iter().find(|kind| kind.to == act.object) else { continue };
+        if let Some((again, _)) = tags.get(kind.name).and_then(|rows| rows.get(tag)).and_then(|rows| rows.first()) {
+            return Err(format!(
+                "{} {tag} was deleted by a person as {} and is there again as {again}",
+                kind.name, act.id
+            ));
+        }
+    }
+    kept(land.dump, land.acts, false)
 }
 
 fn same(wanted: Option<&str>, found: Option<&Json>) -> bool {
@@ -189,7 +228,7 @@ fn last_words<'a>(acts: &'a [Act]) -> BTreeMap<(&'a str, &'a str, &'static str),
     for act in acts {
         let field = match act.what {
             Did::Set(field, _) => field,
-            Did::Deleted => "-",
+            Did::Deleted(_) => "-",
             Did::Made(_) => continue,
         };
         last.insert((act.object.as_str(), act.id.as_str(), field), act);
@@ -198,19 +237,21 @@ fn last_words<'a>(acts: &'a [Act]) -> BTreeMap<(&'a str, &'a str, &'static str),
 }
 
 /// What people did is as they left it.
-fn kept(dump: &Dump, acts: &[Act]) -> Result<(), String> {
+fn kept(dump: &Dump, acts: &[Act], given_back: bool) -> Result<(), String> {
     let gone: BTreeSet<(&str, &str)> = acts
         .iter()
-        .filter(|act| matches!(act.what, Did::Deleted))
+        .filter(|act| matches!(act.what, Did::Deleted(_)))
         .map(|act| (act.object.as_str(), act.id.as_str()))
         .collect();
     for ((object, id, _), act) in last_words(acts) {
-        if act.met {
+        if act.met || act.early && !given_back {
             continue;
         }
         let row = dump.get(&(object.to_owned(), id.to_owned()));
         match (&act.what, row) {
-            (Did::Deleted, Some(_)) => return Err(format!("{object} {id} was deleted by a person and is there again")),
+            (Did::Deleted(_), Some(_)) => {
+                return Err(format!("{object} {id} was deleted by a person and is there again"));
+            }
             (Did::Set(field, value), Some(row)) if row.get(*field).unwrap_or(&Json::Null) != value => {
                 return Err(format!(
                     "{object} {id}: a person set {field} to {value}, and it is {:?}",
@@ -241,9 +282,9 @@ fn kept(dump: &Dump, acts: &[Act]) -> Result<(), String> {
 
 /// After a rollback the org is as it was, but for what people did, and for rows of ours that they built on.
 pub(crate) fn given_back(before: &Dump, after: &Dump, acts: &[Act]) -> Result<(), String> {
-    kept(after, acts)?;
+    kept(after, acts, true)?;
     let touched: BTreeSet<(&str, &str)> = acts.iter().map(|act| (act.object.as_str(), act.id.as_str())).collect();
-    let deleted = acts.iter().any(|act| matches!(act.what, Did::Deleted));
+    let deleted = acts.iter().any(|act| matches!(act.what, Did::Deleted(_)));
     for ((object, id), row) in before {
         let is_touched = touched.contains(&(object.as_str(), id.as_str()));
         let Some(now) = after.get(&(object.clone(), id.clone())) else {

@@ -75,7 +75,7 @@ pub(crate) const KINDS: [Kind; 6] = [
     Kind {
         name: "notes",
         to: "ContentNote",
-        tag: Some("Title"),
+        tag: None,
         values: &[],
         links: &[("parent_id", "contacts", "")],
         goes: false,
@@ -139,18 +139,19 @@ impl Source {
         for (column, to, _) in kind.links {
             let targets = self.ids(to);
             // A role needs both ends; elsewhere an end may lack.
-            let lacks = kind.tag.is_some() && kind.name != "notes" && dice.random_ratio(1, 4);
+            let lacks = kind.tag.is_some() && dice.random_ratio(1, 4);
             match targets.choose(dice) {
                 Some(target) if !lacks => cells.insert(column, target.clone()),
                 _ => cells.insert(column, String::new()),
             };
         }
         if kind.name == "notes" {
-            cells.insert("title", id.clone());
-            cells.insert("body_html", format!("<p>{}</p>", text(dice)));
+            // Notes carry no key: some are alike in everything that can be seen.
+            cells.insert("title", format!("note {}", dice.random_range(0..3)));
+            cells.insert("body_html", format!("<p>text {}</p>", dice.random_range(0..2)));
             cells.insert("parent_object", "contact".to_owned());
         }
-        if kind.tag.is_none() {
+        if kind.name == "deal_contacts" {
             let pair = |cells: &Cells| (cells.get("deal_id").cloned(), cells.get("contact_id").cloned());
             let known: BTreeSet<_> =
                 self.rows.iter().filter(|((name, _), _)| *name == kind.name).map(|(_, row)| pair(&row.cells)).collect();
@@ -172,7 +173,7 @@ impl Source {
             for id in self.ids(kind.name) {
                 let now = self.exports;
                 // A role and a note stay what they were.
-                if kind.tag.is_some() && kind.name != "notes" && dice.random_ratio(1, 4) {
+                if kind.tag.is_some() && dice.random_ratio(1, 4) {
                     let changed: Vec<(&'static str, String)> = kind
                         .values
                         .iter()
@@ -184,7 +185,7 @@ impl Source {
                         row.cells.extend(changed);
                         row.updated = now;
                     }
-                } else if dice.random_ratio(1, 24) && kind.tag.is_some() && kind.name != "notes" {
+                } else if dice.random_ratio(1, 24) && kind.tag.is_some() {
                     if let Some(row) = self.rows.get_mut(&(kind.name, id)) {
                         (row.live, row.updated) = (false, now);
                     }
@@ -241,6 +242,15 @@ impl Source {
     pub(crate) fn wanted(kind: &Kind, cells: &Cells) -> BTreeMap<&'static str, String> {
         let fields = kind.values.iter().filter_map(|(column, field)| Some((*field, cells.get(column)?.clone())));
         fields.filter(|(_, value)| !value.is_empty()).collect()
+    }
+
+    /// Returns how many notes there are by what can be seen of them.
+    pub(crate) fn notes(&self) -> BTreeMap<&str, usize> {
+        let mut notes = BTreeMap::new();
+        for (_, row) in self.rows.iter().filter(|((name, _), _)| *name == "notes") {
+            *notes.entry(row.cells["title"].as_str()).or_default() += 1;
+        }
+        notes
     }
 
     /// Returns the fields of a kind that hold values.

@@ -49,6 +49,8 @@ struct Stage<M> {
     flaws: M,
     broken_off: u64,
     head: String,
+    /// The org before us.
+    before: Dump,
 }
 
 /// Tells the story of a seed, or which law it broke.
@@ -74,7 +76,8 @@ impl<M: Flaws> Stage<M> {
         let chance = Arc::new(Chance(Mutex::new(ChaCha8Rng::seed_from_u64(!seed))));
         let store = Arc::new(MemoryStore::new());
         let head = String::new();
-        Ok(Self { dir, store, wire, chance, dice, source, flaws, broken_off: 0, head })
+        let before = Dump::new();
+        Ok(Self { dir, store, wire, chance, dice, source, flaws, broken_off: 0, head, before })
     }
 
     async fn play(&mut self) -> Result<Told, String> {
@@ -82,7 +85,8 @@ impl<M: Flaws> Stage<M> {
         stage.people_were_here();
         stage.export()?;
         stage.prepare().await?;
-        let before = stage.wire.dump();
+        stage.before = stage.wire.dump();
+        let before = stage.before.clone();
         let quiet = stage.dice.random_ratio(1, 4);
         let storm = stage.storm(quiet);
 
@@ -233,7 +237,9 @@ impl<M: Flaws> Stage<M> {
                 Command::Load => run::load(&mut session, &stop).await.map(|_| ()),
                 Command::Delta => run::delta(&mut session, &stop).await.map(|_| ()),
                 Command::Rollback => {
-                    rollback::rollback(&mut session, rollback::Scope::Everything, false, &stop).await.map(|_| ())
+                    rollback::rollback(&mut session, rollback::Scope::Everything, rollback::How::default(), &stop)
+                        .await
+                        .map(|_| ())
                 }
             }
         };
@@ -286,7 +292,7 @@ impl<M: Flaws> Stage<M> {
         let dump: Dump = self.wire.dump();
         laws::nothing_twice(&self.source, &dump)?;
         if command != Command::Rollback {
-            let land = Landscape { source: &self.source, dump: &dump, acts: &self.wire.acts() };
+            let land = Landscape { source: &self.source, before: &self.before, dump: &dump, acts: &self.wire.acts() };
             laws::arrived(&land)?;
         }
         Ok(())

@@ -23,6 +23,8 @@ use waybill_ledger::{
 };
 use waybill_sandbox::salesforce::Server;
 
+use crate::source::KINDS;
+
 /// Where the org is said to be.
 pub(crate) const ORG: &str = "http://org.example";
 /// When every story begins, in microseconds.
@@ -74,6 +76,8 @@ pub(crate) struct Act {
     pub(crate) what: Did,
     /// Whether a write of ours may have met it: what happens between our look and our write is outside every promise.
     pub(crate) met: bool,
+    /// Whether the row was nobody's record yet: if it becomes one, the plan says what it holds, until that is taken back.
+    pub(crate) early: bool,
     command: u64,
     at: u64,
 }
@@ -83,8 +87,8 @@ pub(crate) struct Act {
 pub(crate) enum Did {
     /// A field was set.
     Set(&'static str, Json),
-    /// The row was deleted.
-    Deleted,
+    /// The row was deleted, which was this record of the source.
+    Deleted(Option<String>),
     /// A row was made that hangs on another one.
     Made(String),
 }
@@ -272,7 +276,7 @@ impl Wire {
         let done = match inner.dice.random_range(0..10) {
             0 if object != "Account" => {
                 let answer = self.call(Method::DELETE, &format!("sobjects/{object}/{id}"), &Json::Null);
-                (answer.is_null() || answer["status"] == 204).then_some(Did::Deleted)
+                (answer.is_null() || answer["status"] == 204).then(|| Did::Deleted(tag_of(&dump, &object, &id)))
             }
             1 if object == "Account" || object == "Contact" => {
                 let (child, body) = if object == "Account" {
@@ -307,7 +311,8 @@ impl Wire {
         if let Some(what) = done {
             let (command, at) = (inner.command, inner.count);
             inner.story.push(format!("{:>5} a person: {object} {id} {what:?}", inner.count));
-            inner.acts.push(Act { object, id, what, met: false, command, at });
+            let early = !dump[&(object.clone(), id.clone())].contains_key("Source_System_ID__c");
+            inner.acts.push(Act { object, id, what, met: false, early, command, at });
         }
     }
 
@@ -376,6 +381,8 @@ impl Wire {
             }
             return Step::Answered(Err(reason));
         }
+        // Some rows are locked for as long as anyone would try.
+        let rows = [1, 2, 3, 90][inner.dice.random_range(0..4)];
         let fault = match (data && busy, data && expired, data && quota, data && locks) {
             (true, ..) => Some(json!({ "unavailable": 1 })),
             (_, true, ..) => Some(json!({ "expire_after": 0 })),
@@ -384,7 +391,7 @@ impl Wire {
                 0 => json!({ "fail_job_after": inner.dice.random_range(0..20) }),
                 1 => json!({ "slow": inner.dice.random_range(1..5_000) }),
                 _ => json!({
-                    "lock_rows": inner.dice.random_range(1..4), "lock_after": inner.dice.random_range(0..4)
+                    "lock_rows": rows, "lock_after": inner.dice.random_range(0..4)
                 }),
             }),
             _ => None,
@@ -402,6 +409,12 @@ impl Wire {
 
 /// Every live row's fields, by object and id.
 pub(crate) type Dump = BTreeMap<(String, String), BTreeMap<String, Json>>;
+
+/// Returns the id that the source knows a row by.
+fn tag_of(dump: &Dump, object: &str, id: &str) -> Option<String> {
+    let kind = KINDS.iter().find(|kind| kind.to == object)?;
+    Some(dump.get(&(object.to_owned(), id.to_owned()))?.get(kind.tag?)?.as_str()?.to_owned())
+}
 
 /// Cuts a long line.
 fn short(text: &str) -> String {

@@ -12,6 +12,9 @@ pub(crate) struct ReconcileArgs {
     /// How much may be wrong, missing or extra before this fails
     #[arg(long, value_name = "PERCENT", default_value = "0.5%", value_parser = percent)]
     threshold: f64,
+    /// Show so many rows picked at random, field by field
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    spot: usize,
 }
 
 fn percent(text: &str) -> Result<f64, String> {
@@ -23,7 +26,7 @@ impl ReconcileArgs {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let stop = stop_on_signal(context);
         let (mut session, bars) = open(context).await?;
-        let done = reconcile::reconcile(&mut session, &stop).await;
+        let done = reconcile::reconcile(&mut session, self.spot, &stop).await;
         let report = close(session, &bars, done).await?;
         context.output.document(&report, || human(&report))?;
         #[expect(clippy::cast_precision_loss, reason = "millionths of a whole")]
@@ -63,6 +66,13 @@ fn human(report: &Report) -> String {
         });
         text.push_str(&format!("\n\nfindings\n{}", table(&["class", "object", "id", "field"], 4, lines)));
     }
+    for spot in &report.spots {
+        let shown = |value: &Option<String>| value.clone().unwrap_or_else(|| "(nothing)".to_owned());
+        let rows = spot.fields.iter().map(|(name, meant, now)| vec![name.clone(), shown(meant), shown(now)]);
+        let table = table(&["field", "meant", "there now"], 3, rows);
+        text.push_str(&format!("\n\n{} {} from {}\n{table}", spot.object, spot.id, spot.source));
+    }
+    text.push_str(&format!("\n\nevery finding: {}\nas a page: {}", report.table.display(), report.page.display()));
     if report.held > 0 {
         text.push_str(&format!("\n\n{} records of the source wait for a person: `waybill holds list`", report.held));
     }

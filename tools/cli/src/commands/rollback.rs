@@ -1,6 +1,6 @@
 use waybill_engine::{
     failure::Failure,
-    rollback::{self, Report},
+    rollback::{self, How, Report},
     session::Session,
 };
 use waybill_ledger::{RunId, event::NameKind};
@@ -17,9 +17,12 @@ use crate::{Context, exit::Exit, output::table};
 pub(crate) struct RollbackArgs {
     #[command(flatten)]
     scope: ScopeArgs,
-    /// Only show what would be taken back
+    /// Only show what would be taken back, and what would stay because people built on it
     #[arg(long)]
     dry_run: bool,
+    /// Stop before the first write if more rows than this would be taken back
+    #[arg(long, value_name = "N")]
+    at_most: Option<u64>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -44,11 +47,15 @@ impl RollbackArgs {
         let stop = stop_on_signal(context);
         let (mut session, bars) = open(context).await?;
         let done = match scope(&session, &self.scope) {
-            Ok(scope) => rollback::rollback(&mut session, scope, self.dry_run, &stop).await,
+            Ok(scope) => {
+                let how = How { dry: self.dry_run, at_most: self.at_most };
+                rollback::rollback(&mut session, scope, how, &stop).await
+            }
             Err(failure) => Err(failure),
         };
         let report = close(session, &bars, done).await?;
-        context.output.document(&report, || human(&report))?;
+        let dry = self.dry_run;
+        context.output.document(&report, || human(&report, dry))?;
         let held = report.objects.iter().any(|object| object.held + object.rejected > 0);
         let differs = report.differences.iter().any(|difference| !difference.is_none());
         Ok(if held || differs { Exit::Stopped } else { Exit::Done })
@@ -80,7 +87,22 @@ fn scope(session: &Session, args: &ScopeArgs) -> Result<Scope, Failure> {
     Ok(Scope::Everything)
 }
 
-fn human(report: &Report) -> String {
+fn human(report: &Report, dry: bool) -> String {
+    if dry {
+        let rows = report.objects.iter().map(|object| {
+            let numbers = [object.deletes, object.restores, object.recreates, object.conflicts];
+            std::iter::once(object.object.clone()).chain(numbers.map(|n| n.to_string())).collect()
+        });
+        let mut text = table(&["object", "delete", "restore", "make again", "would stay"], 1, rows);
+        if !report.conflicts.is_empty() {
+            let lines: Vec<String> = report.conflicts.iter().map(|line| format!("  {line}")).collect();
+            text.push_str(&format!("\n\nwhat would stay\n{}", lines.join("\n")));
+        }
+        for line in &report.residue {
+            text.push_str(&format!("\n\nresidue: {line}"));
+        }
+        return text;
+    }
     let rows = report.objects.iter().map(|object| {
         let numbers = [
             object.deletes,

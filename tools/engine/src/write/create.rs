@@ -179,6 +179,8 @@ impl<D: Destination, M: Flaws> Writer<'_, D, M> {
             })
             .collect();
         self.look(&written).await?;
+        // What was just confirmed is known from here on: a row of its like is not taken for it.
+        state.catch_up(self.rec().ledger())?;
         let open: Vec<(&Change, Position)> = unknown.iter().map(|n| (&changes[*n], intended(*n))).collect();
         let (settled, resend) = self.settle_creates(state, &open).await?;
         tally += settled;

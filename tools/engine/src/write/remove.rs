@@ -51,6 +51,36 @@ struct Children {
     leaving: Vec<String>,
 }
 
+/// What is decided about a row that is to go.
+#[derive(Debug)]
+enum Verdict {
+    /// Its record was forgotten, and with it which row it is.
+    Forgotten,
+    /// Someone removed it.
+    Gone {
+        id: String,
+        destination: SubjectId,
+    },
+    /// Someone built on it.
+    Stays {
+        destination: SubjectId,
+        kind: DriftKind,
+        text: String,
+    },
+    /// Rows that go, too, still point to it.
+    Later,
+    Goes(Going),
+}
+
+/// A row that is to be put back, with what it held before us.
+#[derive(Debug)]
+struct Imaged {
+    restore: Restore,
+    destination: SubjectId,
+    id: String,
+    before: Fields,
+}
+
 /// Rows that may go, and those for which it is too early.
 #[derive(Debug, Default)]
 struct Sorted {
@@ -140,73 +170,134 @@ impl<D: Destination, M: Flaws> Writer<'_, D, M> {
         last_call: bool,
         tally: &mut Tally,
     ) -> Result<Sorted, Failure> {
-        let (mut known, mut forgotten) = (Vec::new(), Vec::new());
+        let (mut sorted, mut drafts) = (Sorted::default(), Vec::new());
+        for (removal, verdict) in self.judge(state, removals, leaving, last_call).await? {
+            let about = |event: Event| {
+                let target = removal.target;
+                let draft = self.rec().draft(event).subject(target.subject).target(target.part);
+                removal.inverts.into_iter().fold(draft, Draft::cause)
+            };
+            let drift = |destination, kind| Event::DriftFound { destination, object: self.name, field: None, kind };
+            match verdict {
+                Verdict::Forgotten => {
+                    tally.held += 1;
+                    drafts.push(about(Event::RecordHeld { reason: HoldReason::Forgotten }));
+                }
+                // Someone removed it already: there is nothing to take back, and that is told.
+                Verdict::Gone { id, destination } => {
+                    drafts.push(about(drift(destination, DriftKind::Deleted)).content(self.destination_id(&id)));
+                    drafts.push(about(Event::IdentityUnlinked { destination }));
+                    tally.unchanged += 1;
+                }
+                Verdict::Stays { destination, kind, text } => {
+                    tally.held += 1;
+                    drafts.push(about(drift(destination, kind)).content(Content::Text(text.clone())));
+                    drafts.push(about(Event::RecordHeld { reason: HoldReason::Conflict }).content(Content::Text(text)));
+                }
+                Verdict::Later => sorted.later.push(removal),
+                Verdict::Goes(going) => sorted.going.push(going),
+            }
+        }
+        self.rec().append(drafts).await?;
+        state.catch_up(self.rec().ledger())?;
+        Ok(sorted)
+    }
+
+    /// Says of rows that were to be deleted which would not be, and why, with those that would stay; writes nothing, not even to
+    /// the ledger.
+    pub async fn foresee_deletes(
+        &self,
+        state: &State,
+        removals: &[Removal],
+        leaving: &(dyn Fn(&State, SubjectId) -> bool + Sync),
+    ) -> Result<Vec<(Option<SubjectId>, String)>, Failure> {
+        let mut staying = Vec::new();
+        for chunk in removals.chunks(200) {
+            let judged = self.judge(state, chunk, leaving, false).await?;
+            staying.extend(judged.into_iter().filter_map(|(_, verdict)| match verdict {
+                Verdict::Forgotten => Some((None, format!("a row of {} stays: its record was forgotten", self.object))),
+                Verdict::Stays { destination, text, .. } => Some((Some(destination), text)),
+                Verdict::Gone { id, .. } => Some((None, format!("{} {id} is gone already", self.object))),
+                Verdict::Later | Verdict::Goes(_) => None,
+            }));
+        }
+        Ok(staying)
+    }
+
+    /// Says of rows that were to be put back which fields would stay as people left them; writes nothing.
+    pub async fn foresee_restores(&self, state: &State, restores: &[Restore]) -> Result<Vec<String>, Failure> {
+        let mut staying = Vec::new();
+        for chunk in restores.chunks(200) {
+            let (known, forgotten) = self.images(state, chunk.to_vec())?;
+            for _ in forgotten {
+                staying.push(format!("a row of {} stays: its record was forgotten", self.object));
+            }
+            let found = self.read_images(&known).await?;
+            for Imaged { restore, id, before, .. } in &known {
+                let Some(now) = found.get(id) else {
+                    staying.push(format!("{} {id} is gone already", self.object));
+                    continue;
+                };
+                let (ours, _) = self.ours(restore)?;
+                let same = |name: &FieldName, a: &Field, b: &Field| self.same(name, a, b);
+                for field in rollback::restore(before, &ours, &now.record.fields, &same).drift {
+                    staying.push(format!("{} {id}: {field} stays as someone left it", self.object));
+                }
+            }
+        }
+        Ok(staying)
+    }
+
+    /// Decides about each of these rows by what the destination holds now.
+    async fn judge(
+        &self,
+        state: &State,
+        removals: &[Removal],
+        leaving: &(dyn Fn(&State, SubjectId) -> bool + Sync),
+        last_call: bool,
+    ) -> Result<Vec<(Removal, Verdict)>, Failure> {
+        let (mut known, mut judged) = (Vec::new(), Vec::new());
         for removal in removals {
             let destination = state.landing().get(removal.target).and_then(|landed| landed.destination);
             if let Some((destination, id)) = destination.and_then(|d| Some((d, state.destination_id(d)?))) {
                 known.push(Going { removal: *removal, id, destination });
             } else {
-                tally.held += 1;
-                let event = Event::RecordHeld { reason: HoldReason::Forgotten };
-                let draft = self.rec().draft(event).subject(removal.target.subject).target(removal.target.part);
-                forgotten.push(removal.inverts.into_iter().fold(draft, Draft::cause));
+                judged.push((*removal, Verdict::Forgotten));
             }
         }
-        self.rec().append(forgotten).await?;
         let ids: Vec<String> = known.iter().map(|row| row.id.clone()).collect();
         let found = self.read_ids(self.least(), ids.clone()).await?;
         let children = self.children(state, &ids, leaving).await?;
-        let (mut sorted, mut drafts) = (Sorted::default(), Vec::new());
         for row in known {
-            let about = |event: Event| {
-                let target = row.removal.target;
-                let draft = self.rec().draft(event).subject(target.subject).target(target.part);
-                match row.removal.inverts {
-                    Some(at) => draft.cause(at),
-                    None => draft,
-                }
-            };
-            let drift = |kind| Event::DriftFound { destination: row.destination, object: self.name, field: None, kind };
+            let (removal, destination) = (row.removal, row.destination);
             let Some(now) = found.get(&row.id) else {
-                // Someone removed it already: there is nothing to take back, and that is told.
-                drafts.push(about(drift(DriftKind::Deleted)).content(self.destination_id(&row.id)));
-                drafts.push(about(Event::IdentityUnlinked { destination: row.destination }));
-                tally.unchanged += 1;
+                judged.push((removal, Verdict::Gone { id: row.id, destination }));
                 continue;
             };
-            let stands = children.get(&row.id);
             let touched = state.landing().get(row.removal.target).is_some_and(|landed| landed.touched);
             let edited = (touched || now.modified_by.as_ref().is_some_and(|by| by != self.desk.user))
                 && !self.desk.flaws.has(Flaw::IgnoreDriftInRollback);
-            let (kind, text) = match (stands, edited) {
-                (Some(Children { staying, .. }), false) if staying.is_empty() && !last_call => {
-                    sorted.later.push(row.removal);
-                    continue;
-                }
-                (Some(children), _) if !(children.staying.is_empty() && edited) => (
-                    DriftKind::HasChildren,
-                    format!(
-                        "{} {} stays: records that are not ours hang on it: {}",
-                        self.object,
-                        row.id,
-                        some(if children.staying.is_empty() { &children.leaving } else { &children.staying })
-                    ),
-                ),
-                (_, true) => {
-                    (DriftKind::Changed, format!("{} {} stays: someone changed it since", self.object, row.id))
-                }
-                (_, false) => {
-                    sorted.going.push(row);
-                    continue;
-                }
+            let hangs = |what: &str, names: &[String]| {
+                let text = format!("{} {} stays: {what}: {}", self.object, row.id, some(names));
+                Verdict::Stays { destination, kind: DriftKind::HasChildren, text }
             };
-            tally.held += 1;
-            drafts.push(about(drift(kind)).content(Content::Text(text.clone())));
-            drafts.push(about(Event::RecordHeld { reason: HoldReason::Conflict }).content(Content::Text(text)));
+            judged.push((
+                removal,
+                match children.get(&row.id) {
+                    Some(children) if !children.staying.is_empty() => {
+                        hangs("records that are not ours hang on it", &children.staying)
+                    }
+                    _ if edited => {
+                        let text = format!("{} {} stays: someone changed it since", self.object, row.id);
+                        Verdict::Stays { destination, kind: DriftKind::Changed, text }
+                    }
+                    Some(children) if last_call => hangs("rows that stay point to it", &children.leaving),
+                    Some(_) => Verdict::Later,
+                    None => Verdict::Goes(row),
+                },
+            ));
         }
-        self.rec().append(drafts).await?;
-        state.catch_up(self.rec().ledger())?;
-        Ok(sorted)
+        Ok(judged)
     }
 
     /// Finds records that point to these rows and that would go or change with them: those that are not leaving, and those
@@ -388,28 +479,16 @@ impl<D: Destination, M: Flaws> Writer<'_, D, M> {
         last: bool,
     ) -> Result<(Tally, Vec<Restore>), Failure> {
         let mut tally = Tally::default();
-        let (mut rows, mut forgotten) = (Vec::new(), Vec::new());
-        let mut names: BTreeSet<FieldName> = BTreeSet::new();
-        for restore in restores {
-            let destination = restore.landed.destination;
-            let Some((destination, id)) = destination.and_then(|d| Some((d, state.destination_id(d)?))) else {
-                let event = Event::RecordHeld { reason: HoldReason::Forgotten };
-                forgotten.push(self.about(event, restore.landed.target, restore.inverts));
-                tally.held += 1;
-                continue;
-            };
-            let images = restore.before.iter().map(|at| self.image_at(Some(*at))).collect::<Result<Vec<_>, _>>()?;
-            let images: Vec<Fields> =
-                if self.desk.flaws.has(Flaw::NewestImage) { images.into_iter().rev().collect() } else { images };
-            let before = without_version(oldest(images)).0;
-            names.extend(before.iter().map(|(name, _)| name.clone()));
-            rows.push((restore, destination, id, before));
-        }
-        self.rec().append(forgotten).await?;
-        let names: Vec<FieldName> = names.into_iter().collect();
-        let found = self.read_ids(&names, rows.iter().map(|(_, _, id, _)| id.clone()).collect()).await?;
+        let (rows, forgotten) = self.images(state, restores)?;
+        tally.held += forgotten.len() as u64;
+        let forgotten = forgotten.into_iter().map(|restore| {
+            let event = Event::RecordHeld { reason: HoldReason::Forgotten };
+            self.about(event, restore.landed.target, restore.inverts)
+        });
+        self.rec().append(forgotten.collect()).await?;
+        let found = self.read_images(&rows).await?;
         let (mut drafts, mut ready) = (Vec::new(), Vec::new());
-        for (restore, destination, id, before) in rows {
+        for Imaged { restore, destination, id, before } in rows {
             let Some(now) = found.get(&id) else {
                 let event = Event::DriftFound { destination, object: self.name, field: None, kind: DriftKind::Deleted };
                 drafts
@@ -417,17 +496,7 @@ impl<D: Destination, M: Flaws> Writer<'_, D, M> {
                 tally.held += 1;
                 continue;
             };
-            let mapped = match restore.landed.mapped {
-                Some(at) => self.mapping_at(at)?,
-                None => None,
-            };
-            let mut ours = mapped.as_ref().map(|mapped| mapped.fields.clone()).unwrap_or_default();
-            for (name, value) in without_version(self.image_at(restore.landed.after)?).0.iter() {
-                ours.set(name.clone(), value.map_or(Field::Null, |value| Field::Present(value.clone())));
-            }
-            if let (Some(mapped), Some(key)) = (&mapped, self.key()) {
-                ours.set(key.clone(), Value::Text(mapped.key.clone()));
-            }
+            let (mut ours, mapped) = self.ours(&restore)?;
             if self.desk.flaws.has(Flaw::IgnoreDriftInRollback) {
                 ours = now.record.fields.clone();
             }
@@ -448,6 +517,49 @@ impl<D: Destination, M: Flaws> Writer<'_, D, M> {
         }
         self.rec().append(drafts).await?;
         self.put_back(state, ready, tally, last).await
+    }
+
+    /// Finds what these rows held before us; those whose records were forgotten come second.
+    fn images(&self, state: &State, restores: Vec<Restore>) -> Result<(Vec<Imaged>, Vec<Restore>), Failure> {
+        let (mut rows, mut forgotten) = (Vec::new(), Vec::new());
+        for restore in restores {
+            let destination = restore.landed.destination;
+            let Some((destination, id)) = destination.and_then(|d| Some((d, state.destination_id(d)?))) else {
+                forgotten.push(restore);
+                continue;
+            };
+            let mut images = restore.before.iter().map(|at| self.image_at(Some(*at))).collect::<Result<Vec<_>, _>>()?;
+            if self.desk.flaws.has(Flaw::NewestImage) {
+                images.reverse();
+            }
+            let before = without_version(oldest(images)).0;
+            rows.push(Imaged { restore, destination, id, before });
+        }
+        Ok((rows, forgotten))
+    }
+
+    /// Reads the fields of these rows that are to go back.
+    async fn read_images(&self, rows: &[Imaged]) -> Result<BTreeMap<String, RemoteRecord>, Failure> {
+        let names: BTreeSet<FieldName> =
+            rows.iter().flat_map(|row| row.before.iter().map(|(name, _)| name.clone())).collect();
+        let names: Vec<FieldName> = names.into_iter().collect();
+        self.read_ids(&names, rows.iter().map(|row| row.id.clone()).collect()).await
+    }
+
+    /// Returns what we left a row with, and the mapping behind it.
+    fn ours(&self, restore: &Restore) -> Result<(Fields, Option<waybill_ledger::Mapped>), Failure> {
+        let mapped = match restore.landed.mapped {
+            Some(at) => self.mapping_at(at)?,
+            None => None,
+        };
+        let mut ours = mapped.as_ref().map(|mapped| mapped.fields.clone()).unwrap_or_default();
+        for (name, value) in without_version(self.image_at(restore.landed.after)?).0.iter() {
+            ours.set(name.clone(), value.map_or(Field::Null, |value| Field::Present(value.clone())));
+        }
+        if let (Some(mapped), Some(key)) = (&mapped, self.key()) {
+            ours.set(key.clone(), Value::Text(mapped.key.clone()));
+        }
+        Ok((ours, mapped))
     }
 
     async fn put_back(

@@ -167,11 +167,15 @@ impl<D: Destination, M: Flaws> Writer<'_, D, M> {
                 if written || kept {
                     let value =
                         value.map_or(waybill_ledger::Field::Null, |v| waybill_ledger::Field::Present(v.clone()));
-                    ours.set(name.clone(), value);
+                    let stood = last.as_ref().map_or(waybill_ledger::Field::Absent, |last| last.get(name.as_str()));
+                    // What someone else has set to the very value that the source has now is theirs: we stand for what we wrote.
+                    let theirs = !written && kept && !self.same(name, &stood, &value);
+                    ours.set(name.clone(), if theirs { stood } else { value });
                 }
             }
             change.mapped.fields = ours;
-            if change.landed.is_some_and(|landed| landed.created && !landed.touched)
+            if last.is_some()
+                && change.landed.is_some_and(|landed| !landed.touched)
                 && now.modified_by.as_deref().is_some_and(|by| by != self.desk.user)
             {
                 // Our own write will hide that: from now on the row is known to be a person's, too.

@@ -12,6 +12,7 @@ use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
 
 use super::{
+    faults::Mishap,
     org::{Org, Val},
     service::{Call, DAILY, Reply, Service, form, locked},
 };
@@ -105,7 +106,7 @@ impl Service {
 
     /// Lets a call pass if its session is good and the allowance is not used up; faults come here.
     pub(crate) fn admit(&self, token: Option<&str>, writes: bool) -> Admission {
-        let (expired, unavailable, quota, lost) = locked(&self.faults).before(writes);
+        let Mishap { expired, unavailable, quota, lost, dropped } = locked(&self.faults).before(writes);
         if expired {
             self.expire();
         }
@@ -113,12 +114,16 @@ impl Service {
             return Admission { info: None, refusal: Some(Refusal::Session), lost: false };
         }
         let used = self.count(1);
-        let refusal = if unavailable {
+        let refusal = if unavailable || dropped {
             Some(Refusal::Unavailable)
         } else {
             (quota || (self.limited && used > DAILY)).then_some(Refusal::Quota)
         };
-        Admission { info: Some(format!("api-usage={used}/{DAILY}")), refusal, lost: lost && refusal.is_none() }
+        Admission {
+            info: Some(format!("api-usage={used}/{DAILY}")),
+            refusal,
+            lost: dropped || lost && refusal.is_none(),
+        }
     }
 
     /// `/services/oauth2/…`

@@ -22,12 +22,38 @@ pub(crate) struct Faults {
     pub(crate) fail_job_after: Option<usize>,
     /// Jobs begin this many milliseconds late.
     pub(crate) slow: u64,
+    /// Of a thousand writes, so many are done and their answers lost,
+    pub(crate) lose_per_mille: u64,
+    /// and so many are lost before they are done.
+    pub(crate) drop_per_mille: u64,
+    /// Sessions expire with every so many calls.
+    pub(crate) expire_every: u64,
+    /// Calls since these faults were armed.
+    #[serde(skip)]
+    calls: u64,
+}
+
+/// What happens to a call.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Mishap {
+    /// All sessions expire before it.
+    pub(crate) expired: bool,
+    /// The server is busy.
+    pub(crate) unavailable: bool,
+    /// The daily allowance is used up.
+    pub(crate) quota: bool,
+    /// It is done, and its answer is lost.
+    pub(crate) lost: bool,
+    /// It is lost before it is done.
+    pub(crate) dropped: bool,
 }
 
 impl Faults {
-    /// Returns what happens to a call: its session expires, the server is busy, the quota is gone, its answer is lost.
-    pub(crate) fn before(&mut self, writes: bool) -> (bool, bool, bool, bool) {
-        let expired = count_down(&mut self.expire_after);
+    /// Returns what happens to a call.
+    pub(crate) fn before(&mut self, writes: bool) -> Mishap {
+        self.calls += 1;
+        let every = self.expire_every > 0 && self.calls.is_multiple_of(self.expire_every);
+        let expired = count_down(&mut self.expire_after) || every;
         let unavailable = take(&mut self.unavailable);
         let quota = match &mut self.quota_after {
             Some(0) => true,
@@ -37,8 +63,14 @@ impl Faults {
             }
             None => false,
         };
-        let lost = writes && !unavailable && !quota && take(&mut self.lose_answers);
-        (expired, unavailable, quota, lost)
+        // Spread by a hash (SplitMix64's finaliser), the same for every run of as many calls.
+        let mut chance = self.calls.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        chance = (chance ^ (chance >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        chance = (chance ^ (chance >> 27)) % 1_000;
+        let by_rate = chance < self.lose_per_mille;
+        let dropped = writes && !by_rate && chance < self.lose_per_mille + self.drop_per_mille;
+        let lost = writes && !unavailable && !quota && (by_rate || take(&mut self.lose_answers));
+        Mishap { expired, unavailable, quota, lost, dropped }
     }
 
     pub(crate) fn lock_row(&mut self) -> bool {

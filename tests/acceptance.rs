@@ -1,0 +1,273 @@
+//! What a demanding customer tries before the real thing, a tenth of the size: on an org that already holds half of it, with
+//! kills, lost answers, a used-up quota, locked rows, and people who go on working.
+
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value as Json, json};
+use waybill_tests::{Org, Project, generate, rows, text};
+
+/// Changes cells of a table of an export, row by row, and lets the manifest forget its digest.
+fn edit(export: &Path, table: &str, mut change: impl FnMut(&BTreeMap<String, String>) -> Vec<(&'static str, String)>) {
+    let path = export.join(format!("{table}.csv"));
+    let mut reader = csv::Reader::from_path(&path).unwrap();
+    let header = reader.headers().unwrap().clone();
+    let mut out = csv::Writer::from_writer(Vec::new());
+    out.write_record(&header).unwrap();
+    for record in reader.records() {
+        let record = record.unwrap();
+        let row = header.iter().map(str::to_owned).zip(record.iter().map(str::to_owned)).collect();
+        let changes = change(&row);
+        let cells = header.iter().zip(record.iter()).map(|(name, cell)| {
+            changes.iter().find(|(column, _)| *column == name).map_or(cell.to_owned(), |(_, value)| value.clone())
+        });
+        out.write_record(cells).unwrap();
+    }
+    std::fs::write(&path, out.into_inner().unwrap()).unwrap();
+    let manifest = export.join("manifest.json");
+    let mut about: Json = serde_json::from_slice(&std::fs::read(&manifest).unwrap()).unwrap();
+    for object in about["objects"].as_array_mut().unwrap() {
+        object.as_object_mut().unwrap().remove("sha256");
+    }
+    std::fs::write(&manifest, about.to_string()).unwrap();
+}
+
+fn create(org: &Org, object: &str, row: &Json) -> String {
+    let (status, made) = org.call("POST", &format!("sobjects/{object}"), Some(row));
+    assert_eq!(status, 201, "{made}");
+    text(&made, "id")
+}
+
+/// An org that holds half of the contacts already, in the ways that matter, and a project that takes those over.
+fn half_there(size: &str, org: &Org, dir: &Path) -> (Project, BTreeMap<String, String>) {
+    let export = dir.join("export");
+    generate(&export, &["--size", size, "--plain"]);
+    let project = Project::new(org, &export);
+    project.edit_plan("to = \"Contact\"\n", "to = \"Contact\"\nmatch = [\"Email\"]\n");
+    let mut there = BTreeMap::new();
+    let contacts = rows(&export.join("contacts.csv"));
+    for (n, row) in contacts.iter().filter(|row| row["email"].contains('@')).enumerate().step_by(2) {
+        let mut held = json!({ "LastName": "Before", "Email": row["email"].to_uppercase() });
+        match n % 5 {
+            0 => {}
+            1 => held["Fax"] = json!("+44 1"),
+            2 => held["MailingStreet"] = json!("s".repeat(255)),
+            3 => held["Description"] = json!("Lange Zeilen – \"quoted\", <b>bold</b>\n".repeat(700)),
+            _ => held["Title"] = json!("t".repeat(128)),
+        }
+        there.insert(row["email"].to_lowercase(), create(org, "Contact", &held));
+    }
+    project.run(&["schema", "apply"]).exits(0);
+    project.run(&["approve", "--by", "Test Person"]).exits(0);
+    (project, there)
+}
+
+/// Begins a command and kills it without a word, until that has hit a living process so many times.
+fn killed(project: &Project, command: &[&str], times: u32) {
+    let mut hits = 0;
+    let mut wait = Duration::from_millis(60);
+    let began = Instant::now();
+    while hits < times {
+        assert!(began.elapsed() < Duration::from_secs(300), "{command:?} never lives long enough to be killed");
+        let mut child = project.command(command).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(wait);
+        if child.try_wait().unwrap().is_none() {
+            child.kill().unwrap();
+            hits += 1;
+            wait += Duration::from_millis(70);
+        } else {
+            // It was done before: sooner, then.
+            wait = Duration::from_millis(40);
+        }
+        child.wait().unwrap();
+        project.verifies();
+    }
+}
+
+/// Every object is as the ledger says, and every row of ours is there once.
+fn whole(org: &Org, project: &Project) {
+    let report = project.json(&["reconcile"]);
+    for object in report["objects"].as_array().unwrap() {
+        assert_eq!(object["matched"], object["expected_rows"], "{object}");
+        let name = object["object"].as_str().unwrap();
+        if let Some(ours) = org.ours(name) {
+            assert_eq!(object["expected_rows"], json!(ours), "{name}");
+        }
+    }
+    for object in ["Account", "Contact", "Opportunity", "Task", "Event"] {
+        let keys = org.query(&format!("SELECT Source_System_ID__c FROM {object} WHERE Source_System_ID__c != null"));
+        let keys: Vec<String> = keys.iter().map(|row| text(row, "Source_System_ID__c")).collect();
+        let once: std::collections::BTreeSet<&String> = keys.iter().collect();
+        assert_eq!(keys.len(), once.len(), "{object} has a key twice");
+    }
+}
+
+#[test]
+fn onto_an_org_that_holds_half_of_it_and_back_with_twenty_kills() {
+    let dir = tempfile::tempdir().unwrap();
+    let org = Org::start(&["--latency", "2"]);
+    let (project, there) = half_there("1000", &org, dir.path());
+    assert!(there.len() > 60, "{}", there.len());
+    let (before, present) = (org.digest(), org.count("Contact"));
+    killed(&project, &["run"], 8);
+    project.run(&["run"]).exits(0);
+    whole(&org, &project);
+    // A day later.
+    let titles = std::cell::Cell::new(0);
+    edit(&dir.path().join("export"), "contacts", |row| {
+        titles.set(titles.get() + 1);
+        let fresh = if titles.get() % 5 == 0 { String::new() } else { format!("Title {}", row["id"]) };
+        if titles.get() % 2 == 0 { vec![("job_title", fresh)] } else { Vec::new() }
+    });
+    killed(&project, &["delta"], 5);
+    project.run(&["delta"]).exits(0);
+    assert!(org.count("Contact WHERE Title LIKE 'Title %'") > 40);
+    whole(&org, &project);
+    killed(&project, &["rollback"], 7);
+    project.run(&["rollback"]).exits(0);
+    assert_eq!(org.digest(), before);
+    assert_eq!(org.count("Contact"), present);
+    project.verifies();
+}
+
+#[test]
+fn what_people_edit_is_kept_by_a_delta_and_only_what_both_changed_waits() {
+    let dir = tempfile::tempdir().unwrap();
+    let org = Org::start(&[]);
+    let (project, there) = half_there("1000", &org, dir.path());
+    project.run(&["run"]).exits(0);
+    org.act_as("grace.hopper@example.com");
+    let edited: Vec<(&String, &String)> = there.iter().take(37).collect();
+    for (n, (_, id)) in edited.iter().enumerate() {
+        let edit = if n < 27 { json!({ "LastName": "Married" }) } else { json!({ "AssistantName": "Jo" }) };
+        assert_eq!(org.call("PATCH", &format!("sobjects/Contact/{id}"), Some(&edit)).0, 204);
+    }
+    org.act_as("integration@sandbox.example.com");
+    // The source moves all of them: the same field for the first 14, another one for the rest.
+    let moved: BTreeMap<&String, usize> = edited.iter().enumerate().map(|(n, (email, _))| (*email, n)).collect();
+    edit(&dir.path().join("export"), "contacts", |row| match moved.get(&row["email"].to_lowercase()) {
+        Some(n) if *n < 14 => vec![("last_name", "Moved".to_owned())],
+        Some(_) => vec![("job_title", "Moved".to_owned())],
+        None => Vec::new(),
+    });
+    project.run(&["delta"]).exits(0);
+    assert_eq!(org.count("Contact WHERE LastName = 'Married'"), 27, "no edit of a person is lost");
+    assert_eq!(org.count("Contact WHERE AssistantName = 'Jo'"), 10);
+    assert_eq!(org.count("Contact WHERE LastName = 'Moved'"), 0);
+    assert_eq!(org.count("Contact WHERE Title = 'Moved'"), 23, "what only the source moved is carried");
+    let waiting = project.holds();
+    assert_eq!(waiting.values().filter(|reason| *reason == "conflict").count(), 14, "{waiting:?}");
+    let after = org.digest();
+    project.run(&["delta"]).exits(0);
+    assert_eq!(org.digest(), after, "a second delta changes nothing");
+    // Everything that was found is in the report, by name.
+    let report = project.json(&["reconcile", "--spot", "3"]);
+    assert_eq!(report["spots"].as_array().unwrap().len(), 3);
+    let contacts = report["objects"].as_array().unwrap().iter().find(|object| object["object"] == "Contact").unwrap();
+    assert_eq!((&contacts["drift"], &contacts["wrong"]), (&json!(27), &json!(0)), "{contacts}");
+    let lines = rows(Path::new(report["table"].as_str().unwrap()));
+    let drift: Vec<_> = lines.iter().filter(|line| line["class"] == "drift").collect();
+    assert!(drift.iter().all(|line| line["found"] == "Married" && line["field"] == "LastName"), "{drift:?}");
+    assert_eq!(drift.len(), 27);
+    let page = std::fs::read_to_string(report["page"].as_str().unwrap()).unwrap();
+    assert!(drift.iter().all(|line| page.contains(&line["id"]) && page.contains(&line["source record"])));
+    // What a rollback would meet is told before; a cap stops it before its first write.
+    let foreseen = project.json(&["rollback", "--dry-run"]);
+    let of = |name: &str| foreseen["objects"].as_array().unwrap().iter().find(|o| o["object"] == name).unwrap().clone();
+    assert_eq!(of("Contact")["conflicts"], json!(27), "{:#}", foreseen["conflicts"]);
+    assert_eq!(of("Account")["conflicts"], json!(0), "{foreseen}");
+    project.run(&["rollback", "--at-most", "10"]).exits(3).says(&["at most 10 are allowed", "hint:"]);
+    assert_eq!(org.digest(), after, "neither has written anything");
+    // And back: what people edited stays, all else is as before.
+    project.run(&["rollback"]).exits(3);
+    assert_eq!(org.count("Contact WHERE LastName = 'Married'"), 27);
+    assert_eq!(org.count("Contact WHERE AssistantName = 'Jo'"), 10);
+    assert_eq!(org.count("Contact WHERE LastName = 'Before'"), there.len() as u64 - 27);
+    assert_eq!(org.count("Contact"), there.len() as u64);
+    project.verifies();
+}
+
+#[test]
+fn lost_answers_and_expired_tokens_double_nothing_and_every_unknown_is_settled_by_a_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let export = dir.path().join("export");
+    generate(&export, &["--size", "5000", "--plain"]);
+    let org = Org::start(&[]);
+    let project = Project::new(&org, &export);
+    let auth = "type = \"token\"\ntoken = { file = \"token\" }";
+    let client =
+        "type = \"client_credentials\"\nclient_id = \"waybill-sandbox\"\nclient_secret = { file = \"secret\" }";
+    project.set_config(&project.config().replace(auth, client));
+    std::fs::write(project.path().join("secret"), "sandbox-secret-1\n").unwrap();
+    project.ready();
+    let before = org.digest();
+    org.faults(&json!({ "lose_per_mille": 100, "drop_per_mille": 40, "expire_every": 97 }));
+    // A read that is lost is repeated; what stops the command in the end is started again, as a person would.
+    let mut tries = 0;
+    loop {
+        let done = project.run(&["run"]);
+        tries += 1;
+        if done.code == 0 {
+            break;
+        }
+        assert!(tries < 25, "{}", done.err);
+    }
+    org.faults(&json!({}));
+    let lost = project.events("WriteUnknown").len();
+    assert!(lost > 5, "{lost} answers were lost in {tries} tries");
+    project.run(&["run"]);
+    let undetermined = project.holds().values().filter(|reason| *reason == "undetermined").count();
+    let reconciled = project.json(&["reconcile"]);
+    for object in reconciled["objects"].as_array().unwrap() {
+        assert_eq!(object["matched"], object["expected_rows"], "{object} {:#}", reconciled["findings"]);
+        assert_eq!((&object["missing"], &object["extra"]), (&json!(0), &json!(0)), "{object}");
+    }
+    // Rows without a key are held while the first may still be under way; that is told, and none is there twice.
+    let notes = org.query("SELECT Title FROM ContentNote").len();
+    assert!(notes + undetermined >= rows(&export.join("notes.csv")).len().saturating_sub(undetermined), "{notes}");
+    if undetermined == 0 {
+        project.run(&["rollback"]).exits(0);
+        assert_eq!(org.digest(), before);
+    }
+    project.verifies();
+}
+
+#[test]
+fn a_quota_for_part_of_the_work_is_used_up_and_the_next_day_ends_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let export = dir.path().join("export");
+    generate(&export, &["--size", "2000", "--plain"]);
+    let org = Org::start(&[]);
+    let project = Project::new(&org, &export);
+    project.ready();
+    let before = org.digest();
+    // What the whole work takes, on an org of its own.
+    let other = Org::start(&[]);
+    let twin = Project::new(&other, &export);
+    twin.ready();
+    let used = |org: &Org| {
+        let (_, limits) = org.call("GET", "limits", None);
+        limits["DailyApiRequests"]["Max"].as_u64().unwrap() - limits["DailyApiRequests"]["Remaining"].as_u64().unwrap()
+    };
+    let start = used(&other);
+    twin.run(&["run"]).exits(0);
+    let whole_work = used(&other) - start;
+    org.faults(&json!({ "quota_after": whole_work * 6 / 10 }));
+    project.run(&["run"]).exits(3).says(&["quota", "hint:"]);
+    let paused = project.events("RunPaused");
+    assert_eq!(paused.len(), 1, "{paused:?}");
+    project.run(&["run"]).exits(3).says(&["quota"]);
+    org.faults(&json!({}));
+    let run = project.json(&["run"]);
+    assert_eq!(run["resumed"], true);
+    whole(&org, &project);
+    project.run(&["rollback"]).exits(0);
+    assert_eq!(org.digest(), before);
+    project.verifies();
+}

@@ -1,0 +1,83 @@
+//! The simulator: laws under faults, the same story for the same seed, and proof that it notices mistakes.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use waybill_engine::flaws::{Flaw, Mutant, Sound};
+use waybill_simulator::{Violation, simulate};
+
+/// Goes through seeds on every core, and returns what broke.
+fn each(seeds: std::ops::Range<u64>, tell: impl Fn(u64) -> Result<(), Violation> + Sync) -> Vec<Violation> {
+    let next = AtomicU64::new(seeds.start);
+    let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let broken = std::sync::Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= seeds.end {
+                        return;
+                    }
+                    if let Err(violation) = tell(seed) {
+                        broken.lock().expect("no seed panics").push(violation);
+                    }
+                }
+            });
+        }
+    });
+    broken.into_inner().expect("no seed panics")
+}
+
+#[test]
+fn two_hundred_seeds_keep_every_law() {
+    let broken = each(1..201, |seed| simulate(seed, Sound).map(drop));
+    let told: Vec<String> = broken.iter().map(ToString::to_string).collect();
+    assert!(told.is_empty(), "{}", told.join("\n"));
+}
+
+#[test]
+fn a_seed_tells_the_same_story_twice() {
+    let broken = each(1..21, |seed| {
+        let (one, other) = (simulate(seed, Sound)?, simulate(seed, Sound)?);
+        let differ = |what: &str| Violation { seed, what: what.to_owned(), story: Vec::new() };
+        if one.log != other.log {
+            return Err(differ("the requests differ"));
+        }
+        if one != other { Err(differ("the ledger's heads differ")) } else { Ok(()) }
+    });
+    assert!(broken.is_empty(), "{broken:?}");
+}
+
+/// Each mistake with a seed that notices it.
+const NOTICED: [(Flaw, u64); 16] = [
+    (Flaw::SkipBeforeImage, 1),
+    (Flaw::ResendBlindly, 2),
+    (Flaw::JoinByPosition, 14),
+    (Flaw::DropNull, 1),
+    (Flaw::IgnoreDriftInDelta, 10),
+    (Flaw::IgnoreDriftInRollback, 9),
+    (Flaw::SendBeforeIntent, 2),
+    (Flaw::ForgetOpenWrites, 2),
+    (Flaw::IgnoreChildren, 9),
+    (Flaw::RecreateRemoved, 1),
+    (Flaw::LateCheckpoint, 2),
+    (Flaw::SkipSecondPass, 9),
+    (Flaw::SwallowRefusals, 1),
+    (Flaw::KeepDeleted, 1),
+    (Flaw::ParentsFirst, 1),
+    (Flaw::NewestImage, 1),
+];
+
+#[test]
+fn every_deliberate_mistake_is_noticed() {
+    assert_eq!(NOTICED.map(|(flaw, _)| flaw), Flaw::ALL, "a mistake has no seed that notices it");
+    let mut missed = Vec::new();
+    for (flaw, seed) in NOTICED {
+        let noticed = each(seed..seed + 21, |seed| simulate(seed, Mutant(flaw)).map(drop));
+        if !noticed.iter().any(|violation| violation.seed == seed) {
+            let others: Vec<u64> = noticed.iter().map(|violation| violation.seed).collect();
+            missed.push(format!("{flaw:?} is not noticed by seed {seed}, but by {others:?}"));
+        }
+    }
+    assert!(missed.is_empty(), "{}", missed.join("\n"));
+}
