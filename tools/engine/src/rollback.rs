@@ -131,7 +131,11 @@ async fn foresee<D: Destination, M: Flaws>(
 ) -> Result<Report, Failure> {
     let mut inverse = plan_of(session, scope)?;
     let mut report = Report::default();
-    let going: BTreeSet<SubjectId> = inverse.others.values().flat_map(|work| singly(session, &work.deletes)).collect();
+    // Rows that are put back point elsewhere by then.
+    let restored = |work: &Planned| work.restores.iter().filter_map(|r| r.landed.destination).collect::<Vec<_>>();
+    let others = inverse.others.values();
+    let going: BTreeSet<SubjectId> =
+        others.flat_map(|work| singly(session, &work.deletes).into_iter().chain(restored(work))).collect();
     let mut staying: BTreeSet<SubjectId> = BTreeSet::new();
     for object in order {
         let (mut undone, work) = summary(session, object, &mut inverse);

@@ -51,6 +51,15 @@ struct Children {
     leaving: Vec<String>,
 }
 
+/// When rows are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Look {
+    /// Right before they go; on the last call, what others of their object point to goes no more.
+    Now { last_call: bool },
+    /// Long before, when everything else is still there.
+    Ahead,
+}
+
 /// What is decided about a row that is to go.
 #[derive(Debug)]
 enum Verdict {
@@ -171,7 +180,7 @@ impl<D: Destination, M: Flaws> Writer<'_, D, M> {
         tally: &mut Tally,
     ) -> Result<Sorted, Failure> {
         let (mut sorted, mut drafts) = (Sorted::default(), Vec::new());
-        for (removal, verdict) in self.judge(state, removals, leaving, last_call).await? {
+        for (removal, verdict) in self.judge(state, removals, leaving, Look::Now { last_call }).await? {
             let about = |event: Event| {
                 let target = removal.target;
                 let draft = self.rec().draft(event).subject(target.subject).target(target.part);
@@ -213,7 +222,7 @@ impl<D: Destination, M: Flaws> Writer<'_, D, M> {
     ) -> Result<Vec<(Option<SubjectId>, String)>, Failure> {
         let mut staying = Vec::new();
         for chunk in removals.chunks(200) {
-            let judged = self.judge(state, chunk, leaving, false).await?;
+            let judged = self.judge(state, chunk, leaving, Look::Ahead).await?;
             staying.extend(judged.into_iter().filter_map(|(_, verdict)| match verdict {
                 Verdict::Forgotten => Some((None, format!("a row of {} stays: its record was forgotten", self.object))),
                 Verdict::Stays { destination, text, .. } => Some((Some(destination), text)),
@@ -254,7 +263,7 @@ impl<D: Destination, M: Flaws> Writer<'_, D, M> {
         state: &State,
         removals: &[Removal],
         leaving: &(dyn Fn(&State, SubjectId) -> bool + Sync),
-        last_call: bool,
+        look: Look,
     ) -> Result<Vec<(Removal, Verdict)>, Failure> {
         let (mut known, mut judged) = (Vec::new(), Vec::new());
         for removal in removals {
@@ -267,7 +276,7 @@ impl<D: Destination, M: Flaws> Writer<'_, D, M> {
         }
         let ids: Vec<String> = known.iter().map(|row| row.id.clone()).collect();
         let found = self.read_ids(self.least(), ids.clone()).await?;
-        let children = self.children(state, &ids, leaving).await?;
+        let children = self.children(state, &ids, leaving, look).await?;
         for row in known {
             let (removal, destination) = (row.removal, row.destination);
             let Some(now) = found.get(&row.id) else {
@@ -291,7 +300,9 @@ impl<D: Destination, M: Flaws> Writer<'_, D, M> {
                         let text = format!("{} {} stays: someone changed it since", self.object, row.id);
                         Verdict::Stays { destination, kind: DriftKind::Changed, text }
                     }
-                    Some(children) if last_call => hangs("rows that stay point to it", &children.leaving),
+                    Some(children) if look == (Look::Now { last_call: true }) => {
+                        hangs("rows that stay point to it", &children.leaving)
+                    }
                     Some(_) => Verdict::Later,
                     None => Verdict::Goes(row),
                 },
@@ -307,6 +318,7 @@ impl<D: Destination, M: Flaws> Writer<'_, D, M> {
         state: &State,
         ids: &[String],
         leaving: &(dyn Fn(&State, SubjectId) -> bool + Sync),
+        look: Look,
     ) -> Result<BTreeMap<String, Children>, Failure> {
         let mut children: BTreeMap<String, Children> = BTreeMap::new();
         if ids.is_empty() || self.desk.flaws.has(Flaw::IgnoreChildren) {
@@ -335,7 +347,9 @@ impl<D: Destination, M: Flaws> Writer<'_, D, M> {
                     let side = self.desk.destination.made_by_platform(&object.name, &row.record);
                     let leaves = self.is_leaving(state, &object.name, &row.record.id, leaving);
                     let name = format!("{}/{}", object.name, row.record.id);
-                    if !leaves && (known || !(ours || side)) {
+                    // Of these nobody can say whose they are until what they belong to has gone.
+                    let unclear = look == Look::Ahead && row.modified_by.is_none() && !known;
+                    if !leaves && !unclear && (known || !(ours || side)) {
                         children.entry(parent.to_owned()).or_default().staying.push(name);
                     } else if leaves && object.name == self.object && row.record.id != parent {
                         children.entry(parent.to_owned()).or_default().leaving.push(name);
