@@ -74,7 +74,7 @@ impl Session {
 
     /// Opens the source that the project reads.
     pub async fn source(&self) -> Result<Source, Failure> {
-        Source::open(self.project.bundle()?, self.project.profile()?, &self.project.config.source.system).await
+        Source::of(&self.project).await
     }
 
     /// Connects to the destination that the project writes.
