@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::paging::Paging;
-use crate::bundle::{ColumnSpec, Custom, ObjectProfile, OneOrMany, Profile, Values, fits};
+use crate::bundle::{ColumnSpec, Custom, ObjectProfile, OneOrMany, Profile, Values};
 
 /// The format that this reader knows.
 const FORMAT: &str = "waybill-rest/1";
@@ -531,17 +531,6 @@ impl Description {
         }
         Ok(profile)
     }
-
-    /// Returns the stream of an object, and what its `*` stands for.
-    pub(crate) fn stream<'a>(&'a self, object: &'a str) -> Option<(&'a Stream, Option<&'a str>)> {
-        let plain = self.streams.iter().find(|s| s.each.is_none() && s.name.eq_ignore_ascii_case(object));
-        plain.map(|stream| (stream, None)).or_else(|| {
-            let family = self.streams.iter().find(|s| s.each.is_some() && fits(&s.name, object))?;
-            let (head, tail) = family.name.split_once('*')?;
-            let value = object.get(head.len()..object.len() - tail.len())?;
-            Some((family, Some(value)))
-        })
-    }
 }
 
 /// What is wrong with a description.
@@ -605,9 +594,7 @@ mod tests {
         let spark = Description::shipped("spark").unwrap();
         assert_eq!(spark.system(), "spark");
         assert!(spark.profile().may_have("contacts", Some("first_name")));
-        let (stream, each) = spark.stream("machine").unwrap();
-        assert_eq!((stream.name.as_str(), each), ("*", Some("machine")));
-        assert!(spark.stream("contacts").unwrap().1.is_none());
+        assert!(spark.streams.iter().any(|stream| stream.each.is_some()));
         assert!(Description::shipped("nothing").is_none());
     }
 

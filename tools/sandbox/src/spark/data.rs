@@ -11,18 +11,21 @@ use chrono::{DateTime, NaiveDateTime, SecondsFormat, TimeZone, Utc};
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 
-/// A row's place in its table: numbers in the order of numbers, other ids after them.
+/// A row's place in its table: numbers in the order of numbers, other ids after them, `c2` before `c10`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Key {
     Number(u128),
-    Text(String),
+    Text(String, u128, String),
 }
 
 impl Key {
     pub(crate) fn new(id: &str) -> Self {
         match id.parse() {
             Ok(number) if !id.starts_with('0') => Self::Number(number),
-            _ => Self::Text(id.to_owned()),
+            _ => {
+                let head = id.trim_end_matches(|character: char| character.is_ascii_digit());
+                Self::Text(head.to_owned(), id[head.len()..].parse().unwrap_or(0), id.to_owned())
+            }
         }
     }
 }

@@ -224,7 +224,7 @@ impl Paging {
 fn encode(at: i64, key: &Key) -> String {
     let text = match key {
         Key::Number(number) => format!("{at}|n{number}"),
-        Key::Text(text) => format!("{at}|t{text}"),
+        Key::Text(.., text) => format!("{at}|t{text}"),
     };
     URL_SAFE_NO_PAD.encode(text)
 }
@@ -234,7 +234,7 @@ fn decode(mark: &str) -> Option<(i64, Key)> {
     let (at, key) = text.split_once('|')?;
     let key = match key.split_at_checked(1)? {
         ("n", number) => Key::Number(number.parse().ok()?),
-        ("t", text) => Key::Text(text.to_owned()),
+        ("t", text) => Key::new(text),
         _ => return None,
     };
     Some((at.parse().ok()?, key))

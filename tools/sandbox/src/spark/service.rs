@@ -73,6 +73,8 @@ struct Inside {
 #[derive(Debug)]
 struct Planned {
     pages: u32,
+    /// Only pages of this list count.
+    list: Option<String>,
     edits: Vec<Edit>,
     advance: i64,
 }
@@ -101,6 +103,8 @@ struct Work {
     advance_ms: i64,
     /// Not now, but as soon as so many more pages are out.
     after_pages: Option<u32>,
+    /// Only pages of this list count.
+    list: Option<String>,
 }
 
 fn second() -> i64 {
@@ -195,15 +199,14 @@ impl Service {
     }
 
     fn answer(&self, inside: &mut Inside, call: &Call, path: &[&str]) -> Reply {
-        let search = self.paging == Paging::Search;
+        // Who posts searches has plain lists beside them, as Intercom does.
+        let feed = matches!(path, ["deletions" | "merges"]);
+        let search = self.paging == Paging::Search && !feed;
+        let paging = if self.paging == Paging::Search && feed { Paging::Cursor } else { self.paging };
         let (method, list) = match path {
-            [name @ .., "search"]
-                if search && !matches!(name, ["files", ..]) || *path == ["files", "search"] && search =>
-            {
-                ("POST", Some(name.to_vec()))
-            }
             ["files", _, "content"] | ["account"] => ("GET", None),
-            [_] | ["objects", _] if !search => ("GET", Some(path.to_vec())),
+            [name @ .., "search"] if search && !name.is_empty() => ("POST", Some(name)),
+            [_] | ["objects", _] if !search => ("GET", Some(path)),
             _ => return Reply::error(404, "not_found", "there is nothing at this address"),
         };
         if call.method != method {
@@ -218,18 +221,18 @@ impl Service {
                 Some((body, kind)) => Reply { kind, body, ..Reply::json(200, &Json::Null) },
                 None => Reply::error(404, "not_found", "there is no such file"),
             },
-            (_, Some(list)) => self.list(inside, call, &list),
+            (_, Some(list)) => self.list(inside, call, list, paging),
             _ => Reply::error(404, "not_found", "there is nothing at this address"),
         }
     }
 
-    fn list(&self, inside: &mut Inside, call: &Call, path: &[&str]) -> Reply {
+    fn list(&self, inside: &mut Inside, call: &Call, path: &[&str], paging: Paging) -> Reply {
         let unknown = |name: &str| Reply::error(404, "not_found", &format!("there is no list of {name}"));
         let filter = match path {
             ["deletions" | "merges"] => "since",
             _ => "updated_since",
         };
-        let query = match self.asked(call, filter) {
+        let query = match asked(call, filter, paging) {
             Ok(query) => query,
             Err(reply) => return reply,
         };
@@ -238,12 +241,12 @@ impl Service {
             Some(Ok(at)) => Some(at),
             Some(Err(_)) => return Reply::error(422, "invalid_parameter", &format!("{filter} is no time in RFC 3339")),
         };
-        let wanted = match self.paging.wanted(&query, self.deepest) {
+        let wanted = match paging.wanted(&query, self.deepest) {
             Ok(wanted) => wanted,
             Err(what) => return Reply::error(400, "invalid_parameter", &what),
         };
         // The order of a list of changes is that of the changes; a row that changes meanwhile goes to the end.
-        let by_change = since.is_some() && !self.paging.by_id();
+        let by_change = since.is_some() && !paging.by_id();
         let place = |row: &Row| (if by_change { row.updated } else { i64::MIN }, Key::new(&row.id));
         let company = &inside.company;
         let feed;
@@ -298,51 +301,11 @@ impl Service {
             }
             url
         };
-        let (body, headers) = self.paging.envelope(&wanted, given, &address);
-        inside.page_is_out();
+        let (body, headers) = paging.envelope(&wanted, given, &address);
+        inside.page_is_out(path.last().copied().unwrap_or_default());
         let mut reply = Reply::json(200, &body);
         reply.headers.extend(headers);
         reply
-    }
-
-    /// Returns the parameters of a list, from the query or from the body of a search. Unknown ones are refused.
-    fn asked(&self, call: &Call, filter: &str) -> Result<BTreeMap<String, String>, Reply> {
-        if self.paging != Paging::Search {
-            let known = |name: &String| name == filter || self.paging.parameters().contains(&name.as_str());
-            return match call.query.keys().find(|name| !known(name)) {
-                Some(name) => {
-                    Err(Reply::error(400, "unknown_parameter", &format!("{name} is not a parameter of this list")))
-                }
-                None => Ok(call.query.clone()),
-            };
-        }
-        let bad = |what: &str| Reply::error(400, "invalid_body", what);
-        let body: Map<String, Json> =
-            serde_json::from_slice(&call.body).map_err(|_| bad("the body is no JSON object"))?;
-        let text = |json: &Json| json.as_str().map_or_else(|| json.to_string(), str::to_owned);
-        let mut query = BTreeMap::new();
-        for (name, value) in &body {
-            match (name.as_str(), value) {
-                ("pagination", Json::Object(parts)) => {
-                    for (name, value) in parts {
-                        if !["per_page", "starting_after"].contains(&name.as_str()) {
-                            return Err(bad(&format!("pagination has no {name}")));
-                        }
-                        query.insert(name.clone(), text(value));
-                    }
-                }
-                ("filter", Json::Object(parts)) => {
-                    for (name, value) in parts {
-                        if name != filter {
-                            return Err(bad(&format!("filter has no {name}")));
-                        }
-                        query.insert(name.clone(), text(value));
-                    }
-                }
-                _ => return Err(bad(&format!("{name} is not known"))),
-            }
-        }
-        Ok(query)
     }
 
     /// Gives a token to the client (RFC 6749, section 4.4).
@@ -395,11 +358,11 @@ impl Service {
                 Err(error) => bad(error.to_string()),
             },
             ("POST", ["edit"]) => match serde_json::from_slice::<Work>(&call.body) {
-                Ok(Work { edits, advance_ms, after_pages: Some(pages) }) => {
-                    inside.planned.push(Planned { pages: pages.max(1), edits, advance: advance_ms });
+                Ok(Work { edits, advance_ms, after_pages: Some(pages), list }) => {
+                    inside.planned.push(Planned { pages: pages.max(1), list, edits, advance: advance_ms });
                     Reply::json(200, &json!({ "planned": true }))
                 }
-                Ok(Work { edits, advance_ms, after_pages: None }) => match inside.work(edits, advance_ms) {
+                Ok(Work { edits, advance_ms, after_pages: None, .. }) => match inside.work(edits, advance_ms) {
                     Ok(ids) => Reply::json(200, &json!({ "ids": ids, "now": shown(inside.company.now, true) })),
                     Err(what) => Reply::error(422, "impossible", &what),
                 },
@@ -434,9 +397,9 @@ impl Inside {
     }
 
     /// Lets people do what they were to do once this page is out.
-    fn page_is_out(&mut self) {
+    fn page_is_out(&mut self, list: &str) {
         for planned in &mut self.planned {
-            planned.pages -= 1;
+            planned.pages -= u32::from(planned.list.as_ref().is_none_or(|own| own == list));
         }
         let (now, later) = std::mem::take(&mut self.planned).into_iter().partition(|planned| planned.pages == 0);
         self.planned = later;
@@ -506,4 +469,43 @@ fn encoded(text: &str) -> String {
             byte => format!("%{byte:02X}"),
         })
         .collect()
+}
+
+/// Returns the parameters of a list, from the query or from the body of a search. Unknown ones are refused.
+fn asked(call: &Call, filter: &str, paging: Paging) -> Result<BTreeMap<String, String>, Reply> {
+    if paging != Paging::Search {
+        let known = |name: &String| name == filter || paging.parameters().contains(&name.as_str());
+        return match call.query.keys().find(|name| !known(name)) {
+            Some(name) => {
+                Err(Reply::error(400, "unknown_parameter", &format!("{name} is not a parameter of this list")))
+            }
+            None => Ok(call.query.clone()),
+        };
+    }
+    let bad = |what: &str| Reply::error(400, "invalid_body", what);
+    let body: Map<String, Json> = serde_json::from_slice(&call.body).map_err(|_| bad("the body is no JSON object"))?;
+    let text = |json: &Json| json.as_str().map_or_else(|| json.to_string(), str::to_owned);
+    let mut query = BTreeMap::new();
+    for (name, value) in &body {
+        match (name.as_str(), value) {
+            ("pagination", Json::Object(parts)) => {
+                for (name, value) in parts {
+                    if !["per_page", "starting_after"].contains(&name.as_str()) {
+                        return Err(bad(&format!("pagination has no {name}")));
+                    }
+                    query.insert(name.clone(), text(value));
+                }
+            }
+            ("filter", Json::Object(parts)) => {
+                for (name, value) in parts {
+                    if name != filter {
+                        return Err(bad(&format!("filter has no {name}")));
+                    }
+                    query.insert(name.clone(), text(value));
+                }
+            }
+            _ => return Err(bad(&format!("{name} is not known"))),
+        }
+    }
+    Ok(query)
 }
