@@ -108,6 +108,19 @@ fn lists(shipped: &str, head: &str) -> String {
     format!("{}{head}\n{}", &shipped[..begin], &shipped[end..])
 }
 
+/// Returns every row of an org, without the moment at which the platform itself closed a task.
+fn rows_of(org: &Org) -> Vec<Json> {
+    let (status, _, dump) = org.send("GET", "/__sandbox/dump", &[], Vec::new());
+    assert_eq!(status, 200);
+    let text = String::from_utf8(dump).unwrap();
+    let mut rows: Vec<Json> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    for row in &mut rows {
+        row["row"].as_object_mut().unwrap().remove("CompletedDateTime");
+    }
+    assert!(rows.len() > 100, "{}", rows.len());
+    rows
+}
+
 fn id_of(project: &Project) -> String {
     project.config().lines().find(|line| line.starts_with("id = ")).unwrap().to_owned()
 }
@@ -135,7 +148,7 @@ fn from_a_server_the_same_arrives_as_from_an_export() {
     let by_server = from_server.json(&["run"]);
     assert_eq!(by_server["phases"], by_files["phases"]);
     assert_eq!(by_server["sources"], by_files["sources"]);
-    assert_eq!(two.digest(), one.digest(), "the same rows, the same files, field by field");
+    assert!(rows_of(&two) == rows_of(&one), "the same rows, the same files, field by field");
     let files = rows(&export.join("files.csv")).len() as u64;
     assert!(files > 0 && two.count("ContentVersion") > 0);
     from_server.run(&["reconcile"]).exits(0);
@@ -146,7 +159,7 @@ fn from_a_server_the_same_arrives_as_from_an_export() {
     for read in delta["read"].as_array().unwrap() {
         assert_eq!((&read["extracted"], &read["gone"]), (&json!(0), &json!(0)), "{read}");
     }
-    assert_eq!(one.digest(), two.digest());
+    assert!(rows_of(&one) == rows_of(&two));
     from_files.verifies();
     from_server.verifies();
 }
@@ -287,7 +300,7 @@ fn every_way_of_paging_brings_every_record_also_while_people_work() {
         let looked = project.json(&["discover"]);
         let count = |report: &Json, object: &str| {
             let found = report["objects"].as_array().unwrap().iter().find(|found| found["object"] == object).unwrap();
-            found["read"].as_u64().unwrap()
+            found["read"].as_u64().unwrap() - found["gone"].as_u64().unwrap()
         };
         assert_eq!(count(&looked, "contacts"), contacts.len() as u64, "{kind}");
         assert_eq!(count(&looked, "machine"), company.records("machine").len() as u64, "{kind}");
@@ -396,7 +409,7 @@ fn whatever_fails_on_the_way_nothing_is_lost() {
     company.switch("faults", &json!({ "after": 7, "truncate": 1, "reset": 1, "throttle": 1, "unavailable": 1 }));
     let run = rough.json(&["run"]);
     assert_eq!(run["sources"], calmly["sources"]);
-    assert_eq!(two.digest(), one.digest());
+    assert!(rows_of(&two) == rows_of(&one));
     rough.run(&["reconcile"]).exits(0);
     rough.verifies();
 }

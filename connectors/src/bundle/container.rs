@@ -237,7 +237,7 @@ impl Entry {
             Place::Aside { spool, start } => {
                 Ok(Box::new(Spooled { spool: spool.clone(), at: *start, end: start + self.size }))
             }
-            Place::Far { downloads, path } => downloads.open(path),
+            Place::Far { downloads, path } => Ok(downloads.open(path)),
         }
     }
 }

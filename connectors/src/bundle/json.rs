@@ -60,6 +60,14 @@ pub(crate) fn plain(json: &Json) -> Option<String> {
     }
 }
 
+/// Returns a scalar as it is sent back to whoever gave it.
+pub(crate) fn given_back(json: &Json) -> Json {
+    match json.as_str().and_then(|text| text.strip_prefix(EXACT)) {
+        Some(digits) => digits.parse::<u64>().map_or_else(|_| Json::String(digits.to_owned()), Json::from),
+        None => json.clone(),
+    }
+}
+
 /// Reads one record from parsed JSON.
 pub(crate) fn record(json: Json, recipe: &Recipe) -> Result<Fields, String> {
     let Json::Object(parts) = json else { return Err("it is not an object".to_owned()) };

@@ -68,9 +68,9 @@ impl Downloads {
         }
     }
 
-    /// Opens a file, fetching it if it is not here yet.
-    pub(crate) fn open(self: &Arc<Self>, path: &str) -> io::Result<Box<dyn Read + Send>> {
-        Ok(Box::new(Lazy { downloads: Arc::clone(self), path: path.to_owned(), input: None }))
+    /// Opens a file, which is fetched with its first byte if it is not here yet.
+    pub(crate) fn open(self: &Arc<Self>, path: &str) -> Box<dyn Read + Send> {
+        Box::new(Lazy { downloads: Arc::clone(self), path: path.to_owned(), input: None })
     }
 
     fn here(&self, path: &str) -> io::Result<(u64, u64)> {

@@ -31,7 +31,6 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use secrecy::SecretString;
 use serde_json::{Value as Json, json};
 use tokio::sync::Mutex;
-use waybill_ledger::{Record, Value};
 
 pub(crate) use self::downloads::Downloads;
 use self::{
@@ -156,6 +155,9 @@ impl Rest {
             let mut parts = Vec::new();
             while let Some(sheet) = walk.next().await? {
                 progress(sheet.rows.len() as u64);
+                if self.lists_files(object) {
+                    sheet.rows.iter().for_each(|row| self.listed(row));
+                }
                 parts.push(lines(&sheet.rows));
             }
             let rows = parts.concat();
@@ -183,7 +185,7 @@ impl Rest {
 
     /// Returns the list of a feed, which is paged as everything else is unless it says otherwise.
     fn feed(&self, feed: &Feed) -> Result<List, RestError> {
-        let any = self.lists.values().next().ok_or_else(|| DescriptionError::NoObjects)?;
+        let any = self.lists.values().next().ok_or(DescriptionError::NoObjects)?;
         let mut ask = Ask::get(&feed.path);
         ask.query.extend(feed.query.clone());
         let usual = self.description.changed.as_ref();
@@ -216,16 +218,17 @@ impl Rest {
     }
 
     /// Takes in what the list of files says about one of them.
-    fn listed(&self, record: &Record) {
+    fn listed(&self, row: &Json) {
         let (Some(downloads), Some(binaries)) = (&self.downloads, &self.description.binaries) else { return };
-        let size = binaries.size.as_ref().and_then(|size| match record.fields.value(size)? {
-            Value::Number(number) => number.to_string().parse().ok(),
-            Value::Text(text) => text.trim().parse().ok(),
-            _ => None,
-        });
-        if let (Some(path), Some(size)) = (record.fields.text(&binaries.name), size) {
-            downloads.listed(path, size);
+        let text = |path: &str| find(row, path).and_then(bundle_json::plain);
+        let size = binaries.size.as_ref().and_then(|size| text(size)?.trim().parse().ok());
+        if let (Some(path), Some(size)) = (text(&binaries.name), size) {
+            downloads.listed(&path, size);
         }
+    }
+
+    fn lists_files(&self, object: &str) -> bool {
+        self.description.binaries.as_ref().is_some_and(|files| files.object == object)
     }
 }
 
@@ -246,17 +249,17 @@ impl Opening {
         let known = self.shape(&samples)?;
         let mut lists = Vec::new();
         for sample in &samples {
-            lists.push(self.list(sample, &known)?);
+            lists.push(self.list(sample, known.as_ref())?);
         }
         // Lists that there are one of for each record of another.
-        for stream in self.description.streams.iter() {
+        for stream in &self.description.streams {
             let Some(each) = &stream.each else { continue };
             let Some(of) = lists.iter().find(|list| list.object == each.object).cloned() else { continue };
             for row in self.all(of).await? {
                 let Some(value) = find(&row, &each.field).and_then(bundle_json::plain) else { continue };
                 let object = stream.name.replace('*', &value);
                 if let Some(sample) = self.sample(stream, object, Some(&value)).await? {
-                    lists.push(self.list(&sample, &known)?);
+                    lists.push(self.list(&sample, known.as_ref())?);
                     samples.push(sample);
                 }
             }
@@ -271,7 +274,7 @@ impl Opening {
             let rows = if described.as_ref().is_some_and(|name| name.eq_ignore_ascii_case(&list.object)) {
                 self.all(list.clone()).await?
             } else {
-                self.rows(sample, list)?
+                rows(sample, list)
             };
             let text = lines(&rows);
             let start = spool.put(&text)?;
@@ -299,7 +302,7 @@ impl Opening {
     async fn account(&self) -> Result<(Json, Option<DateTime<Utc>>), RestError> {
         let Some(spec) = &self.description.account else { return Ok((json!({}), None)) };
         let ask = Ask::get(&spec.path);
-        let url = self.wire.address(&ask, None, None).map_err(|error| self.stuck(&spec.path, error))?;
+        let url = self.wire.address(&ask, None, None).map_err(|error| stuck(&spec.path, error))?;
         let answer = self.wire.json(&ask, &url).await?;
         let account =
             find(&answer.body, &spec.record).filter(|found| found.is_object()).cloned().unwrap_or_else(|| json!({}));
@@ -317,10 +320,6 @@ impl Opening {
         Ok((account, answer.at))
     }
 
-    fn stuck(&self, object: &str, error: PagingError) -> RestError {
-        RestError::Paging { object: object.to_owned(), error }
-    }
-
     /// Asks for the first page of a list. A server may do without an optional one.
     async fn sample(&self, stream: &Stream, object: String, each: Option<&str>) -> Result<Option<Sample>, RestError> {
         let path = stream.path.replace("{each}", &downloads::encoded(each.unwrap_or_default()));
@@ -330,7 +329,7 @@ impl Opening {
         let paging = stream.paging.as_ref().or(self.description.paging.as_ref());
         let first = paging.map(|paging| paging::Pager::new(paging).first()).unwrap_or_default();
         let asked = ask.turned(&first);
-        let url = self.wire.address(&asked, None, None).map_err(|error| self.stuck(&object, error))?;
+        let url = self.wire.address(&asked, None, None).map_err(|error| stuck(&object, error))?;
         match self.wire.json(&asked, &url).await {
             Ok(answer) => Ok(Some(Sample { object, stream: Arc::new(stream.clone()), ask, answer })),
             Err(RestError::Absent { .. }) if stream.optional => Ok(None),
@@ -396,7 +395,7 @@ impl Opening {
         sample.stream.paging.as_ref().or(self.description.paging.as_ref())
     }
 
-    fn list(&self, sample: &Sample, known: &Option<(String, String)>) -> Result<List, RestError> {
+    fn list(&self, sample: &Sample, known: Option<&(String, String)>) -> Result<List, RestError> {
         let stream = &sample.stream;
         let said = stream.records.clone().or_else(|| self.description.records.clone());
         let (paging, records) = match self.paging(sample) {
@@ -410,7 +409,7 @@ impl Opening {
                 (paging.clone(), records)
             }
             None => {
-                let name = known.as_ref().map(|(name, _)| name.as_str()).unwrap_or_default();
+                let name = known.map(|(name, _)| name.as_str()).unwrap_or_default();
                 let (paging, records) = recognise::named(name).ok_or_else(|| RestError::Question {
                     url: self.wire.shown(),
                     what: format!("how is {} paged?", sample.ask.path),
@@ -439,12 +438,6 @@ impl Opening {
         })
     }
 
-    fn rows(&self, sample: &Sample, list: &List) -> Result<Vec<Json>, RestError> {
-        let rows = answer::records(sample.answer.body.clone(), &list.records).unwrap_or_default();
-        let _ = self;
-        Ok(rows.into_iter().map(|row| answer::arrange(row, &sample.stream)).collect())
-    }
-
     async fn all(&self, list: List) -> Result<Vec<Json>, RestError> {
         let mut walk = Walk::new(Arc::clone(&self.wire), list, None);
         let mut rows = Vec::new();
@@ -453,6 +446,16 @@ impl Opening {
         }
         Ok(rows)
     }
+}
+
+fn stuck(object: &str, error: PagingError) -> RestError {
+    RestError::Paging { object: object.to_owned(), error }
+}
+
+/// Returns the records of the first page.
+fn rows(sample: &Sample, list: &List) -> Vec<Json> {
+    let rows = answer::records(sample.answer.body.clone(), &list.records).unwrap_or_default();
+    rows.into_iter().map(|row| answer::arrange(row, &sample.stream)).collect()
 }
 
 /// Returns where the records are, if there is only one list of objects in an answer.

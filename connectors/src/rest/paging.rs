@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value as Json;
 
 use super::{answer::find, description::SendIn};
-use crate::bundle::json::plain;
+use crate::bundle::json::{given_back, plain};
 
 /// How one list is paged.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -354,7 +354,7 @@ impl Pager {
         let text = plain(&mark).unwrap_or_else(|| mark.to_string());
         match place {
             SendIn::Header => turn.headers.push((send.to_owned(), text)),
-            SendIn::Body => turn.body.push((send.to_owned(), mark)),
+            SendIn::Body => turn.body.push((send.to_owned(), given_back(&mark))),
             SendIn::Query | SendIn::Order => turn.query.push((send.to_owned(), text)),
         }
         turn

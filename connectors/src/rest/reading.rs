@@ -87,14 +87,13 @@ impl<'a> Reading<'a> {
         let overlap = TimeDelta::seconds(changed.map_or(0, |changed| changed.overlap_s.into()));
         let from = since.filter(|_| changed.is_some()).map(|since| since.0 - overlap);
         let file = format!("{} {}", if list.ask.post { "POST" } else { "GET" }, list.ask.path);
-        let binaries = rest.description.binaries.as_ref();
         Self {
             walk: Walk::new(Arc::clone(&rest.wire), list, from),
             recipe,
             words,
             detail: stream.as_ref().and_then(|stream| stream.detail.clone()),
             gone_how: stream.map_or(GoneHow::None, |stream| stream.gone.clone()),
-            lists_files: binaries.is_some_and(|files| files.object == object),
+            lists_files: rest.lists_files(object),
             file,
             line: 0,
             since,
@@ -180,14 +179,13 @@ impl<'a> Reading<'a> {
             },
             _ => row,
         };
-        let item = match json::record(row, &self.recipe) {
+        if self.lists_files {
+            self.rest.listed(&row);
+        }
+        Ok(match json::record(row, &self.recipe) {
             Ok(fields) => self.recipe.finish(fields, origin),
             Err(reason) => Some(Item::Unreadable { origin, reason }),
-        };
-        if let (true, Some(Item::Record { record, .. })) = (self.lists_files, &item) {
-            self.rest.listed(record);
-        }
-        Ok(item)
+        })
     }
 
     async fn single(&self, detail: &Detail, id: &str) -> Result<Json, RestError> {

@@ -37,7 +37,7 @@ pub struct Source {
 /// Where the records are.
 #[derive(Debug)]
 enum Place {
-    Export(Bundle),
+    Export(Box<Bundle>),
     Server(Box<Rest>),
 }
 
@@ -77,7 +77,7 @@ impl Source {
             SourceAt::Bundle(path, profile) => Self::open(path, *profile, system).await,
             SourceAt::Rest(description, endpoint) => {
                 let profile = description.profile().clone();
-                let rest = Rest::connect(*description, endpoint).await?;
+                let rest = Box::pin(Rest::connect(*description, endpoint)).await?;
                 Ok(Self::over(rest, profile, system))
             }
         }
@@ -94,7 +94,7 @@ impl Source {
         let bundle = aside(move || Bundle::open(&path, &shape))
             .await
             .map_err(|e| Failure::failed(format!("the reader stopped: {e}")))??;
-        Ok(Self { place: Place::Export(bundle), profile, system: system.to_owned() })
+        Ok(Self { place: Place::Export(Box::new(bundle)), profile, system: system.to_owned() })
     }
 
     /// Returns the export; of a server, what it shows of itself, with the first page of each list.
@@ -108,10 +108,10 @@ impl Source {
     /// Returns everything that the source has, to go through it more than once.
     pub async fn whole(&self, progress: &dyn Progress) -> Result<Bundle, Failure> {
         match &self.place {
-            Place::Export(bundle) => Ok(bundle.clone()),
+            Place::Export(bundle) => Ok(Bundle::clone(bundle)),
             Place::Server(rest) => {
                 progress.begin("reading", 0);
-                let whole = rest.whole(&|rows| progress.advance(rows)).await;
+                let whole = Box::pin(rest.whole(&|rows| progress.advance(rows))).await;
                 progress.end();
                 Ok(whole?)
             }
@@ -192,7 +192,7 @@ impl Source {
         let mut taken = Vec::new();
         for object in self.bundle().objects() {
             if objects.contains(&object.name) {
-                progress.begin(&format!("reading {}", object.name), object.rows.unwrap_or(0));
+                progress.begin(&format!("reading {}", object.name), object.rows.or(object.source_total).unwrap_or(0));
                 taken.push(self.extract_object(recorder, state, &object.name, reach, progress, watch).await?);
                 progress.end();
             }
@@ -235,9 +235,9 @@ impl Source {
             let read = rows.len() as u64;
             let mut drafts = Vec::with_capacity(rows.len());
             for item in rows {
-                counts.read += 1;
                 match item {
                     Item::Record { record, modified, origin } => {
+                        counts.read += 1;
                         watch(object, &record);
                         let subject = recorder.subject(&self.key(object, &record.id))?;
                         let content = Content::Record { object: object.to_owned(), record };
@@ -273,6 +273,7 @@ impl Source {
                         );
                     }
                     Item::Unreadable { origin, reason } => {
+                        counts.read += 1;
                         counts.unreadable += 1;
                         // Line 0 is the file as a whole: it could not be read to its end.
                         whole &= origin.line > 0;
@@ -285,7 +286,11 @@ impl Source {
                     Item::Gone { id, how, at } => {
                         let told = self.gone(recorder, state, object, &id, &how, at)?;
                         // A server tells again what it told in the last minutes before; an export tells everything once.
-                        counts.gone += u64::from(told.is_some() || matches!(self.place, Place::Export(_)));
+                        if told.is_none() && matches!(self.place, Place::Server(_)) {
+                            continue;
+                        }
+                        counts.read += 1;
+                        counts.gone += 1;
                         drafts.extend(told);
                     }
                 }
@@ -405,7 +410,7 @@ impl Items<'_> {
             Self::Export(chunks) => {
                 chunks.next().await.map_err(|e| Failure::failed(format!("the reader of {object} stopped: {e}")))
             }
-            Self::Server(reading) => Ok(reading.next().await?),
+            Self::Server(reading) => Ok(Box::pin(reading.next()).await?),
         }
     }
 

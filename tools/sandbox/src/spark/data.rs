@@ -158,7 +158,9 @@ impl Company {
                 let path = dir.join(file);
                 if object["format"] == "json" {
                     let rows: Vec<Map<String, Json>> = serde_json::from_slice(&fs::read(&path)?)?;
-                    rows.into_iter().for_each(|row| table.add(row, now, zone));
+                    for row in rows {
+                        table.add(row, now, zone);
+                    }
                 } else {
                     for row in table_of(&path)? {
                         table.add(row, now, zone);

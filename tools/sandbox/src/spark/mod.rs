@@ -12,14 +12,7 @@ mod service;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    collections::BTreeMap,
-    io,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -176,8 +169,8 @@ impl Running {
     }
 }
 
-/// Starts a company.
-pub async fn serve(options: Options) -> io::Result<Running> {
+/// Starts a company, on the runtime that this is called on.
+pub fn serve(options: Options) -> io::Result<Running> {
     let server = Server::new(&options)?;
     let router = Router::new()
         .fallback(answer)
@@ -287,9 +280,4 @@ fn decoded(text: &str, plus: bool) -> String {
         at += 1;
     }
     String::from_utf8_lossy(&out).into_owned()
-}
-
-/// Returns whether a folder holds an export in the bundle convention.
-pub fn is_bundle(dir: &Path) -> bool {
-    dir.join("manifest.json").is_file()
 }

@@ -33,12 +33,15 @@ pub enum Paging {
     Search,
 }
 
+/// Makes the address of a page out of its parameters.
+pub(crate) type Address<'a> = dyn Fn(&[(&str, String)]) -> String + 'a;
+
 /// The most rows of a page.
 const MOST: usize = 500;
 
 /// Where a page begins, and how much of the list it holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum From {
+pub(crate) enum Begin {
     /// After so many rows.
     Place(usize),
     /// After this row, in the order of changes or of ids.
@@ -48,7 +51,7 @@ pub(crate) enum From {
 /// What is asked for.
 #[derive(Debug, Clone)]
 pub(crate) struct Wanted {
-    pub(crate) from: From,
+    pub(crate) from: Begin,
     pub(crate) size: usize,
     page: usize,
 }
@@ -115,7 +118,7 @@ impl Paging {
         let mark =
             |name: &str| query.get(name).map(|mark| decode(mark).ok_or_else(|| format!("{name} is not one of ours")));
         let after = |mark: Option<Result<(i64, Key), String>>| {
-            mark.transpose().map(|found| found.map_or(From::Place(0), |(at, key)| From::After(at, key)))
+            mark.transpose().map(|found| found.map_or(Begin::Place(0), |(at, key)| Begin::After(at, key)))
         };
         let mut page = 1;
         let from = match self {
@@ -123,11 +126,11 @@ impl Paging {
             Self::After => after(mark("after"))?,
             Self::Search => after(mark("starting_after"))?,
             Self::LastRow => match query.get("after_id") {
-                None => From::Place(0),
-                Some(id) => From::After(i64::MIN, Key::new(id)),
+                None => Begin::Place(0),
+                Some(id) => Begin::After(i64::MIN, Key::new(id)),
             },
-            Self::Start => From::Place(number("start", 0)?),
-            Self::Total => From::Place(number("offset", 0)?),
+            Self::Start => Begin::Place(number("start", 0)?),
+            Self::Total => Begin::Place(number("offset", 0)?),
             Self::Page | Self::Link | Self::Bare => {
                 page = number("page", 1)?;
                 if page == 0 {
@@ -136,7 +139,7 @@ impl Paging {
                 if deepest.is_some_and(|deepest| page > deepest) {
                     return Err(format!("no page after {} is given", deepest.unwrap_or_default()));
                 }
-                From::Place((page - 1) * size)
+                Begin::Place((page - 1) * size)
             }
         };
         Ok(Wanted { from, size, page })
@@ -152,13 +155,13 @@ impl Paging {
         self,
         wanted: &Wanted,
         given: Given,
-        address: &dyn Fn(&[(&str, String)]) -> String,
+        address: &Address<'_>,
     ) -> (Json, Vec<(&'static str, String)>) {
         let Given { rows, total, more, last, server_time } = given;
         let mark = || last.as_ref().filter(|_| more).map(|(at, key)| encode(*at, key));
         let place = match wanted.from {
-            From::Place(place) => place,
-            From::After(..) => 0,
+            Begin::Place(place) => place,
+            Begin::After(..) => 0,
         };
         let count = rows.len();
         match self {

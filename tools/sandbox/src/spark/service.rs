@@ -13,7 +13,7 @@ use serde_json::{Map, Value as Json, json};
 use super::{
     data::{Company, Edit, Key, Row, shown},
     faults::{Fault, Faults},
-    paging::{From, Given, Paging},
+    paging::{Begin, Given, Paging},
 };
 
 /// A request, read to its end.
@@ -274,8 +274,8 @@ impl Service {
             rows.into_iter().filter(|row| since.is_none_or(|since| row.updated >= since)).collect();
         rows.sort_by_key(|row| place(row));
         let begin = match &wanted.from {
-            From::Place(place) => (*place).min(rows.len()),
-            From::After(at, key) => {
+            Begin::Place(place) => (*place).min(rows.len()),
+            Begin::After(at, key) => {
                 rows.partition_point(|row| place(row) <= (if by_change { *at } else { i64::MIN }, key.clone()))
             }
         };
