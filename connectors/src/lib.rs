@@ -7,6 +7,7 @@ pub mod blueprints;
 pub mod bundle;
 pub mod destination;
 pub mod error;
+pub mod rest;
 pub mod salesforce;
 pub mod transport;
 

@@ -85,6 +85,8 @@ pub struct ObjectIntake {
     pub complete: bool,
     /// The latest modification that the source told, by the source's clock.
     pub modified: Option<Micros>,
+    /// Where the latest checkpoint stands that says how far the source was read.
+    pub checkpoint: Option<Position>,
 }
 
 /// The fold: the source as the ledger knows it.
@@ -132,6 +134,9 @@ impl Intake {
                     entry.unreadable = entry.unreadable_since;
                 }
                 entry.unreadable_since = 0;
+                if envelope.content.is_some() {
+                    entry.checkpoint = Some(envelope.position);
+                }
             }
             (Event::RecordHeld { reason }, Some(subject)) => {
                 self.held.insert((subject, envelope.target), *reason);

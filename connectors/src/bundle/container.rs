@@ -3,14 +3,16 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    io::{self, Read, Seek, SeekFrom},
+    io::{self, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use flate2::{Crc, read::DeflateDecoder};
 use zip::{CompressionMethod, ZipArchive};
 
 use super::error::BundleError;
+use crate::rest::Downloads;
 
 /// Folders with binaries are not listed, they can hold millions of files; a binary is looked up when it is wanted.
 const DEEPEST: usize = 3;
@@ -23,6 +25,8 @@ pub(crate) struct Container {
     entries: BTreeMap<String, Entry>,
     /// The folder on disk that paths are relative to, where there is one.
     folder: Option<PathBuf>,
+    /// The files that a server has, where there is one.
+    far: Option<Arc<Downloads>>,
 }
 
 /// One file.
@@ -35,7 +39,23 @@ pub(crate) struct Entry {
 #[derive(Debug, Clone)]
 enum Place {
     Disk(PathBuf),
-    Archive { archive: PathBuf, start: u64, packed: u64, deflated: bool, crc: u32 },
+    Archive {
+        archive: PathBuf,
+        start: u64,
+        packed: u64,
+        deflated: bool,
+        crc: u32,
+    },
+    /// Read from elsewhere and put aside.
+    Aside {
+        spool: Spool,
+        start: u64,
+    },
+    /// Still on the server.
+    Far {
+        downloads: Arc<Downloads>,
+        path: String,
+    },
 }
 
 impl Container {
@@ -45,7 +65,7 @@ impl Container {
             io::ErrorKind::NotFound => BundleError::Missing { path: path.to_owned() },
             _ => BundleError::Io { file: path.display().to_string(), source: error },
         })?;
-        let mut found = Self { entries: BTreeMap::new(), folder: None };
+        let mut found = Self { entries: BTreeMap::new(), folder: None, far: None };
         if metadata.is_dir() {
             found.folder = Some(path.to_owned());
             found.walk(path, "", 0)?;
@@ -65,6 +85,11 @@ impl Container {
         Ok(found)
     }
 
+    /// Returns a container of what was put aside, with the files that a server has beside it.
+    pub(crate) fn of(entries: Vec<(String, Entry)>, far: Option<Arc<Downloads>>) -> Self {
+        Self { entries: entries.into_iter().collect(), folder: None, far }
+    }
+
     pub(crate) fn entries(&self) -> impl Iterator<Item = (&str, &Entry)> {
         self.entries.iter().map(|(path, entry)| (path.as_str(), entry))
     }
@@ -82,6 +107,10 @@ impl Container {
     pub(crate) fn look_up(&self, path: &str) -> Option<Entry> {
         if let Some((_, entry)) = self.get(path) {
             return Some(entry.clone());
+        }
+        if let Some(far) = &self.far {
+            let size = far.size(path)?;
+            return Some(Entry { size, place: Place::Far { downloads: Arc::clone(far), path: path.to_owned() } });
         }
         let mut on_disk = self.folder.clone()?;
         for part in safe_parts(path)? {
@@ -205,6 +234,10 @@ impl Entry {
                     if *deflated { Box::new(DeflateDecoder::new(packed)) } else { Box::new(packed) };
                 Ok(Box::new(Checked { input, left: self.size, expected: *crc, crc: Crc::new() }))
             }
+            Place::Aside { spool, start } => {
+                Ok(Box::new(Spooled { spool: spool.clone(), at: *start, end: start + self.size }))
+            }
+            Place::Far { downloads, path } => Ok(downloads.open(path)),
         }
     }
 }
@@ -213,7 +246,55 @@ impl Place {
     fn name(&self) -> String {
         match self {
             Self::Disk(path) | Self::Archive { archive: path, .. } => path.display().to_string(),
+            Self::Aside { .. } => "what was read".to_owned(),
+            Self::Far { path, .. } => path.clone(),
         }
+    }
+}
+
+/// A file without a name, which is gone when the last handle is: what was read from elsewhere lies there for a while.
+#[derive(Debug, Clone)]
+pub(crate) struct Spool(Arc<Mutex<(File, u64)>>);
+
+impl Spool {
+    /// Makes an empty one.
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self(Arc::new(Mutex::new((tempfile::tempfile()?, 0)))))
+    }
+
+    /// Puts bytes at its end and returns where they begin.
+    pub(crate) fn put(&self, bytes: &[u8]) -> io::Result<u64> {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let start = held.1;
+        held.0.seek(SeekFrom::Start(start))?;
+        held.0.write_all(bytes)?;
+        held.1 += bytes.len() as u64;
+        Ok(start)
+    }
+
+    /// Returns a part of it as a file.
+    pub(crate) fn entry(&self, start: u64, size: u64) -> Entry {
+        Entry { size, place: Place::Aside { spool: self.clone(), start } }
+    }
+}
+
+struct Spooled {
+    spool: Spool,
+    at: u64,
+    end: u64,
+}
+
+impl Read for Spooled {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.end - self.at).unwrap_or(usize::MAX).min(out.len());
+        if left == 0 {
+            return Ok(0);
+        }
+        let mut held = self.spool.0.lock().unwrap_or_else(PoisonError::into_inner);
+        held.0.seek(SeekFrom::Start(self.at))?;
+        let count = held.0.read(&mut out[..left])?;
+        self.at += count as u64;
+        Ok(count)
     }
 }
 
@@ -268,7 +349,6 @@ fn safe_parts(path: &str) -> Option<Vec<&str>> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use std::io::Write;
     use zip::{ZipWriter, write::SimpleFileOptions};
 
     fn archive(path: &Path, files: &[(&str, &[u8])]) {

@@ -2,9 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use waybill_ledger::{Choice, FieldKind, Fields, ObjectName};
+use waybill_ledger::{Choice, FieldKind, Fields, ObjectName, Value};
 
 use super::cell::{ColumnSpec, Kind, boolean, items};
+
+/// Returns what a cell of the description says, also where it is JSON.
+fn plain(value: &Value) -> String {
+    match value {
+        Value::Text(text) => text.clone(),
+        Value::List(all) => {
+            all.iter().map(|one| plain(one).replace('\\', r"\\").replace(';', r"\;")).collect::<Vec<_>>().join(";")
+        }
+        other => other.to_string(),
+    }
+}
 
 /// What is known about custom columns, by the export's word for their object.
 #[derive(Debug, Clone, Default)]
@@ -24,16 +35,16 @@ pub(crate) struct CustomColumn {
 impl CustomColumns {
     /// Adds one row of the description. A row without object or key describes nothing.
     pub(crate) fn add(&mut self, row: &Fields, prefix: &str) {
-        let text = |name: &str| row.text(name).unwrap_or_default();
-        let (object, key) = (text("object").trim(), text("key").trim());
+        let text = |name: &str| row.value(name).map(plain).unwrap_or_default();
+        let (object, key) = (text("object").trim().to_owned(), text("key").trim().to_owned());
         if object.is_empty() || key.is_empty() {
             return;
         }
-        let column = if key.starts_with(prefix) { key.to_owned() } else { format!("{prefix}{key}") };
+        let column = if key.starts_with(prefix) { key.clone() } else { format!("{prefix}{key}") };
         let number = |name: &str| text(name).trim().parse::<u32>().unwrap_or(0);
         let flag = |name: &str| boolean(text(name).trim()).unwrap_or(false);
         let options = || {
-            items(text("options"), ';')
+            items(&text("options"), ';')
                 .into_iter()
                 .map(|option| Choice { value: option.clone(), label: option, active: true })
                 .collect()
@@ -56,7 +67,7 @@ impl CustomColumns {
             "phone" => (FieldKind::Phone, Kind::Phone),
             "url" => (FieldKind::Url, Kind::Url),
             "user" => (reference("users"), Kind::Text),
-            "reference" => (reference(text("reference_object")), Kind::Text),
+            "reference" => (reference(&text("reference_object")), Kind::Text),
             _ => (plain, Kind::Text),
         };
         if flag("multi") && spec != Kind::List {

@@ -39,10 +39,37 @@ fn number_value(digits: &str) -> Value {
 /// Nested objects become fields with dotted names, unless their column is declared as `json`; lists stay lists. `null` is null, an
 /// empty string is an empty text, a missing key is absent.
 pub(crate) fn fields(bytes: &[u8], recipe: &Recipe) -> Result<Fields, String> {
-    let json: Json = serde_json::from_slice(&keep_long_numbers(bytes)).map_err(|error| {
-        // The library counts lines from the record's own start and quotes nothing.
+    record(parse(bytes)?, recipe)
+}
+
+/// Reads a JSON text; numbers of more digits than `f64` holds are marked strings, which [`value`] and [`plain`] know.
+pub(crate) fn parse(bytes: &[u8]) -> Result<Json, String> {
+    serde_json::from_slice(&keep_long_numbers(bytes)).map_err(|error| {
+        // The library counts lines from the text's own start and quotes nothing.
         format!("it is not JSON: {}", without_place(&error.to_string()))
-    })?;
+    })
+}
+
+/// Returns a scalar as the text that it was.
+pub(crate) fn plain(json: &Json) -> Option<String> {
+    match json {
+        Json::Null | Json::Array(_) | Json::Object(_) => None,
+        Json::Bool(flag) => Some(flag.to_string()),
+        Json::Number(number) => Some(number.to_string()),
+        Json::String(text) => Some(text.strip_prefix(EXACT).unwrap_or(text).to_owned()),
+    }
+}
+
+/// Returns a scalar as it is sent back to whoever gave it.
+pub(crate) fn given_back(json: &Json) -> Json {
+    match json.as_str().and_then(|text| text.strip_prefix(EXACT)) {
+        Some(digits) => digits.parse::<u64>().map_or_else(|_| Json::String(digits.to_owned()), Json::from),
+        None => json.clone(),
+    }
+}
+
+/// Reads one record from parsed JSON.
+pub(crate) fn record(json: Json, recipe: &Recipe) -> Result<Fields, String> {
     let Json::Object(parts) = json else { return Err("it is not an object".to_owned()) };
     let mut fields = Fields::new();
     flatten("", parts, recipe, &mut fields)?;

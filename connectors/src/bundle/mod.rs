@@ -28,7 +28,7 @@ mod encoding;
 mod error;
 mod gone;
 mod item;
-mod json;
+pub(crate) mod json;
 mod json_stream;
 mod manifest;
 mod moment;
@@ -54,7 +54,14 @@ use std::{
 use chrono::{DateTime, Utc};
 use waybill_ledger::Schema;
 
-use self::{container::Container, custom::CustomColumns, gone::GoneList, part::Part};
+pub(crate) use self::{
+    cell::{ColumnSpec, Values},
+    container::{Container, Entry, Spool},
+    profile::{Custom, ObjectProfile, OneOrMany, fits},
+    recipe::{Recipe, join_key},
+    recognise::Look,
+};
+use self::{custom::CustomColumns, gone::GoneList, part::Part};
 pub use self::{
     error::BundleError,
     item::{DeletedHow, Item, Origin},
@@ -169,6 +176,31 @@ impl Bundle {
     /// Opens the export at `path` and checks that it is what `profile` says, files and digests included. Blocks on the disk.
     pub fn open(path: &Path, profile: &Profile) -> Result<Self, BundleError> {
         open::open(path, profile)
+    }
+
+    /// Opens what was read of a source elsewhere as if it were an export.
+    pub(crate) fn over(container: Container, shown: &Path, profile: &Profile) -> Result<Self, BundleError> {
+        open::open_in(container, shown, profile)
+    }
+
+    /// Says by what the source was known, where that is not the manifest.
+    pub(crate) fn known_by(&mut self, evidence: String) {
+        self.identity.evidence = evidence;
+    }
+
+    /// Adds what a person should know.
+    pub(crate) fn note(&mut self, note: String) {
+        self.notes.push(note);
+    }
+
+    /// Returns how the rows of an object are read.
+    pub(crate) fn recipe(&self, object: &str) -> Result<Option<Arc<Recipe>>, BundleError> {
+        Ok(self.object(object)?.parts.first().map(|part| Arc::clone(&part.recipe)))
+    }
+
+    /// Returns the words by which columns and lists call an object.
+    pub(crate) fn words_of(&self, object: &str) -> Result<Arc<[String]>, BundleError> {
+        Ok(Arc::clone(&self.object(object)?.words))
     }
 
     /// Returns the objects that are there, in the order of the profile.

@@ -39,7 +39,11 @@ struct Claim<'a> {
 }
 
 pub(super) fn open(path: &Path, profile: &Profile) -> Result<Bundle, BundleError> {
-    let container = Container::open(path)?;
+    open_in(Container::open(path)?, path, profile)
+}
+
+/// Opens what lies in a container; `path` is where people find it.
+pub(super) fn open_in(container: Container, path: &Path, profile: &Profile) -> Result<Bundle, BundleError> {
     let manifest = Manifest::read(&container)?;
     let mut opening = Opening { profile, container: &container, manifest, custom: CustomColumns::default() };
     let evidence = opening.recognise()?;
@@ -141,7 +145,9 @@ impl<'a> Opening<'a> {
             }
         }
         let lists = [profile.deletions.as_ref().map(|list| &list.file), profile.merges.as_ref().map(|list| &list.file)];
-        let is_list = |path: &str| lists.iter().flatten().any(|file| file.eq_ignore_ascii_case(path));
+        let stem = |path: &str| path.rsplit_once('.').map_or(path, |(stem, _)| stem).to_lowercase();
+        let is_list =
+            |path: &str| Format::of(path).is_some() && lists.iter().flatten().any(|file| stem(file) == stem(path));
         let unread = self
             .container
             .entries()
@@ -251,7 +257,11 @@ impl<'a> Opening<'a> {
 
     /// Reads a small table of the convention itself, all of whose cells are text.
     fn list(&self, file: &str, times: &[&Option<String>]) -> Result<Option<Part>, BundleError> {
-        let Some((path, entry)) = self.container.get(file) else { return Ok(None) };
+        // The convention names tables; a source that speaks JSON has the same lists as lines.
+        let stem = file.rsplit_once('.').map_or(file, |(stem, _)| stem);
+        let others = ["jsonl", "json"].map(|extension| format!("{stem}.{extension}"));
+        let found = self.container.get(file).or_else(|| others.iter().find_map(|other| self.container.get(other)));
+        let Some((path, entry)) = found else { return Ok(None) };
         let Some(format) = Format::of(path) else { return Ok(None) };
         let profile = ObjectProfile::plain(path);
         let mut specs: BTreeMap<String, ColumnSpec> = BTreeMap::new();

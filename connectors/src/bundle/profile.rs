@@ -185,6 +185,26 @@ impl Profile {
         Some(Self::parse(text).expect("a shipped profile is parsed by a test"))
     }
 
+    /// Returns a profile that knows nothing but its name.
+    pub(crate) fn bare(system: &str, label: &str) -> Self {
+        Self {
+            system: system.to_owned(),
+            label: label.to_owned(),
+            product: None,
+            recognise: None,
+            text: Text::default(),
+            values: Values::default(),
+            columns: BTreeMap::new(),
+            links: BTreeMap::new(),
+            exclude: Vec::new(),
+            deletions: None,
+            merges: None,
+            custom: None,
+            objects: Vec::new(),
+            families: Vec::new(),
+        }
+    }
+
     /// Returns whether an export of this shape may have an object or, of an object, a column: one that an export lacks all the
     /// same is empty there, and not a mistake of whoever asks for it.
     pub fn may_have(&self, object: &str, column: Option<&str>) -> bool {

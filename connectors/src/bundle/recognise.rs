@@ -71,6 +71,16 @@ impl Look {
         look
     }
 
+    /// Looks at an answer of a server: the dotted names in it.
+    pub(crate) fn of_answer(path: &str, body: &[u8]) -> Self {
+        let names = json_names(body, Layout::Document);
+        let mut look = Self::default();
+        look.files.insert(path.to_owned());
+        look.described.push(format!("{path} ({})", names.iter().take(8).cloned().collect::<Vec<_>>().join(", ")));
+        look.columns.extend(names);
+        look
+    }
+
     /// Returns what was found, for people.
     pub(crate) fn describe(&self) -> String {
         let shown: Vec<&str> = self.described.iter().take(8).map(String::as_str).collect();

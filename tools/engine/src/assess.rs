@@ -107,8 +107,9 @@ pub async fn assess(session: &mut Session) -> Result<Assessment, Failure> {
         );
     }
     let settings = session.project.config.assess.clone().unwrap_or_default();
-    let schema = source.bundle().schema()?;
-    let words = source.bundle().words();
+    let bundle = source.whole(&*session.progress).await?;
+    let schema = bundle.schema()?;
+    let words = bundle.words();
     let companies = schema
         .objects
         .iter()
@@ -116,7 +117,7 @@ pub async fn assess(session: &mut Session) -> Result<Assessment, Failure> {
         .map(|object| object.name.to_string())
         .collect();
     skipped.extend(unknown_targets(&schema, &words));
-    let exported = source.bundle().identity().exported_at;
+    let exported = bundle.identity().exported_at;
     let job_rows = session.project.config.destination.job_rows.map(|rows| rows as u64);
     let bulk_from = session.project.config.destination.bulk_threshold.map(|rows| rows as u64);
     let wire = Wire {
@@ -126,7 +127,7 @@ pub async fn assess(session: &mut Session) -> Result<Assessment, Failure> {
         records_per_second: settings.records_per_second.unwrap_or(RECORDS_PER_SECOND),
     };
     let work = Work {
-        bundle: source.bundle().clone(),
+        bundle,
         schema,
         words,
         companies,

@@ -10,7 +10,13 @@ use waybill_ledger::{
 };
 use waybill_projector::inventory::{FieldFacts, Inventory};
 
-use crate::{extract::Intaken, failure::Failure, prepare::last_schema, samples, session::Session};
+use crate::{
+    extract::{Intaken, Reach},
+    failure::Failure,
+    prepare::last_schema,
+    samples,
+    session::Session,
+};
 
 /// How many records of an object that describes the source are kept to tell of them.
 const DESCRIBING: usize = 5_000;
@@ -237,7 +243,8 @@ pub async fn discover(session: &mut Session) -> Result<Discovery, Failure> {
     let progress = std::sync::Arc::clone(&session.progress);
     let mut taking = Taking::default();
     let mut watch = |object: &str, record: &Record| taking.see(source.bundle(), object, record);
-    let taken = source.extract(&recorder, &mut session.state, &names, &*progress, &mut watch).await?;
+    let taken =
+        source.extract(&recorder, &mut session.state, &names, Reach::Everything, &*progress, &mut watch).await?;
     let pipelines = taking.pipelines();
     let owners = taking.owners();
     let identity = source.bundle().identity();

@@ -4,17 +4,21 @@ use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use waybill_connectors::bundle::{Bundle, BundleError, DeletedHow, Extent, Item, Profile};
+use waybill_connectors::{
+    bundle::{Bundle, BundleError, DeletedHow, Extent, Item, Profile},
+    rest::{Reading, Rest, RestError, Watermark},
+};
 use waybill_ledger::{
-    Content, Digest, Event, Micros, Record, SubjectId, SubjectKey,
+    Content, Digest, Event, Micros, NameId, Record, SubjectId, SubjectKey,
     event::{GoneHow, NameKind, Side},
-    ledger::Draft,
+    ledger::{Draft, Opened},
 };
 
 use crate::{
     aside::{Chunks, aside},
     failure::Failure,
     progress::Progress,
+    project::{Project, SourceAt},
     recorder::{Posted, Recorder},
     state::State,
 };
@@ -25,9 +29,25 @@ const ROWS_AT_ONCE: usize = 512;
 /// The source of a project, recognised and open.
 #[derive(Debug)]
 pub struct Source {
-    bundle: Bundle,
+    place: Place,
     profile: Profile,
     system: String,
+}
+
+/// Where the records are.
+#[derive(Debug)]
+enum Place {
+    Export(Box<Bundle>),
+    Server(Box<Rest>),
+}
+
+/// How much of a source is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// All of it.
+    Everything,
+    /// What changed since it was read the last time, where the source can tell; else all of it.
+    Changes,
 }
 
 /// What was read of one object.
@@ -50,18 +70,52 @@ pub struct Intaken {
 }
 
 impl Source {
+    /// Opens what the project reads.
+    pub async fn of(project: &Project) -> Result<Self, Failure> {
+        let system = &project.config.source.system;
+        match project.source()? {
+            SourceAt::Bundle(path, profile) => Self::open(path, *profile, system).await,
+            SourceAt::Rest(description, endpoint) => {
+                let profile = description.profile().clone();
+                let rest = Box::pin(Rest::connect(*description, endpoint)).await?;
+                Ok(Self::over(rest, profile, system))
+            }
+        }
+    }
+
+    /// Takes a server that answered.
+    pub fn over(rest: Rest, profile: Profile, system: &str) -> Self {
+        Self { place: Place::Server(Box::new(rest)), profile, system: system.to_owned() }
+    }
+
     /// Opens the export and recognises its shape.
     pub async fn open(path: PathBuf, profile: Profile, system: &str) -> Result<Self, Failure> {
         let shape = profile.clone();
         let bundle = aside(move || Bundle::open(&path, &shape))
             .await
             .map_err(|e| Failure::failed(format!("the reader stopped: {e}")))??;
-        Ok(Self { bundle, profile, system: system.to_owned() })
+        Ok(Self { place: Place::Export(Box::new(bundle)), profile, system: system.to_owned() })
     }
 
-    /// Returns the export.
+    /// Returns the export; of a server, what it shows of itself, with the first page of each list.
     pub fn bundle(&self) -> &Bundle {
-        &self.bundle
+        match &self.place {
+            Place::Export(bundle) => bundle,
+            Place::Server(rest) => rest.bundle(),
+        }
+    }
+
+    /// Returns everything that the source has, to go through it more than once.
+    pub async fn whole(&self, progress: &dyn Progress) -> Result<Bundle, Failure> {
+        match &self.place {
+            Place::Export(bundle) => Ok(Bundle::clone(bundle)),
+            Place::Server(rest) => {
+                progress.begin("reading", 0);
+                let whole = Box::pin(rest.whole(&|rows| progress.advance(rows))).await;
+                progress.end();
+                Ok(whole?)
+            }
+        }
     }
 
     /// Returns whether an export of this shape may have an object or, of an object, a field.
@@ -71,7 +125,7 @@ impl Source {
 
     /// Returns the system with its account, the first part of every source subject.
     pub fn instance(&self) -> String {
-        match &self.bundle.identity().account.id {
+        match &self.bundle().identity().account.id {
             Some(account) => format!("{}:{account}", self.system),
             None => self.system.clone(),
         }
@@ -106,7 +160,7 @@ impl Source {
         recorder: &Recorder,
         known: &waybill_ledger::Schema,
     ) -> Result<waybill_ledger::Schema, Failure> {
-        let mut schema = self.bundle.schema()?;
+        let mut schema = self.bundle().schema()?;
         for object in &known.objects {
             if schema.object(object.name.as_str()).is_none() {
                 schema.objects.push(object.clone());
@@ -125,20 +179,21 @@ impl Source {
         Ok(schema)
     }
 
-    /// Reads these objects to their end, and shows every record to `watch`, also those that have not changed.
+    /// Reads these objects to their end, and shows every record that is read to `watch`, also those that have not changed.
     pub async fn extract(
         &self,
         recorder: &Recorder,
         state: &mut State,
         objects: &[String],
+        reach: Reach,
         progress: &dyn Progress,
         watch: &mut (dyn FnMut(&str, &Record) + Send),
     ) -> Result<Vec<Intaken>, Failure> {
         let mut taken = Vec::new();
-        for object in self.bundle.objects() {
+        for object in self.bundle().objects() {
             if objects.contains(&object.name) {
-                progress.begin(&format!("reading {}", object.name), object.rows.unwrap_or(0));
-                taken.push(self.extract_object(recorder, state, &object.name, progress, watch).await?);
+                progress.begin(&format!("reading {}", object.name), object.rows.or(object.source_total).unwrap_or(0));
+                taken.push(self.extract_object(recorder, state, &object.name, reach, progress, watch).await?);
                 progress.end();
             }
         }
@@ -150,23 +205,39 @@ impl Source {
         recorder: &Recorder,
         state: &mut State,
         object: &str,
+        reach: Reach,
         progress: &dyn Progress,
         watch: &mut (dyn FnMut(&str, &Record) + Send),
     ) -> Result<Intaken, Failure> {
         let name = recorder.name(NameKind::Object, object)?;
-        let mut items = Chunks::of(self.bundle.read(object)?, ROWS_AT_ONCE);
-        let stopped = |e| Failure::failed(format!("the reader of {object} stopped: {e}"));
+        let since = match reach {
+            Reach::Everything => None,
+            Reach::Changes => watermark(recorder, state, name)?,
+        };
+        let mut items = self.items(object, since)?;
         let mut counts = Intaken { object: object.to_owned(), ..Intaken::default() };
         let mut unchanged_keys = blake3::Hasher::new();
         let (mut met, mut whole) = (Met::default(), true);
         let mut posted: Option<Posted> = None;
-        while let Some(rows) = items.next().await.map_err(stopped)? {
+        loop {
+            let rows = match items.next(object).await {
+                Ok(Some(rows)) => rows,
+                Ok(None) => break,
+                Err(failure) => {
+                    // What was read before stays; without a checkpoint it is read again.
+                    if let Some(last) = posted.take() {
+                        last.durable().await?;
+                        state.catch_up(recorder.ledger())?;
+                    }
+                    return Err(failure);
+                }
+            };
             let read = rows.len() as u64;
             let mut drafts = Vec::with_capacity(rows.len());
             for item in rows {
-                counts.read += 1;
                 match item {
                     Item::Record { record, modified, origin } => {
+                        counts.read += 1;
                         watch(object, &record);
                         let subject = recorder.subject(&self.key(object, &record.id))?;
                         let content = Content::Record { object: object.to_owned(), record };
@@ -202,6 +273,7 @@ impl Source {
                         );
                     }
                     Item::Unreadable { origin, reason } => {
+                        counts.read += 1;
                         counts.unreadable += 1;
                         // Line 0 is the file as a whole: it could not be read to its end.
                         whole &= origin.line > 0;
@@ -212,8 +284,14 @@ impl Source {
                         );
                     }
                     Item::Gone { id, how, at } => {
+                        let told = self.gone(recorder, state, object, &id, &how, at)?;
+                        // A server tells again what it told in the last minutes before; an export tells everything once.
+                        if told.is_none() && matches!(self.place, Place::Server(_)) {
+                            continue;
+                        }
+                        counts.read += 1;
                         counts.gone += 1;
-                        drafts.extend(self.gone(recorder, state, object, &id, &how, at)?);
+                        drafts.extend(told);
                     }
                 }
             }
@@ -229,17 +307,64 @@ impl Source {
             last.durable().await?;
             state.catch_up(recorder.ledger())?;
         }
-        recorder
-            .append(vec![recorder.draft(Event::CheckpointReached {
-                object: name,
-                read: counts.read,
-                unchanged: counts.unchanged,
-                unchanged_keys: Digest(*unchanged_keys.finalize().as_bytes()),
-                complete: whole && self.bundle.identity().extent == Extent::Full,
-            })])
-            .await?;
+        if items.compares() && whole {
+            counts.gone += self.missing(recorder, state, object, name, &met, counts.read).await?;
+        }
+        let checkpoint = recorder.draft(Event::CheckpointReached {
+            object: name,
+            read: counts.read,
+            unchanged: counts.unchanged,
+            unchanged_keys: Digest(*unchanged_keys.finalize().as_bytes()),
+            complete: whole && items.is_whole() && self.bundle().identity().extent == Extent::Full,
+        });
+        // Everything before it is durable: from here on, nobody has to read that again.
+        let checkpoint = match items.watermark() {
+            Some(watermark) => checkpoint.content(Content::Text(watermark.to_string())),
+            None => checkpoint,
+        };
+        recorder.append(vec![checkpoint]).await?;
         state.catch_up(recorder.ledger())?;
         Ok(counts)
+    }
+
+    /// Begins to read an object.
+    fn items(&self, object: &str, since: Option<Watermark>) -> Result<Items<'_>, Failure> {
+        Ok(match &self.place {
+            Place::Export(bundle) => Items::Export(Chunks::of(bundle.read(object)?, ROWS_AT_ONCE)),
+            Place::Server(rest) => Items::Server(Box::new(rest.read(object, since)?)),
+        })
+    }
+
+    /// Tells of every record that the whole list no longer holds that it is gone.
+    async fn missing(
+        &self,
+        recorder: &Recorder,
+        state: &mut State,
+        object: &str,
+        name: NameId,
+        met: &Met,
+        read: u64,
+    ) -> Result<u64, Failure> {
+        let live = state.intake().records().filter(|(_, seen)| seen.live && seen.object == name);
+        let missing: Vec<SubjectId> = live.map(|(subject, _)| subject).filter(|subject| !met.holds(*subject)).collect();
+        if read == 0 && !missing.is_empty() {
+            return Err(Failure::stopped(format!(
+                "the list of {object} is empty, and {} records of it were read before",
+                missing.len()
+            ))
+            .hint("an empty list looks like a failure at the source: nothing was taken for deleted"));
+        }
+        for some in missing.chunks(ROWS_AT_ONCE) {
+            let drafts = some.iter().map(|subject| {
+                recorder
+                    .draft(Event::RecordGone { object: name, how: GoneHow::Deleted })
+                    .subject(*subject)
+                    .content(Content::Text("no longer in the list of the source".to_owned()))
+            });
+            recorder.append(drafts.collect()).await?;
+        }
+        state.catch_up(recorder.ledger())?;
+        Ok(missing.len() as u64)
     }
 
     fn gone(
@@ -251,7 +376,12 @@ impl Source {
         how: &DeletedHow,
         at: Option<DateTime<Utc>>,
     ) -> Result<Option<Draft>, Failure> {
-        let subject = recorder.subject(&self.key(object, id))?;
+        let key = self.key(object, id);
+        // A server's lists of what is gone reach back to records that nobody has ever read.
+        if matches!(self.place, Place::Server(_)) && recorder.ledger().find_subject(&key).is_none() {
+            return Ok(None);
+        }
+        let subject = recorder.subject(&key)?;
         if state.intake().seen(subject).is_some_and(|seen| !seen.live) {
             return Ok(None);
         }
@@ -266,6 +396,54 @@ impl Source {
         };
         Ok(Some(recorder.draft(Event::RecordGone { object: name, how }).subject(subject).content(Content::Text(words))))
     }
+}
+
+/// The items of one object, wherever they come from.
+enum Items<'a> {
+    Export(Chunks<Item>),
+    Server(Box<Reading<'a>>),
+}
+
+impl Items<'_> {
+    async fn next(&mut self, object: &str) -> Result<Option<Vec<Item>>, Failure> {
+        match self {
+            Self::Export(chunks) => {
+                chunks.next().await.map_err(|e| Failure::failed(format!("the reader of {object} stopped: {e}")))
+            }
+            Self::Server(reading) => Ok(Box::pin(reading.next()).await?),
+        }
+    }
+
+    fn watermark(&self) -> Option<Watermark> {
+        match self {
+            Self::Export(_) => None,
+            Self::Server(reading) => reading.watermark(),
+        }
+    }
+
+    fn is_whole(&self) -> bool {
+        match self {
+            Self::Export(_) => true,
+            Self::Server(reading) => reading.is_whole(),
+        }
+    }
+
+    fn compares(&self) -> bool {
+        match self {
+            Self::Export(_) => false,
+            Self::Server(reading) => reading.compares(),
+        }
+    }
+}
+
+/// Returns how far the object was read, by the clock of the source, as the latest checkpoint says.
+fn watermark(recorder: &Recorder, state: &State, object: NameId) -> Result<Option<Watermark>, Failure> {
+    let Some(at) = state.intake().object(object).checkpoint else { return Ok(None) };
+    Ok(match recorder.ledger().reader().at(at)? {
+        Some((_, Opened::Content(Content::Text(text)))) => text.parse().ok(),
+        // Without its keys nobody knows; everything is read again, which changes nothing.
+        _ => None,
+    })
 }
 
 fn record_id(content: &Content) -> &str {
@@ -289,6 +467,26 @@ impl Met {
         let new = self.0[word] & bit == 0;
         self.0[word] |= bit;
         new
+    }
+
+    fn holds(&self, subject: SubjectId) -> bool {
+        self.0.get(subject.0 as usize / 64).is_some_and(|word| word & (1 << (subject.0 % 64)) != 0)
+    }
+}
+
+impl From<RestError> for Failure {
+    fn from(error: RestError) -> Self {
+        let (hint, details) = (error.hint(), error.details().to_vec());
+        let failure = match error {
+            RestError::Remote(error) => return error.into(),
+            RestError::Layout(error) => return error.into(),
+            RestError::Description(_) | RestError::NoSuchObject { .. } => Self::usage(error.to_string()),
+            RestError::Question { .. } | RestError::Foreign { .. } => Self::stopped(error.to_string()),
+            RestError::Paging { .. } | RestError::Absent { .. } | RestError::Aside(_) => {
+                Self::failed(error.to_string())
+            }
+        };
+        failure.details(details).hint(hint)
     }
 }
 

@@ -35,5 +35,6 @@ mod samples;
 pub mod schema;
 pub mod session;
 pub mod state;
+pub mod watch;
 pub mod world;
 pub mod write;

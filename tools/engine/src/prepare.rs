@@ -17,7 +17,7 @@ use waybill_projector::{
 };
 
 use crate::{
-    extract::{Intaken, Source},
+    extract::{Intaken, Reach, Source},
     failure::Failure,
     flaws::Flaws,
     samples,
@@ -93,7 +93,8 @@ impl Prepared {
         samples::teach_source(recorder.ledger(), &source_schema).await?;
         let objects: Vec<String> = plan.source_objects().into_iter().collect();
         let progress = std::sync::Arc::clone(&session.progress);
-        let intake = source.extract(&recorder, &mut session.state, &objects, &*progress, &mut |_, _| {}).await?;
+        let intake =
+            source.extract(&recorder, &mut session.state, &objects, Reach::Changes, &*progress, &mut |_, _| {}).await?;
         session.end(&recorder, RunOutcome::Done).await?;
         let references = References::load(&plan, session.recorder.ledger(), &session.state)?;
         let pipelines = plan.pipelines.iter();

@@ -18,6 +18,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use waybill_connectors::{
     bundle::Profile,
+    rest::{Description, Endpoint},
     salesforce::{Auth, Connection},
 };
 use waybill_ledger::ledger::{Guard, Home};
@@ -89,10 +90,44 @@ pub struct ProjectConfig {
 pub struct SourceConfig {
     /// The system, such as `spark`.
     pub system: String,
+    /// What is read; without it, whichever of export and server is named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<SourceKind>,
     /// The export: a folder or a zip file, relative to the project.
     pub bundle: Option<PathBuf>,
     /// How the export is read: a TOML file relative to the project; without it, the system's shipped profile.
     pub profile: Option<PathBuf>,
+    /// The address of the server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// Where the server's token, key or client secret is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<SecretRef>,
+    /// How the server is read: a TOML file relative to the project; without it, the system's shipped description.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<PathBuf>,
+    /// A file with a further certificate authority, relative to the project.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_certificate: Option<PathBuf>,
+}
+
+/// What a source is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SourceKind {
+    /// An export.
+    Bundle,
+    /// A server with a REST API.
+    Rest,
+}
+
+/// Where records are read, with everything that it takes.
+#[derive(Debug)]
+pub enum SourceAt {
+    /// In an export, laid out like this.
+    Bundle(PathBuf, Box<Profile>),
+    /// From a server, in this way.
+    Rest(Box<Description>, Endpoint),
 }
 
 /// `[destination]`.
@@ -153,7 +188,16 @@ impl Project {
         fs::create_dir_all(dir).map_err(|e| Failure::io("make the project directory", dir, &e))?;
         let config = Config {
             project: ProjectConfig { id },
-            source: SourceConfig { system: from.to_owned(), bundle: None, profile: None },
+            source: SourceConfig {
+                system: from.to_owned(),
+                kind: None,
+                bundle: None,
+                profile: None,
+                url: None,
+                token: None,
+                description: None,
+                ca_certificate: None,
+            },
             destination: DestinationConfig {
                 system: to.to_owned(),
                 url: None,
@@ -253,8 +297,62 @@ impl Project {
     pub fn bundle(&self) -> Result<PathBuf, Failure> {
         self.config.source.bundle.as_ref().map(|path| self.dir.join(path)).ok_or_else(|| {
             Failure::usage("waybill.toml names no export")
-                .hint("set [source] bundle to the export's folder or zip file")
+                .hint("set [source] bundle to the export's folder or zip file, or url to the address of a server")
         })
+    }
+
+    /// Returns where records are read.
+    pub fn source(&self) -> Result<SourceAt, Failure> {
+        let source = &self.config.source;
+        let kind = match (source.kind, &source.bundle, &source.url) {
+            (Some(kind), ..) => kind,
+            (None, Some(_), Some(_)) => {
+                return Err(Failure::usage("waybill.toml names an export and a server")
+                    .hint("say which one is read: [source] kind = \"bundle\" or kind = \"rest\""));
+            }
+            (None, None, Some(_)) => SourceKind::Rest,
+            (None, _, None) => SourceKind::Bundle,
+        };
+        match kind {
+            SourceKind::Bundle => Ok(SourceAt::Bundle(self.bundle()?, Box::new(self.profile()?))),
+            SourceKind::Rest => {
+                let secret = match &source.token {
+                    Some(token) => self.secret(token)?,
+                    None => String::new(),
+                };
+                let endpoint = Endpoint {
+                    url: source.url.clone(),
+                    secret: secret.into(),
+                    ca_certificate: source.ca_certificate.as_ref().map(|path| self.dir.join(path)),
+                };
+                Ok(SourceAt::Rest(Box::new(self.description()?), endpoint))
+            }
+        }
+    }
+
+    /// Reads the description by which the server is read.
+    fn description(&self) -> Result<Description, Failure> {
+        let source = &self.config.source;
+        let Some(path) = &source.description else {
+            return Description::shipped(&source.system).ok_or_else(|| {
+                Failure::usage(format!("no description of a server is shipped for `{}`", source.system))
+                    .hint("write one and name it in waybill.toml: [source] description = \"rest.toml\"")
+            });
+        };
+        let path = self.dir.join(path);
+        let text = fs::read_to_string(&path).map_err(|e| Failure::io("read the description", &path, &e))?;
+        let found = Description::parse(&text)
+            .map_err(|e| Failure::usage(format!("{} cannot be used: {e}", path.display())).hint("correct it"))?;
+        if found.system() != source.system {
+            return Err(Failure::usage(format!(
+                "{} describes `{}`, and the project reads `{}`",
+                path.display(),
+                found.system(),
+                source.system
+            ))
+            .hint("let both say the same: the system is part of every record's name"));
+        }
+        Ok(found)
     }
 
     /// Returns how to reach the destination, with the secrets read.

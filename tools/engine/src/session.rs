@@ -98,7 +98,7 @@ impl<M: Flaws> Session<M> {
 
     /// Opens the source that the project reads.
     pub async fn source(&self) -> Result<Source, Failure> {
-        Source::open(self.project.bundle()?, self.project.profile()?, &self.project.config.source.system).await
+        Source::of(&self.project).await
     }
 
     /// Connects to the destination that the project writes.

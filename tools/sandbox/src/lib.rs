@@ -3,4 +3,5 @@
 #![recursion_limit = "256"]
 
 pub mod salesforce;
+pub mod spark;
 pub mod spark_bundle;
