@@ -73,7 +73,8 @@ impl SourceAccount {
         let known = intake.object(object);
         let mut account = Self {
             read: known.live + known.gone + known.unreadable,
-            deleted: known.gone,
+            deleted: known.gone - intake.merged(object).min(known.gone),
+            merged: intake.merged(object).min(known.gone),
             unreadable: known.unreadable,
             ..Self::default()
         };

@@ -99,6 +99,8 @@ pub struct Intake {
     /// What waits: targets, or records as a whole.
     held: BTreeMap<(SubjectId, Option<TargetPart>), HoldReason>,
     erased: BTreeSet<SubjectId>,
+    /// Records that the source merged into others: which, and where that stands.
+    merged: BTreeMap<SubjectId, (SubjectId, Position)>,
 }
 
 impl Intake {
@@ -106,6 +108,7 @@ impl Intake {
     pub fn apply(&mut self, envelope: &Envelope) {
         match (&envelope.event, envelope.subject) {
             (Event::RecordExtracted { object, modified, digest }, Some(subject)) => {
+                self.merged.remove(&subject);
                 self.extracted(subject, envelope.position, *object, digest.head());
                 let entry = self.objects.entry(*object).or_default();
                 entry.modified = entry.modified.max(*modified);
@@ -150,6 +153,9 @@ impl Intake {
             ) => {
                 self.held.remove(&(subject, envelope.target));
                 self.held.remove(&(subject, None));
+                if let Event::RecordMerged { into } = envelope.event {
+                    self.merged.insert(subject, (into, envelope.position));
+                }
                 if let Some(seen) = self.entry(subject) {
                     seen.flag(SKIPPED, matches!(envelope.event, Event::RecordSkipped { .. }));
                     seen.flag(MERGED, matches!(envelope.event, Event::RecordMerged { .. }));
@@ -266,6 +272,32 @@ impl Intake {
     /// Returns why a target waits, if it does.
     pub fn hold_of(&self, subject: SubjectId, part: TargetPart) -> Option<HoldReason> {
         self.held.get(&(subject, Some(part))).or_else(|| self.held.get(&(subject, None))).copied()
+    }
+
+    /// Returns the record that stands for this one now: itself, or what the source merged it into, however often.
+    pub fn survivor(&self, subject: SubjectId) -> SubjectId {
+        let mut at = subject;
+        // A circle would be the source's mistake; nobody walks it forever.
+        for _ in 0..=self.merged.len() {
+            match self.merged.get(&at) {
+                Some((into, _)) => at = *into,
+                None => return at,
+            }
+        }
+        subject
+    }
+
+    /// Returns whether records of this object were merged into others since a position.
+    pub fn merged_since(&self, object: NameId, since: Position) -> bool {
+        self.merged
+            .iter()
+            .any(|(subject, (_, at))| *at >= since && self.seen(*subject).is_some_and(|seen| seen.object == object))
+    }
+
+    /// Returns how many records of an object are gone because they were merged into others.
+    pub fn merged(&self, object: NameId) -> u64 {
+        let merged = self.merged.keys().filter_map(|subject| self.seen(*subject));
+        merged.filter(|seen| seen.object == object && !seen.live).count() as u64
     }
 
     /// Returns whether the subject was forgotten.

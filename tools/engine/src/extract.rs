@@ -286,7 +286,7 @@ impl Source {
                     Item::Gone { id, how, at } => {
                         let told = self.gone(recorder, state, object, &id, &how, at)?;
                         // A server tells again what it told in the last minutes before; an export tells everything once.
-                        if told.is_none() && matches!(self.place, Place::Server(_)) {
+                        if told.is_empty() && matches!(self.place, Place::Server(_)) {
                             continue;
                         }
                         counts.read += 1;
@@ -375,17 +375,21 @@ impl Source {
         id: &str,
         how: &DeletedHow,
         at: Option<DateTime<Utc>>,
-    ) -> Result<Option<Draft>, Failure> {
+    ) -> Result<Vec<Draft>, Failure> {
         let key = self.key(object, id);
         // A server's lists of what is gone reach back to records that nobody has ever read.
         if matches!(self.place, Place::Server(_)) && recorder.ledger().find_subject(&key).is_none() {
-            return Ok(None);
+            return Ok(Vec::new());
         }
         let subject = recorder.subject(&key)?;
         if state.intake().seen(subject).is_some_and(|seen| !seen.live) {
-            return Ok(None);
+            return Ok(Vec::new());
         }
         let name = recorder.name(NameKind::Object, object)?;
+        let into = match how {
+            DeletedHow::Merged { into } => Some(into),
+            DeletedHow::Deleted => None,
+        };
         let (how, words) = match how {
             DeletedHow::Deleted => (GoneHow::Deleted, "deleted in the source".to_owned()),
             DeletedHow::Merged { into } => (GoneHow::Merged, format!("merged into {object}/{into} in the source")),
@@ -394,7 +398,13 @@ impl Source {
             Some(at) => format!("{words} at {}", at.to_rfc3339()),
             None => words,
         };
-        Ok(Some(recorder.draft(Event::RecordGone { object: name, how }).subject(subject).content(Content::Text(words))))
+        let gone = Event::RecordGone { object: name, how };
+        let mut drafts = vec![recorder.draft(gone).subject(subject).content(Content::Text(words))];
+        if let Some(into) = into {
+            let event = Event::RecordMerged { into: recorder.subject(&self.key(object, into))? };
+            drafts.push(recorder.draft(event).subject(subject));
+        }
+        Ok(drafts)
     }
 }
 

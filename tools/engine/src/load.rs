@@ -142,6 +142,16 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
         for step in &steps {
             done.push(self.phase(state, step, &references, span).await?);
         }
+        // What the source has no more goes last, and children before what they point to.
+        if self.chosen.is_none() {
+            for (n, step) in steps.iter().enumerate().rev() {
+                let mut stage = self.stage(state, step, &references, span)?;
+                self.remove_gone(state, &mut stage, &Writer::new(self.desk, &step.object)?).await?;
+                done[n].deleted += stage.counts.deleted;
+                done[n].held += stage.counts.held;
+                done[n].rejected += stage.counts.rejected;
+            }
+        }
         Ok(done)
     }
 
@@ -160,26 +170,10 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
         references: &References,
         span: Span,
     ) -> Result<Phase, Failure> {
-        let rules: Vec<&Rule> = step.rules.iter().filter_map(|id| self.plan.rule(id)).collect();
-        let name = self.rec().name(NameKind::Object, step.object.as_str())?;
-        let counts = Phase { object: step.object.to_string(), ..Phase::default() };
-        let others = alternates(self.ledger(), state, &rules)?;
-        let mut stage = Stage {
-            object: step.object.clone(),
-            name,
-            rules,
-            references,
-            others,
-            matches: Matches::default(),
-            span,
-            counts,
-        };
+        let mut stage = self.stage(state, step, references, span)?;
         let writer = Writer::new(self.desk, &step.object)?;
         stage.add(writer.settle_open(state).await?, Operation::Nothing);
         stage.matches = self.matches(state, &stage).await?;
-        if self.chosen.is_none() {
-            self.remove_gone(state, &mut stage, &writer).await?;
-        }
         self.land_seeds(state, &mut stage, &writer).await?;
         let sources: BTreeSet<String> = stage.rules.iter().map(|rule| rule.from.clone()).collect();
         let later = self.land(state, &mut stage, &writer, &sources, None).await?;
@@ -194,6 +188,29 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
         }
         self.close_phase(state, &mut stage).await?;
         Ok(stage.counts)
+    }
+
+    fn stage<'p>(
+        &'p self,
+        state: &State,
+        step: &Step,
+        references: &'p References,
+        span: Span,
+    ) -> Result<Stage<'p>, Failure> {
+        let rules: Vec<&Rule> = step.rules.iter().filter_map(|id| self.plan.rule(id)).collect();
+        let name = self.rec().name(NameKind::Object, step.object.as_str())?;
+        let counts = Phase { object: step.object.to_string(), ..Phase::default() };
+        let others = alternates(self.ledger(), state, &rules)?;
+        Ok(Stage {
+            object: step.object.clone(),
+            name,
+            rules,
+            references,
+            others,
+            matches: Matches::default(),
+            span,
+            counts,
+        })
     }
 
     /// Looks for the rows that records of this phase are.
@@ -236,6 +253,8 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
             let mut positions = state.intake().positions(object);
             match (only, stage.span) {
                 (Some(only), _) => positions.retain(|at| only.binary_search(at).is_ok()),
+                // What points to records that were merged meanwhile points elsewhere now.
+                (None, Span::Since(since)) if self.points_to_merged(state, rule, since) => {}
                 (None, Span::Since(since)) => {
                     let held = state.intake().held().filter_map(|(subject, _)| state.intake().seen(subject));
                     let held: BTreeSet<Position> = held.map(|seen| seen.position).collect();
@@ -271,6 +290,13 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
         }
         later.sort_unstable();
         Ok(later)
+    }
+
+    /// Returns whether a rule looks up records of which some were merged into others since then.
+    fn points_to_merged(&self, state: &State, rule: &Rule, since: Position) -> bool {
+        let objects = rule.fields.values().flat_map(waybill_projector::mapping::FieldRule::objects);
+        let names = objects.filter_map(|object| self.ledger().find_name(NameKind::Object, object));
+        names.into_iter().any(|object| state.intake().merged_since(object, since))
     }
 
     fn batch_size(&self, rule: &Rule, rows: usize) -> usize {

@@ -189,6 +189,8 @@ impl World for PhaseWorld<'_> {
         };
         let key = SubjectKey::new(self.source, object, id);
         let Some(subject) = self.ledger.find_subject(&key) else { return Answer::Missing };
+        // Whoever points to a record that was merged into another one points to that one.
+        let subject = self.state.intake().survivor(subject);
         let Some(seen) = self.state.intake().seen(subject) else { return Answer::Missing };
         let landed = match rule {
             Some(rule) => self

@@ -96,6 +96,8 @@ pub(crate) struct Row {
     pub(crate) cells: Cells,
     pub(crate) past: Vec<Cells>,
     pub(crate) live: bool,
+    /// The record that it was merged into.
+    pub(crate) into: Option<String>,
     updated: u64,
 }
 
@@ -163,7 +165,7 @@ impl Source {
             return;
         }
         let updated = self.exports;
-        self.rows.insert((kind.name, id), Row { cells, past: Vec::new(), live: true, updated });
+        self.rows.insert((kind.name, id), Row { cells, past: Vec::new(), live: true, into: None, updated });
     }
 
     /// Changes some records, adds some and deletes some.
@@ -195,6 +197,25 @@ impl Source {
                 self.add(dice, kind);
             }
         }
+        // Two contacts turn out to be one; what points to the one that goes is not touched.
+        let contacts = self.ids("contacts");
+        if let [first, .., last] = &contacts[..]
+            && dice.random_ratio(1, 3)
+        {
+            let now = self.exports;
+            if let Some(row) = self.rows.get_mut(&("contacts", last.clone())) {
+                (row.live, row.into, row.updated) = (false, Some(first.clone()), now);
+            }
+        }
+    }
+
+    /// Returns the record that stands for this one now.
+    pub(crate) fn survivor<'s>(&'s self, object: &'static str, id: &'s str) -> &'s str {
+        let mut at = id;
+        while let Some(into) = self.rows.get(&(object, at.to_owned())).and_then(|row| row.into.as_deref()) {
+            at = into;
+        }
+        at
     }
 
     /// Writes an export of everything.
@@ -223,12 +244,23 @@ impl Source {
         let mut gone = csv::Writer::from_path(dir.join("deleted.csv"))?;
         gone.write_record(["object", "id", "deleted_at"])?;
         let mut count = 0;
-        for ((object, id), row) in self.rows.iter().filter(|(_, row)| !row.live) {
+        for ((object, id), row) in self.rows.iter().filter(|(_, row)| !row.live && row.into.is_none()) {
             gone.write_record([object, id.as_str(), &stamp(row.updated)])?;
             count += 1;
         }
         gone.flush()?;
         listed.push(json!({ "name": "deleted", "files": ["deleted.csv"], "format": "csv", "rows": count }));
+        let mut merges = csv::Writer::from_path(dir.join("merges.csv"))?;
+        merges.write_record(["object", "merged_id", "surviving_id", "merged_at"])?;
+        let merged =
+            self.rows.iter().filter_map(|((object, id), row)| Some((object, id, row.into.as_ref()?, row.updated)));
+        let mut count = 0;
+        for (object, id, into, at) in merged {
+            merges.write_record([object, id.as_str(), into, &stamp(at)])?;
+            count += 1;
+        }
+        merges.flush()?;
+        listed.push(json!({ "name": "merges", "files": ["merges.csv"], "format": "csv", "rows": count }));
         let manifest = json!({
             "bundle_format": "waybill-bundle/1", "product": "spark-crm", "bundle_id": format!("simulated-{}", self.exports),
             "sequence": self.exports + 1, "kind": "full", "exported_at": stamp(self.exports),
@@ -261,7 +293,10 @@ impl Source {
     /// Returns whether any live record points to this one.
     pub(crate) fn is_pointed_to(&self, object: &str, id: &str) -> bool {
         self.rows.iter().any(|((name, _), row)| {
-            row.live && kind(name).links.iter().any(|(column, to, _)| *to == object && row.cells[column] == id)
+            let points = |(column, to, _): &(&'static str, &'static str, &str)| {
+                *to == object && self.survivor(to, &row.cells[column]) == id
+            };
+            row.live && kind(name).links.iter().any(points)
         })
     }
 }
