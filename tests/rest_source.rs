@@ -108,17 +108,50 @@ fn lists(shipped: &str, head: &str) -> String {
     format!("{}{head}\n{}", &shipped[..begin], &shipped[end..])
 }
 
-/// Returns every row of an org, without the moment at which the platform itself closed a task.
-fn rows_of(org: &Org) -> Vec<Json> {
+/// Returns every row of an org with what it points to in the place of ids, which are given in the order in which requests happen
+/// to come, and without the moment at which the platform itself closed a task.
+fn rows_of(org: &Org) -> Vec<String> {
     let (status, _, dump) = org.send("GET", "/__sandbox/dump", &[], Vec::new());
     assert_eq!(status, 200);
     let text = String::from_utf8(dump).unwrap();
-    let mut rows: Vec<Json> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    for row in &mut rows {
-        row["row"].as_object_mut().unwrap().remove("CompletedDateTime");
-    }
+    let mut rows: Vec<(String, Json)> = text
+        .lines()
+        .map(|line| {
+            let mut row: Json = serde_json::from_str(line).unwrap();
+            let fields = row["row"].as_object_mut().unwrap();
+            fields.remove("CompletedDateTime");
+            (fields.remove("Id").map(|id| id.as_str().unwrap().to_owned()).unwrap_or_default(), row)
+        })
+        .collect();
     assert!(rows.len() > 100, "{}", rows.len());
-    rows
+    // What a row points to is told by what that row says, and by what it points to in turn.
+    let mut names: BTreeMap<String, String> =
+        rows.iter().map(|(id, row)| (id.clone(), text_of(row, &BTreeMap::new()))).collect();
+    for _ in 0..4 {
+        names = rows.iter().map(|(id, row)| (id.clone(), text_of(row, &names))).collect();
+    }
+    let mut told: Vec<String> = rows.drain(..).map(|(id, row)| format!("{row} is {}", names[&id])).collect();
+    for text in &mut told {
+        for id in names.keys().filter(|id| id.len() == 18) {
+            *text = text.replace(id.as_str(), "…");
+        }
+    }
+    told.sort();
+    told
+}
+
+/// Returns the digest of a row in which ids are replaced by names.
+fn text_of(row: &Json, names: &BTreeMap<String, String>) -> String {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let mut hasher = DefaultHasher::new();
+    row["object"].to_string().hash(&mut hasher);
+    for (field, value) in row["row"].as_object().unwrap() {
+        match value.as_str().filter(|text| text.len() == 18 && text.starts_with('0')) {
+            Some(id) => (field, names.get(id).map_or("", String::as_str)).hash(&mut hasher),
+            None => (field, value.to_string()).hash(&mut hasher),
+        }
+    }
+    format!("{:016x}", hasher.finish())
 }
 
 fn id_of(project: &Project) -> String {

@@ -42,7 +42,10 @@ impl Plan {
                 name.starts_with(&custom.prefix) && !custom.except.contains(name) && !used.contains(name)
             };
             let fields = source.object(&from).map_or(&[][..], |object| object.fields.as_slice());
-            for field in fields.iter().filter(wanted) {
+            // In the order of their names: an export and a server, or two exports, may tell the same columns in another order.
+            let mut carried: Vec<&FieldSchema> = fields.iter().filter(wanted).collect();
+            carried.sort_by(|a, b| a.name.cmp(&b.name));
+            for field in carried {
                 let label = if field.label.is_empty() { field.name.as_str() } else { &field.label };
                 let taken = |name: &FieldName| self.rules[at].fields.contains_key(name);
                 let name = unused(label.trim_start_matches(&custom.prefix), &taken);
@@ -176,8 +179,11 @@ mod tests {
         let names: Vec<&str> = plan.rules()[0].fields.keys().map(FieldName::as_str).collect();
         assert_eq!(names, ["Gr_e_cm__c", "LastName", "Level__c", "Mood_2__c", "Mood__c"]);
         let new: Vec<_> = plan.new_fields.iter().map(|new| (new.name.as_str(), new.kind.as_str(), new.scale)).collect();
-        assert_eq!(new, [("Gr_e_cm__c", "number", Some(1)), ("Mood__c", "choice", None), ("Mood_2__c", "text", None)]);
-        assert_eq!(plan.new_fields[1].options, ["good", "bad"]);
+        assert_eq!(new, [("Mood__c", "choice", None), ("Mood_2__c", "text", None), ("Gr_e_cm__c", "number", Some(1))]);
+        assert_eq!(plan.new_fields[0].options, ["good", "bad"]);
         assert_eq!(plan.clone().with_custom_fields(&source), plan, "a second turn adds nothing");
+        let mut turned = source.clone();
+        turned.objects[0].fields.reverse();
+        assert_eq!(Plan::parse(PLAN).unwrap().with_custom_fields(&turned), plan, "the order of columns says nothing");
     }
 }
