@@ -38,6 +38,39 @@ fn edit(export: &Path, table: &str, mut change: impl FnMut(&BTreeMap<String, Str
     std::fs::write(&manifest, about.to_string()).unwrap();
 }
 
+/// Adds rows to a table of an export; what they do not name is empty.
+fn append(export: &Path, table: &str, columns: &[&str], cells: &[Vec<String>]) {
+    let path = export.join(format!("{table}.csv"));
+    let header: Vec<String> = if path.is_file() {
+        csv::Reader::from_path(&path).unwrap().headers().unwrap().iter().map(str::to_owned).collect()
+    } else {
+        let header: Vec<String> = columns.iter().map(|column| (*column).to_owned()).collect();
+        std::fs::write(&path, format!("{}\n", header.join(","))).unwrap();
+        header
+    };
+    let mut text = std::fs::read_to_string(&path).unwrap();
+    for row in cells {
+        let of = |name: &String| columns.iter().position(|column| column == name).map_or("", |at| row[at].as_str());
+        text.push_str(&header.iter().map(of).collect::<Vec<_>>().join(","));
+        text.push('\n');
+    }
+    std::fs::write(&path, text).unwrap();
+    let count = rows(&path).len();
+    let manifest = export.join("manifest.json");
+    let mut about: Json = serde_json::from_slice(&std::fs::read(&manifest).unwrap()).unwrap();
+    let objects = about["objects"].as_array_mut().unwrap();
+    if !objects.iter().any(|object| object["name"] == table) {
+        objects.push(json!({ "name": table, "files": [format!("{table}.csv")], "format": "csv" }));
+    }
+    for object in objects {
+        object.as_object_mut().unwrap().remove("sha256");
+        if object["name"] == table {
+            (object["rows"], object["source_total"]) = (json!(count), json!(count));
+        }
+    }
+    std::fs::write(&manifest, about.to_string()).unwrap();
+}
+
 fn create(org: &Org, object: &str, row: &Json) -> String {
     let (status, made) = org.call("POST", &format!("sobjects/{object}"), Some(row));
     assert_eq!(status, 201, "{made}");
@@ -259,7 +292,7 @@ fn a_quota_for_part_of_the_work_is_used_up_and_the_next_day_ends_it() {
     twin.run(&["run"]).exits(0);
     let whole_work = used(&other) - start;
     org.faults(&json!({ "quota_after": whole_work * 6 / 10 }));
-    project.run(&["run"]).exits(3).says(&["quota", "hint:"]);
+    project.run(&["run"]).exits(3).says(&["quota", "hint:", "goes on; at the earliest at 20"]);
     let paused = project.events("RunPaused");
     assert_eq!(paused.len(), 1, "{paused:?}");
     project.run(&["run"]).exits(3).says(&["quota"]);
@@ -267,6 +300,94 @@ fn a_quota_for_part_of_the_work_is_used_up_and_the_next_day_ends_it() {
     let run = project.json(&["run"]);
     assert_eq!(run["resumed"], true);
     whole(&org, &project);
+    project.run(&["rollback"]).exits(0);
+    assert_eq!(org.digest(), before);
+    project.verifies();
+}
+
+#[test]
+fn a_delta_carries_what_is_new_changed_merged_and_gone_each_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let export = dir.path().join("export");
+    generate(&export, &["--size", "1000", "--plain"]);
+    let at = |hour: usize| format!("2026-01-16T{hour:02}:00:00Z");
+    let contact = |n: usize, hour: usize| {
+        vec![format!("99{n:04}"), "New".to_owned(), format!("Comer{n}"), format!("new{n}@example.com"), at(hour)]
+    };
+    let columns = ["id", "first_name", "last_name", "email", "updated_at"];
+    // Thirty that will be deleted again, and one that turns out to be another one; a task stands under that one.
+    append(&export, "contacts", &columns, &(0..31).map(|n| contact(n, 1)).collect::<Vec<_>>());
+    let task = ["77001", "Call them", "990030", &at(1)].map(str::to_owned).to_vec();
+    append(&export, "tasks", &["id", "title", "contact_id", "updated_at"], &[task]);
+    let org = Org::start(&[]);
+    let project = Project::new(&org, &export);
+    project.edit_plan("to = \"Contact\"\n", "to = \"Contact\"\ngone = \"delete\"\n");
+    project.ready();
+    let before = org.digest();
+    project.run(&["run"]).exits(0);
+    let landed = org.count("Contact");
+    // Fifty new, fifty changed of which twenty at the same moment, thirty gone, one merged.
+    append(&export, "contacts", &columns, &(100..150).map(|n| contact(n, 2)).collect::<Vec<_>>());
+    let mut seen = 0;
+    edit(&export, "contacts", |row| {
+        seen += 1;
+        if (10..60).contains(&seen) {
+            let hour = if seen < 30 { 3 } else { 4 + seen % 10 };
+            return vec![("job_title", format!("Changed {}", row["id"])), ("updated_at", at(hour))];
+        }
+        Vec::new()
+    });
+    let gone = |n: usize| vec!["contacts".to_owned(), format!("99{n:04}"), at(5)];
+    append(&export, "deleted", &["object", "id", "deleted_at"], &(0..30).map(gone).collect::<Vec<_>>());
+    let survivor = rows(&export.join("contacts.csv"))[0]["id"].clone();
+    let merge = vec!["contacts".to_owned(), "990030".to_owned(), survivor.clone(), at(6)];
+    append(&export, "merges", &["object", "merged_id", "surviving_id", "merged_at"], &[merge]);
+    let text_of = std::fs::read_to_string(export.join("contacts.csv")).unwrap();
+    let kept: Vec<&str> =
+        text_of.lines().filter(|line| !(0..31).any(|n| line.starts_with(&format!("99{n:04},")))).collect();
+    std::fs::write(export.join("contacts.csv"), format!("{}\n", kept.join("\n"))).unwrap();
+    append(&export, "contacts", &columns, &[]);
+    let delta = project.json(&["delta"]);
+    let phase = |name: &str| delta["phases"].as_array().unwrap().iter().find(|p| p["object"] == name).unwrap().clone();
+    let contacts = phase("Contact");
+    assert_eq!((&contacts["created"], &contacts["updated"]), (&json!(50), &json!(50)), "{contacts}");
+    assert_eq!(contacts["deleted"], json!(31), "{contacts}");
+    assert_eq!(org.count("Contact"), landed + 50 - 31);
+    assert_eq!(org.count("Contact WHERE Title LIKE 'Changed %'"), 50);
+    assert_eq!(org.count("Contact WHERE LastName LIKE 'Comer%'"), 50);
+    // The task follows the merge, though nobody has touched it.
+    let task = &org.query("SELECT Who.Email FROM Task WHERE Subject = 'Call them'")[0];
+    let email = rows(&export.join("contacts.csv"))[0]["email"].clone();
+    assert_eq!(text(&task["Who"], "Email").to_lowercase(), email.to_lowercase(), "{task}");
+    let merged = delta["sources"].as_array().unwrap().iter().find(|s| s["object"] == "contacts").unwrap();
+    assert_eq!((&merged["merged"], &merged["deleted"]), (&json!(1), &json!(30)), "{merged}");
+    let moved = org.digest();
+    let again = project.json(&["delta"]);
+    assert_eq!(org.digest(), moved, "a second delta changes nothing: {again}");
+    project.run(&["rollback"]).exits(0);
+    assert_eq!(org.digest(), before);
+    project.verifies();
+}
+
+#[test]
+fn trap_t05_five_thousand_tasks_under_fifty_accounts_that_are_locked_now_and_then_all_land() {
+    let dir = tempfile::tempdir().unwrap();
+    let export = dir.path().join("export");
+    generate(&export, &["--size", "300", "--plain", "--companies", "50"]);
+    let companies: Vec<String> = rows(&export.join("companies.csv")).iter().map(|row| row["id"].clone()).collect();
+    let task = |n: usize| {
+        let company = companies[n % companies.len()].clone();
+        vec![format!("88{n:05}"), format!("Crowded {n}"), company, "2026-01-14T00:00:00Z".to_owned()]
+    };
+    append(&export, "tasks", &["id", "title", "company_id", "updated_at"], &(0..5_000).map(task).collect::<Vec<_>>());
+    let org = Org::start(&[]);
+    let project = Project::new(&org, &export);
+    project.ready();
+    let before = org.digest();
+    org.faults(&json!({ "lock_per_mille": 30 }));
+    project.run(&["run"]).exits(0);
+    assert_eq!(org.count("Task WHERE Subject LIKE 'Crowded %'"), 5_000, "none is lost, none is there twice");
+    assert!(project.events("WriteRejected").len() > 50, "rows were locked");
     project.run(&["rollback"]).exits(0);
     assert_eq!(org.digest(), before);
     project.verifies();

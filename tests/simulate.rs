@@ -51,21 +51,21 @@ fn a_seed_tells_the_same_story_twice() {
 /// Each mistake with a seed that notices it.
 const NOTICED: [(Flaw, u64); 16] = [
     (Flaw::SkipBeforeImage, 1),
-    (Flaw::ResendBlindly, 2),
+    (Flaw::ResendBlindly, 9),
     (Flaw::JoinByPosition, 14),
     (Flaw::DropNull, 1),
-    (Flaw::IgnoreDriftInDelta, 10),
-    (Flaw::IgnoreDriftInRollback, 9),
-    (Flaw::SendBeforeIntent, 2),
-    (Flaw::ForgetOpenWrites, 2),
-    (Flaw::IgnoreChildren, 9),
-    (Flaw::RecreateRemoved, 1),
-    (Flaw::LateCheckpoint, 2),
-    (Flaw::SkipSecondPass, 9),
-    (Flaw::SwallowRefusals, 1),
-    (Flaw::KeepDeleted, 1),
+    (Flaw::IgnoreDriftInDelta, 15),
+    (Flaw::IgnoreDriftInRollback, 1),
+    (Flaw::SendBeforeIntent, 15),
+    (Flaw::ForgetOpenWrites, 1),
+    (Flaw::IgnoreChildren, 1),
+    (Flaw::RecreateRemoved, 34),
+    (Flaw::LateCheckpoint, 5),
+    (Flaw::SkipSecondPass, 10),
+    (Flaw::SwallowRefusals, 8),
+    (Flaw::KeepDeleted, 6),
     (Flaw::ParentsFirst, 1),
-    (Flaw::NewestImage, 1),
+    (Flaw::NewestImage, 4),
 ];
 
 #[test]

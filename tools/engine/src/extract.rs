@@ -1,12 +1,13 @@
 //! Reads the source into the ledger. What did not change since it was last read costs no event.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use waybill_connectors::{
     bundle::{Bundle, BundleError, DeletedHow, Extent, Item, Profile},
     rest::{Reading, Rest, RestError, Watermark},
+    transport::Http,
 };
 use waybill_ledger::{
     Content, Digest, Event, Micros, NameId, Record, SubjectId, SubjectKey,
@@ -70,14 +71,20 @@ pub struct Intaken {
 }
 
 impl Source {
-    /// Opens what the project reads.
-    pub async fn of(project: &Project) -> Result<Self, Failure> {
+    /// Opens what the project reads, over the network or whatever else carries requests.
+    pub async fn of(project: &Project, wire: Option<&Arc<dyn Http>>) -> Result<Self, Failure> {
         let system = &project.config.source.system;
         match project.source()? {
             SourceAt::Bundle(path, profile) => Self::open(path, *profile, system).await,
             SourceAt::Rest(description, endpoint) => {
                 let profile = description.profile().clone();
-                let rest = Box::pin(Rest::connect(*description, endpoint)).await?;
+                let rest = match wire {
+                    Some(wire) => {
+                        let (own, files) = (Arc::clone(wire), Arc::clone(wire));
+                        Box::pin(Rest::connect_over(own, files, *description, endpoint)).await?
+                    }
+                    None => Box::pin(Rest::connect(*description, endpoint)).await?,
+                };
                 Ok(Self::over(rest, profile, system))
             }
         }

@@ -103,7 +103,15 @@ impl From<RemoteError> for Failure {
             RemoteError::Quota { .. } => FailureKind::Stopped,
             _ => FailureKind::Failed,
         };
-        Self::new(kind, error.to_string()).hint(error.hint())
+        let hint = error.hint();
+        let failure = Self::new(kind, error.to_string());
+        let RemoteError::Quota { wait: Some(wait), .. } = error else { return failure.hint(hint) };
+        let earliest =
+            chrono::TimeDelta::from_std(wait).ok().and_then(|wait| chrono::Utc::now().checked_add_signed(wait));
+        match earliest {
+            Some(at) => failure.hint(format!("{hint}; at the earliest at {}", at.format("%Y-%m-%d %H:%M UTC"))),
+            None => failure.hint(hint),
+        }
     }
 }
 

@@ -98,7 +98,7 @@ impl<M: Flaws> Session<M> {
 
     /// Opens the source that the project reads.
     pub async fn source(&self) -> Result<Source, Failure> {
-        Source::of(&self.project).await
+        Source::of(&self.project, self.wire.as_ref()).await
     }
 
     /// Connects to the destination that the project writes.

@@ -18,13 +18,16 @@ use waybill_ledger::{
     Event, Position,
     ledger::{Guard, Ledger, MemoryStore, Opened, Ports, Sealing},
 };
-use waybill_sandbox::salesforce::{Options, Server};
+use waybill_sandbox::{
+    salesforce::{Options, Server},
+    spark,
+};
 
 use crate::{
     Told,
     laws::{self, Landscape},
     source::Source,
-    wire::{Chance, Dump, ORG, Time, Weather, Wire},
+    wire::{COMPANY, Chance, Dump, ORG, Time, Weather, Wire},
 };
 
 /// How often a command is tried under faults before the weather clears, and how often after that.
@@ -72,7 +75,8 @@ impl<M: Flaws> Stage<M> {
         let source = Source::new(&mut dice, size);
         let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
         let bulk = dice.random_bool(0.5);
-        set_up(dir.path(), seed, bulk).map_err(|e| e.to_string())?;
+        let server_source = dice.random_bool(0.4);
+        set_up(dir.path(), seed, bulk, server_source).map_err(|e| e.to_string())?;
         let chance = Arc::new(Chance(Mutex::new(ChaCha8Rng::seed_from_u64(!seed))));
         let store = Arc::new(MemoryStore::new());
         let head = String::new();
@@ -134,12 +138,20 @@ impl<M: Flaws> Stage<M> {
     }
 }
 
-fn set_up(dir: &Path, seed: u64, bulk: bool) -> std::io::Result<()> {
+fn set_up(dir: &Path, seed: u64, bulk: bool, server: bool) -> std::io::Result<()> {
+    let source = if server {
+        format!(
+            "kind = \"rest\"\nurl = \"{COMPANY}/api/v1\"\ntoken = {{ file = \"company\" }}\ndescription = \"rest.toml\""
+        )
+    } else {
+        "bundle = \"export\"".to_owned()
+    };
     let threshold = if bulk { 3 } else { 2_000 };
     std::fs::write(dir.join("secret"), format!("sandbox-secret-{seed}"))?;
     std::fs::write(dir.join("plan.toml"), include_str!("plan.toml"))?;
+    std::fs::write(dir.join("rest.toml"), include_str!("rest.toml"))?;
     let config = format!(
-        "[project]\nid = \"{seed:016x}\"\n[source]\nsystem = \"spark\"\nbundle = \"export\"\n[destination]\nsystem = \
+        "[project]\nid = \"{seed:016x}\"\n[source]\nsystem = \"spark\"\n{source}\n[destination]\nsystem = \
          \"salesforce\"\nurl = \"{ORG}\"\nbulk_threshold = {threshold}\n[destination.auth]\ntype = \
          \"client_credentials\"\nclient_id = \"waybill-sandbox\"\nclient_secret = {{ file = \"secret\" }}\n"
     );
@@ -172,7 +184,13 @@ impl<M: Flaws> Stage<M> {
     }
 
     fn export(&self) -> Result<(), String> {
-        self.source.export(&self.dir.path().join("export")).map_err(|e| e.to_string())
+        let dir = self.dir.path().join("export");
+        self.source.export(&dir).map_err(|e| e.to_string())?;
+        let company = spark::Server::new(&spark::Options { bundle: Some(dir), ..spark::Options::default() });
+        let company = company.map_err(|e| format!("the company: {e}"))?;
+        std::fs::write(self.dir.path().join("company"), company.token()).map_err(|e| e.to_string())?;
+        self.wire.open(company);
+        Ok(())
     }
 
     fn storm(&mut self, quiet: bool) -> Weather {
@@ -221,7 +239,8 @@ impl<M: Flaws> Stage<M> {
         self.wire.command(weather, kill);
         self.wire.note(format!("{command:?} in {weather:?}, killed after {kill:?}, power cut after {cut:?}"));
         if let Some(cut) = cut {
-            self.store.cut_power_after(cut);
+            // The power goes, or the disk is full.
+            if self.dice.random_ratio(1, 4) { self.store.fail_after(cut) } else { self.store.cut_power_after(cut) }
         }
         let mut session = match self.open().await {
             Ok(session) => session,
@@ -261,6 +280,7 @@ impl<M: Flaws> Stage<M> {
         let by_chance = self.dice.random_bool(0.5);
         self.store.restore(by_chance);
         self.store.cut_power_after(u64::MAX);
+        self.store.fail_after(u64::MAX);
     }
 
     /// Gives a command until it has come to its end, and once more, when nothing is under way any more.

@@ -21,10 +21,12 @@ use waybill_ledger::{
     Micros,
     ledger::{Clock, Entropy},
 };
-use waybill_sandbox::salesforce::Server;
+use waybill_sandbox::{salesforce::Server, spark};
 
 use crate::source::KINDS;
 
+/// Where the source is said to be, if it is a server.
+pub(crate) const COMPANY: &str = "http://company.example";
 /// Where the org is said to be.
 pub(crate) const ORG: &str = "http://org.example";
 /// When every story begins, in microseconds.
@@ -134,6 +136,8 @@ pub(crate) struct Wire {
     pub(crate) server: Server,
     pub(crate) time: Arc<Time>,
     pub(crate) killed: Notify,
+    /// The source, if it is a server.
+    company: Mutex<Option<spark::Server>>,
     inner: Mutex<Inner>,
 }
 
@@ -164,11 +168,16 @@ impl Wire {
             strangers: 0,
             story: Vec::new(),
         };
-        Self { server, time, killed: Notify::new(), inner: Mutex::new(inner) }
+        Self { server, time, killed: Notify::new(), company: Mutex::new(None), inner: Mutex::new(inner) }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets the source be this server from now on.
+    pub(crate) fn open(&self, company: spark::Server) {
+        *self.company.lock().unwrap_or_else(PoisonError::into_inner) = Some(company);
     }
 
     /// Begins a command of the engine, in this weather, to be killed at this request from now.
@@ -327,6 +336,11 @@ impl Wire {
     }
 
     fn work(&self, inner: &mut Inner, request: &Request<Bytes>) -> Result<Response<Bytes>, NoAnswer> {
+        if request.uri().host() == Some("company.example") {
+            let company = self.company.lock().unwrap_or_else(PoisonError::into_inner);
+            let company = company.as_ref().ok_or(NoAnswer::NotReached)?;
+            return company.answer(request).map_err(|_| NoAnswer::Broken);
+        }
         if request.method() != Method::GET {
             let (text, command) = (content(request), inner.command);
             inner.story.push(format!("{:>5} {} {}", inner.count, request.method(), short(&text)));
@@ -366,6 +380,12 @@ impl Wire {
             }
             return Step::Dead;
         }
+        let source = request.uri().host() == Some("company.example");
+        if source && busy {
+            let mut busy = Response::new(Bytes::new());
+            *busy.status_mut() = http::StatusCode::SERVICE_UNAVAILABLE;
+            return Step::Answered(Ok(busy));
+        }
         let data = request.uri().path().starts_with("/services/data/v");
         let writes = data && request.method() != Method::GET;
         if writes && late {
@@ -401,7 +421,7 @@ impl Wire {
         }
         let answer = self.work(inner, request);
         Step::Answered(match answer {
-            Ok(answer) if garbled && data => Ok(garble(&mut inner.dice, request, answer)),
+            Ok(answer) if garbled && (data || source) => Ok(garble(&mut inner.dice, request, answer)),
             answer => answer,
         })
     }

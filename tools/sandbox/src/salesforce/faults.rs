@@ -28,9 +28,14 @@ pub(crate) struct Faults {
     pub(crate) drop_per_mille: u64,
     /// Sessions expire with every so many calls.
     pub(crate) expire_every: u64,
+    /// Of a thousand rows, so many cannot be locked at the moment.
+    pub(crate) lock_per_mille: u64,
     /// Calls since these faults were armed.
     #[serde(skip)]
     calls: u64,
+    /// Rows since then.
+    #[serde(skip)]
+    rows: u64,
 }
 
 /// What happens to a call.
@@ -63,10 +68,7 @@ impl Faults {
             }
             None => false,
         };
-        // Spread by a hash (SplitMix64's finaliser), the same for every run of as many calls.
-        let mut chance = self.calls.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        chance = (chance ^ (chance >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        chance = (chance ^ (chance >> 27)) % 1_000;
+        let chance = chance(self.calls);
         let by_rate = chance < self.lose_per_mille;
         let dropped = writes && !by_rate && chance < self.lose_per_mille + self.drop_per_mille;
         let lost = writes && !unavailable && !quota && (by_rate || take(&mut self.lose_answers));
@@ -74,6 +76,10 @@ impl Faults {
     }
 
     pub(crate) fn lock_row(&mut self) -> bool {
+        self.rows += 1;
+        if chance(self.rows) < self.lock_per_mille {
+            return true;
+        }
         if take(&mut self.lock_after) {
             return false;
         }
@@ -83,6 +89,13 @@ impl Faults {
     pub(crate) fn take_job_failure(&mut self) -> Option<usize> {
         self.fail_job_after.take()
     }
+}
+
+/// Returns a number below a thousand, spread by a hash (SplitMix64's finaliser): the same for every run of as many.
+fn chance(count: u64) -> u64 {
+    let mut mixed = count.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    (mixed ^ (mixed >> 27)) % 1_000
 }
 
 fn take(count: &mut u32) -> bool {
