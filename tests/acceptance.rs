@@ -347,6 +347,9 @@ fn a_delta_carries_what_is_new_changed_merged_and_gone_each_once() {
         text_of.lines().filter(|line| !(0..31).any(|n| line.starts_with(&format!("99{n:04},")))).collect();
     std::fs::write(export.join("contacts.csv"), format!("{}\n", kept.join("\n"))).unwrap();
     append(&export, "contacts", &columns, &[]);
+    // So many deletes nobody has approved.
+    project.run(&["delta"]).exits(3).says(&["this would delete 31 rows of Contact", "approve again"]);
+    project.run(&["approve", "--by", "Test Person"]).exits(0);
     let delta = project.json(&["delta"]);
     let phase = |name: &str| delta["phases"].as_array().unwrap().iter().find(|p| p["object"] == name).unwrap().clone();
     let contacts = phase("Contact");

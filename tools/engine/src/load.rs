@@ -383,7 +383,8 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
         let target = Target { subject: coming.subject, part };
         let digest = self.ledger().digest(coming.subject, &fields_bytes(&mapped.fields)?)?;
         let landed = state.landing().get(target);
-        let held = state.intake().hold_of(coming.subject, part).is_some();
+        // That someone removed its row stays true, whatever the source says.
+        let held = state.intake().hold_of(coming.subject, part).is_some_and(|why| why != HoldReason::TargetGone);
         let change = Change {
             target,
             record: format!("{}/{}", coming.rule.from, coming.record.id),

@@ -8,7 +8,7 @@ use waybill_ledger::{
     event::{HoldReason, NameKind, Operation, UnknownCause},
 };
 
-use super::{BatchJournal, Change, TRIES, Tally, Writer, Written};
+use super::{BatchJournal, Change, TRIES, Tally, UNANSWERED, Writer, Written};
 use crate::{
     failure::Failure,
     flaws::{Flaw, Flaws},
@@ -107,7 +107,7 @@ impl<D: Destination, M: Flaws> Writer<'_, D, M> {
             Err(e) => {
                 // Nothing was sent, or the batch was refused unseen: every intent ends here, and so does the command.
                 let targets: Vec<_> = changes.iter().enumerate().map(|(n, c)| (c.target, intended(n))).collect();
-                self.not_sent(&targets, number, &e).await?;
+                self.not_sent(&targets, number, &e, true).await?;
                 state.catch_up(self.rec().ledger())?;
                 return Err(e.into());
             }
@@ -185,6 +185,9 @@ impl<D: Destination, M: Flaws> Writer<'_, D, M> {
         let (settled, resend) = self.settle_creates(state, &open).await?;
         tally += settled;
         if last {
+            let at = |target| open.iter().find(|(c, _)| c.target == target).map_or(Position(0), |(_, at)| *at);
+            let refused: Vec<_> = resend.iter().map(|change| (change.target, at(change.target))).collect();
+            self.wait(&refused, UNANSWERED).await?;
             tally.rejected += resend.len() as u64;
         } else {
             again.extend(resend);

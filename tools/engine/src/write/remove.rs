@@ -417,7 +417,7 @@ impl<D: Destination, M: Flaws> Writer<'_, D, M> {
             Err(e) => {
                 let targets: Vec<_> =
                     going.iter().enumerate().map(|(n, row)| (row.removal.target, intended(n))).collect();
-                self.not_sent(&targets, number, &e).await?;
+                self.not_sent(&targets, number, &e, false).await?;
                 state.catch_up(self.rec().ledger())?;
                 return Err(e.into());
             }
@@ -612,7 +612,7 @@ impl<D: Destination, M: Flaws> Writer<'_, D, M> {
             Err(e) => {
                 let targets: Vec<_> =
                     ready.iter().enumerate().map(|(n, row)| (row.restore.landed.target, intended(n))).collect();
-                self.not_sent(&targets, number, &e).await?;
+                self.not_sent(&targets, number, &e, false).await?;
                 state.catch_up(self.rec().ledger())?;
                 return Err(e.into());
             }

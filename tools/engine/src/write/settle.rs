@@ -21,16 +21,19 @@ use crate::{
 const LONGEST: chrono::TimeDelta = chrono::TimeDelta::minutes(10);
 /// The code of a write that never reached the destination.
 const NOT_SENT: &str = "WAYBILL_NOT_SENT";
+/// What is told of a record whose write was broken off before it was done.
+const BROKEN_OFF: &str = "its write was broken off before it was done; the same command sends it again";
 /// The code of a write that the destination does not show, although it can be asked.
 const NOT_THERE: &str = "WAYBILL_NOT_THERE";
 
 impl<D: Destination, M: Flaws> Writer<'_, D, M> {
-    /// Closes intents that never left, so that none stays open.
+    /// Closes intents that never left, so that none stays open. What was to be `landed` waits for the run that goes on.
     pub(super) async fn not_sent(
         &self,
         targets: &[(Target, Position)],
         batch: BatchId,
         error: &RemoteError,
+        landed: bool,
     ) -> Result<(), Failure> {
         let code = self.rec().name(NameKind::Code, NOT_SENT)?;
         let drafts = targets.iter().map(|(target, intended)| {
@@ -41,6 +44,16 @@ impl<D: Destination, M: Flaws> Writer<'_, D, M> {
                 .batch(batch)
                 .cause(*intended)
                 .content(Content::Refusal { message: error.to_string(), fields: Vec::new() })
+        });
+        self.rec().append(drafts.collect()).await?;
+        if landed { self.wait(targets, BROKEN_OFF).await } else { Ok(()) }
+    }
+
+    /// Lets records wait whose write came to nothing, so that the next run looks at them whatever else it looks at.
+    pub(super) async fn wait(&self, targets: &[(Target, Position)], why: &str) -> Result<(), Failure> {
+        let event = Event::RecordHeld { reason: HoldReason::Rejected };
+        let drafts = targets.iter().map(|(target, intended)| {
+            self.about(event.clone(), *target, *intended).content(Content::Text(why.to_owned()))
         });
         self.rec().append(drafts.collect()).await?;
         Ok(())
@@ -232,7 +245,14 @@ impl<D: Destination, M: Flaws> Writer<'_, D, M> {
                 };
                 match landed.operation {
                     Operation::Create => creates.push(landed),
-                    Operation::Update | Operation::Nothing => tally += self.settle_update(&landed).await?,
+                    Operation::Update | Operation::Nothing => {
+                        let settled = self.settle_update(&landed).await?;
+                        if settled.done == 0 {
+                            let intended = landed.intended.unwrap_or(Position(0));
+                            self.wait(&[(landed.target, intended)], BROKEN_OFF).await?;
+                        }
+                        tally += settled;
+                    }
                     Operation::Delete => tally += self.settle_delete(state, &landed).await?,
                 }
             }
@@ -241,8 +261,14 @@ impl<D: Destination, M: Flaws> Writer<'_, D, M> {
                 .iter()
                 .map(|change| (change, change.landed.and_then(|l| l.intended).unwrap_or(Position(0))))
                 .collect();
-            // What was not done is simply mapped again by the run that goes on.
-            tally += self.settle_creates(state, &open).await?.0;
+            // What was not done is mapped again by the run that goes on.
+            let (settled, again) = self.settle_creates(state, &open).await?;
+            tally += settled;
+            let again: Vec<(Target, Position)> = again
+                .iter()
+                .map(|change| (change.target, change.landed.and_then(|l| l.intended).unwrap_or(Position(0))))
+                .collect();
+            self.wait(&again, BROKEN_OFF).await?;
             state.catch_up(self.rec().ledger())?;
         }
         Ok(tally)

@@ -301,7 +301,7 @@ impl<D: Destination, M: Flaws> Writer<'_, D, M> {
             Err(e) => {
                 let targets: Vec<_> =
                     something.iter().enumerate().map(|(n, row)| (row.change.target, intended(n))).collect();
-                self.not_sent(&targets, number, &e).await?;
+                self.not_sent(&targets, number, &e, true).await?;
                 state.catch_up(self.rec().ledger())?;
                 return Err(e.into());
             }
