@@ -2,5 +2,8 @@
 
 #![recursion_limit = "256"]
 
+mod countdown;
+mod listen;
 pub mod salesforce;
 pub mod spark_bundle;
+pub mod twenty;

@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+use crate::countdown::{count_down, take};
+
 /// What is armed.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -50,25 +52,5 @@ impl Faults {
 
     pub(crate) fn take_job_failure(&mut self) -> Option<usize> {
         self.fail_job_after.take()
-    }
-}
-
-fn take(count: &mut u32) -> bool {
-    let left = *count > 0;
-    *count = count.saturating_sub(1);
-    left
-}
-
-fn count_down(left: &mut Option<u32>) -> bool {
-    match left {
-        Some(0) => {
-            *left = None;
-            true
-        }
-        Some(count) => {
-            *count -= 1;
-            false
-        }
-        None => false,
     }
 }
