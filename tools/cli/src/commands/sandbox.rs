@@ -1,15 +1,16 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::ValueEnum;
-use serde_json::json;
+use serde_json::{Value as Json, json};
 use waybill_engine::failure::Failure;
-use waybill_sandbox::salesforce::{Options, serve};
+use waybill_sandbox::{salesforce, twenty};
 
 use crate::{Context, exit::Exit};
 
 /// Serve a CRM at home: a real HTTP server that speaks the system's wire, strictly
 ///
-/// Prints one line of JSON when it listens: its address, a token, and the credentials of its OAuth client.
+/// Prints one line of JSON when it listens: its address, a token, and, where the system has one, the credentials of its OAuth
+/// client.
 #[derive(Debug, clap::Args)]
 pub(crate) struct SandboxArgs {
     /// The system
@@ -21,10 +22,10 @@ pub(crate) struct SandboxArgs {
     /// Speak https, with a certificate authority made for the occasion and written to this folder
     #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = ".")]
     tls: Option<PathBuf>,
-    /// Rows that are there from the start: a JSON file of lists of rows by object
+    /// Rows that are there from the start: a JSON file of lists of rows by object, under Twenty by its plural name
     #[arg(long, value_name = "FILE")]
     state: Option<PathBuf>,
-    /// Whether the daily allowance counts
+    /// Whether the daily allowance or the rate limit counts
     #[arg(long, value_enum, default_value_t = Limits::Real)]
     limits: Limits,
     /// How many milliseconds every answer takes
@@ -44,6 +45,7 @@ pub(crate) struct SandboxArgs {
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum System {
     Salesforce,
+    Twenty,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -52,29 +54,67 @@ enum Limits {
     Off,
 }
 
+/// A server that listens.
+#[derive(Debug)]
+enum Running {
+    Salesforce(salesforce::Running),
+    Twenty(twenty::Running),
+}
+
+impl Running {
+    /// Returns what a client has to know.
+    fn line(&self) -> Json {
+        match self {
+            Self::Salesforce(running) => json!({
+                "system": "salesforce", "url": running.url, "token": running.token, "client_id": running.client_id,
+                "client_secret": running.client_secret, "username": running.username, "password": running.password,
+                "security_token": running.security_token, "refresh_token": running.refresh_token,
+                "ca_certificate": running.ca_certificate,
+            }),
+            Self::Twenty(running) => {
+                let mut line = json!({ "system": "twenty", "url": running.url, "token": running.token });
+                if let Some(path) = &running.ca_certificate {
+                    line["ca_certificate"] = json!(path);
+                }
+                line
+            }
+        }
+    }
+
+    async fn shutdown(self) {
+        match self {
+            Self::Salesforce(running) => running.shutdown().await,
+            Self::Twenty(running) => running.shutdown().await,
+        }
+    }
+}
+
 impl SandboxArgs {
+    async fn serve(self) -> std::io::Result<Running> {
+        let addr = SocketAddr::from(([127, 0, 0, 1], self.port));
+        let (limits, latency) = (self.limits == Limits::Real, Duration::from_millis(self.latency));
+        let Self { system, tls, state, faults, seed, .. } = self;
+        match system {
+            System::Salesforce => {
+                let options = salesforce::Options { addr, seed, tls, limits, state, faults, latency };
+                salesforce::serve(options).await.map(Running::Salesforce)
+            }
+            System::Twenty => {
+                let switches = twenty::Switches::default();
+                let options = twenty::Options { addr, seed, tls, limits, state, faults, latency, switches };
+                twenty::serve(options).await.map(Running::Twenty)
+            }
+        }
+    }
+
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
-        let System::Salesforce = self.system;
-        let options = Options {
-            addr: SocketAddr::from(([127, 0, 0, 1], self.port)),
-            seed: self.seed,
-            tls: self.tls,
-            limits: self.limits == Limits::Real,
-            state: self.state,
-            faults: self.faults,
-            latency: Duration::from_millis(self.latency),
-        };
-        let running = serve(options).await.map_err(|e| {
+        let until_eof = self.until_eof;
+        let running = self.serve().await.map_err(|e| {
             Failure::failed(format!("the sandbox cannot start: {e}")).hint("choose another port, or check the files")
         })?;
-        let line = json!({
-            "system": "salesforce", "url": running.url, "token": running.token, "client_id": running.client_id,
-            "client_secret": running.client_secret, "username": running.username, "password": running.password,
-            "security_token": running.security_token, "refresh_token": running.refresh_token, "ca_certificate": running.ca_certificate,
-        });
-        context.output.line(&line.to_string())?;
+        context.output.line(&running.line().to_string())?;
         let ended = async {
-            if self.until_eof {
+            if until_eof {
                 let mut input = tokio::io::stdin();
                 // Whatever comes is not for us; an error is an end as well.
                 let _ = tokio::io::copy(&mut input, &mut tokio::io::sink()).await;

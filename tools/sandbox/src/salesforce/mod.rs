@@ -19,7 +19,7 @@ mod ids;
 mod load;
 mod metadata;
 mod model;
-mod multipart;
+pub(crate) mod multipart;
 mod org;
 mod pretty;
 mod related;

@@ -146,6 +146,13 @@ impl Store {
         Ok(())
     }
 
+    /// Takes bytes that came with the request that opened the upload.
+    pub(crate) fn receive(&mut self, id: &str, bytes: &[u8]) -> Result<(), Refusal> {
+        let file = self.files.get_mut(id).ok_or_else(|| Refusal::framework(404, "File not found", "Not Found"))?;
+        file.bytes = Some(Arc::new(Bytes::copy_from_slice(bytes)));
+        Ok(())
+    }
+
     /// Ends an upload. What is there must be what the extension says.
     pub(crate) fn complete(&mut self, id: &str, now: i64) -> Result<Json, Refusal> {
         let base = self.url(id, now);

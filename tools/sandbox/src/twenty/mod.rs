@@ -36,6 +36,8 @@ mod scalar;
 mod service;
 mod show;
 mod standard;
+#[cfg(test)]
+mod tests;
 mod uuid;
 mod webhooks;
 mod worker;
