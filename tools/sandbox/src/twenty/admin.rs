@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 
 use super::{
     limiter::Limiter,
-    model::{Kind, field_of},
+    model::{Kind, field_of, part_of},
     rows::Row,
     scalar::write_time,
     service::{Call, Reply, State},
@@ -130,7 +130,7 @@ fn canonical(workspace: &Workspace, object: u32, id: Uuid, row: &Row) -> Json {
         }
         let value = match (field.kind, value) {
             // The ids of blocks are made up anew whenever they are derived.
-            (Kind::RichText, Json::String(text)) if at & 0xf == 0 => without_ids(text),
+            (Kind::RichText, Json::String(text)) if part_of(*at) == 0 => without_ids(text),
             (_, value) => value.clone(),
         };
         cells.insert(workspace.catalog.col_name(*at), value);

@@ -70,13 +70,11 @@ const ORDERED: &[&str] = &["eq", "neq", "gt", "gte", "lt", "lte", "in", "is"];
 pub(crate) fn operators(kind: Kind, part: Option<Part>) -> &'static [&'static str] {
     match (kind, part) {
         (Kind::RichText, Some(_)) => &["ilike"],
-        (_, Some(Part::List | Part::Json)) => &["is", "like"],
-        (_, Some(Part::Number | Part::Micros)) => ORDERED,
+        (_, Some(Part::List | Part::Json)) | (Kind::RawJson | Kind::Files, None) => &["is", "like"],
         (_, Some(Part::Text | Part::Id)) | (Kind::Text, None) => TEXT,
         (Kind::Boolean, None) => &["eq", "is"],
         (Kind::Select | Kind::Rating, None) => &["eq", "neq", "gt", "gte", "lt", "lte", "in", "containsAny", "is"],
         (Kind::MultiSelect, None) => &["containsAny", "is", "isEmptyArray"],
-        (Kind::RawJson | Kind::Files, None) => &["is", "like"],
         (Kind::Array, None) => &["is", "containsIlike", "isEmptyArray"],
         (Kind::TsVector, None) => &[],
         _ => ORDERED,

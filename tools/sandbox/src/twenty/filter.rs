@@ -43,8 +43,7 @@ fn split(text: &str) -> Vec<&str> {
     let (mut round, mut square, mut quote, mut start) = (0i32, 0i32, None, 0);
     for (at, letter) in text.char_indices() {
         match (quote, letter) {
-            (Some(open), letter) if letter == open => quote = None,
-            (Some(_), _) => {}
+            (Some(open), letter) => quote = Some(open).filter(|open| *open != letter),
             (None, '"' | '\'') => quote = Some(letter),
             (None, '(') => round += 1,
             (None, ')') => round -= 1,
@@ -152,7 +151,7 @@ mod tests {
                 json!({ "and": [{ "and": [{ "a": { "eq": "1" } }] }, { "or": [{ "b": { "eq": "2" } }] }] }),
             ),
         ] {
-            assert_eq!(parse(text).map_err(|refusal| refusal.message), Ok(expected), "{text}");
+            assert_eq!(parse(text).map_err(|refusal| refusal.message.clone()), Ok(expected), "{text}");
         }
     }
 

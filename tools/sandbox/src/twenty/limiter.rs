@@ -90,7 +90,7 @@ mod tests {
         now += 100;
         let messages: Vec<String> = (0..20)
             .filter_map(|_| limiter.take(&Switches::default(), now).err())
-            .map(|refusal| refusal.message)
+            .map(|refusal| refusal.message.clone())
             .collect();
         assert_eq!(messages[0], "Limit reached (100 tokens per 60000 ms)");
         assert_eq!(messages[19], "Limit reached (100 tokens per 1000 ms)");

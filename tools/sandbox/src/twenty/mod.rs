@@ -304,7 +304,7 @@ fn load(workspace: &mut Workspace, path: &Path) -> io::Result<()> {
         let object = object.ok_or_else(|| wrong(format!("there is no object {name}")))?;
         let records = records.as_array().ok_or_else(|| wrong(format!("{name} is not a list")))?;
         for chunk in records.chunks(workspace.switches.cap.max(1)) {
-            workspace.create(object, chunk, false, &author).map_err(|refusal| wrong(refusal.message))?;
+            workspace.create(object, chunk, false, &author).map_err(|refusal| wrong(refusal.message.clone()))?;
         }
     }
     workspace.queue = worker::Queue::default();

@@ -147,6 +147,11 @@ pub(crate) fn field_of(col: Col) -> u32 {
     col >> 4
 }
 
+/// Returns the place of a column among the parts of its field.
+pub(crate) fn part_of(col: Col) -> usize {
+    (col & 0xf) as usize
+}
+
 /// An option of a select.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Choice {
@@ -419,7 +424,7 @@ impl Catalog {
     /// Returns the name of a column as the database has it.
     pub(crate) fn col_name(&self, at: Col) -> String {
         let field = self.field(field_of(at));
-        match field.kind.parts().get((at & 0xf) as usize) {
+        match field.kind.parts().get(part_of(at)) {
             Some((part, _)) => format!("{}{}", field.name, capital(part)),
             None if field.points().is_some() => field.join(),
             None => field.name.clone(),

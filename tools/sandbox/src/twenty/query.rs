@@ -29,8 +29,8 @@ pub(crate) struct Page {
 
 impl Workspace {
     /// Returns every record that a condition meets, the trash included, by id.
-    pub(crate) fn all_matching(&self, object: u32, condition: &Condition) -> Result<Vec<Uuid>, Refusal> {
-        Ok(self.scan(object, condition, true).map(|(id, _)| id).collect())
+    pub(crate) fn all_matching(&self, object: u32, condition: &Condition) -> Vec<Uuid> {
+        self.scan(object, condition, true).map(|(id, _)| id).collect()
     }
 
     /// Goes through the rows that meet a condition, by id.

@@ -5,7 +5,7 @@ use serde_json::{Map, Value as Json, json};
 use super::{
     condition::Condition,
     draft::{self, Draft},
-    model::{Kind, col, field_of},
+    model::{Kind, col, field_of, part_of},
     refusal::Refusal,
     rows::{Row, key_of},
     scalar,
@@ -131,7 +131,7 @@ impl Workspace {
                     .map(|at| {
                         let value = cell(at).unwrap_or_default();
                         let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-                        match field.kind.parts().get((at & 0xf) as usize) {
+                        match field.kind.parts().get(part_of(at)) {
                             Some((part, _)) => format!("{}.{part}: {text}", field.name),
                             None => format!("{}: {text}", field.name),
                         }
@@ -298,7 +298,7 @@ impl Workspace {
     ) -> Result<Vec<Uuid>, Refusal> {
         self.may_write(object)?;
         let draft = self.draft(object, &entries(body))?;
-        let found = self.all_matching(object, condition)?;
+        let found = self.all_matching(object, condition);
         if found.len() > UPDATE_CAP {
             return Err(Refusal::coded(
                 "TOO_MANY_RECORDS_TO_UPDATE",

@@ -1,5 +1,7 @@
 //! What the server refuses, in the words of its two languages.
 
+use std::ops::{Deref, DerefMut};
+
 use serde_json::{Value as Json, json};
 
 /// A request, or a part of one, that is not done.
@@ -7,7 +9,11 @@ use serde_json::{Value as Json, json};
 /// One refusal has two faces: the REST body `{"statusCode","error","messages","code"}` and the GraphQL error with
 /// `extensions.code` and `extensions.subCode`.
 #[derive(Debug, Clone)]
-pub(crate) struct Refusal {
+pub(crate) struct Refusal(Box<Facts>);
+
+/// What is known of a refusal.
+#[derive(Debug, Clone)]
+pub(crate) struct Facts {
     pub(crate) status: u16,
     /// The name of the exception that REST shows.
     pub(crate) error: &'static str,
@@ -23,6 +29,20 @@ pub(crate) struct Refusal {
     pub(crate) body: Option<Json>,
 }
 
+impl Deref for Refusal {
+    type Target = Facts;
+
+    fn deref(&self) -> &Facts {
+        &self.0
+    }
+}
+
+impl DerefMut for Refusal {
+    fn deref_mut(&mut self) -> &mut Facts {
+        &mut self.0
+    }
+}
+
 impl Refusal {
     fn new(
         status: u16,
@@ -31,7 +51,8 @@ impl Refusal {
         graphql: (&'static str, Option<&'static str>),
     ) -> Self {
         let (message, code) = (message.into(), None);
-        Self { status, error, message, code, graphql, extensions: Vec::new(), friendly: None, body: None }
+        let facts = Facts { status, error, message, code, graphql, extensions: Vec::new(), friendly: None, body: None };
+        Self(Box::new(facts))
     }
 
     /// A value, a field or a parameter that is not accepted.

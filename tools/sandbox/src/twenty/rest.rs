@@ -222,7 +222,7 @@ fn delete_many(state: &mut State, call: &Call, plural: &str) -> Answer {
         )));
     }
     let author = state.workspace.api();
-    let ids = state.workspace.all_matching(number, &condition)?;
+    let ids = state.workspace.all_matching(number, &condition);
     if soft {
         state.workspace.trash(number, &ids, &author)?;
         return Ok(data(200, key, state.workspace.show_all(number, &ids, 0)));
@@ -244,7 +244,7 @@ impl Workspace {
     /// Takes out of the trash what a condition meets, and returns what it still meets afterwards: asked for trashed rows, none.
     pub(crate) fn restore_all(&mut self, object: u32, condition: &Condition) -> Result<Vec<Uuid>, Refusal> {
         let author = self.api();
-        let mut ids = self.all_matching(object, condition)?;
+        let mut ids = self.all_matching(object, condition);
         self.restore(object, &ids, &author)?;
         ids.retain(|id| self.rows.get(object, *id).is_some_and(|row| condition.meets(&self.catalog, &self.rows, row)));
         Ok(ids)

@@ -226,7 +226,7 @@ mod tests {
     #[test]
     fn numbers_are_doubles_and_keys_are_ordered() {
         assert_eq!(double(1.0).to_string(), "1");
-        assert_eq!(double(9_007_199_254_740_993_i64 as f64).to_string(), "9007199254740992");
+        assert_eq!(double(9_007_199_254_740_992.0).to_string(), "9007199254740992");
         assert_eq!(double(1.75).to_string(), "1.75");
         assert_eq!(
             as_stored(&json!({ "bb": 1, "a": { "dd": 1, "c": 2 } })).to_string(),

@@ -45,7 +45,7 @@ struct Sent {
     files: Vec<Upload>,
 }
 
-fn sent(call: &Call) -> Result<Sent, Reply> {
+fn sent(call: &Call) -> Result<Sent, Box<Reply>> {
     let kind = call.headers.get("content-type").cloned().unwrap_or_default();
     let mut files = Vec::new();
     let body = if let Some(parts) = multipart::parts(&kind, &call.body) {
@@ -69,14 +69,16 @@ fn sent(call: &Call) -> Result<Sent, Reply> {
     } else {
         match call.json() {
             Ok(body) => body.unwrap_or_default(),
-            Err(refusal) => return Err(Reply::refused(&refusal)),
+            Err(refusal) => return Err(Box::new(Reply::refused(&refusal))),
         }
     };
     if body.is_array() {
-        return Err(Reply::json(400, &json!({ "errors": [{ "message": "Batching is not supported." }] })));
+        let body = json!({ "errors": [{ "message": "Batching is not supported." }] });
+        return Err(Box::new(Reply::json(400, &body)));
     }
     let Some(query) = body["query"].as_str() else {
-        return Err(Reply::json(400, &json!({ "errors": [{ "message": "Must provide query string." }] })));
+        let body = json!({ "errors": [{ "message": "Must provide query string." }] });
+        return Err(Box::new(Reply::json(400, &body)));
     };
     Ok(Sent {
         query: query.to_owned(),
@@ -90,7 +92,7 @@ fn sent(call: &Call) -> Result<Sent, Reply> {
 pub(crate) fn core(state: &mut State, call: &Call) -> Reply {
     let sent = match sent(call) {
         Ok(sent) => sent,
-        Err(reply) => return reply,
+        Err(reply) => return *reply,
     };
     let request = match parse::read(&sent.query, &sent.variables, sent.operation.as_deref()) {
         Ok(request) => request,
@@ -187,7 +189,7 @@ fn introspect(schema: &Arc<schema::Known>, sent: &Sent) -> Reply {
 pub(crate) fn metadata(state: &mut State, call: &Call) -> Reply {
     let sent = match sent(call) {
         Ok(sent) => sent,
-        Err(reply) => return reply,
+        Err(reply) => return *reply,
     };
     let request = match parse::read(&sent.query, &sent.variables, sent.operation.as_deref()) {
         Ok(request) => request,

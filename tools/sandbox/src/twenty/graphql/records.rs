@@ -126,7 +126,7 @@ pub(crate) fn answer(state: &mut State, kind: Kind, asked: &Asked) -> Result<Jso
         }
         Door::DeleteMany => {
             let condition = workspace.condition(object, asked.arg("filter"))?;
-            let ids = workspace.all_matching(object, &condition)?;
+            let ids = workspace.all_matching(object, &condition);
             workspace.trash(object, &ids, &author)?;
             several(workspace, object, &ids, asked)
         }
@@ -138,7 +138,7 @@ pub(crate) fn answer(state: &mut State, kind: Kind, asked: &Asked) -> Result<Jso
         }
         Door::DestroyMany => {
             let condition = workspace.condition(object, asked.arg("filter"))?;
-            let ids = workspace.all_matching(object, &condition)?;
+            let ids = workspace.all_matching(object, &condition);
             let gone = several(workspace, object, &ids, asked)?;
             workspace.destroy(object, &ids, &author)?;
             Ok(gone)
@@ -220,8 +220,8 @@ fn groups(workspace: &Workspace, object: u32, asked: &Asked) -> Result<Json, Ref
     };
     let mut answers = Vec::new();
     for group in groups {
-        let rows = group.ids.iter().filter_map(|id| workspace.rows.get(object, *id));
-        let (first, last) = (rows.clone().next(), rows.last());
+        let rows: Vec<&Row> = group.ids.iter().filter_map(|id| workspace.rows.get(object, *id)).collect();
+        let (first, last) = (rows.first(), rows.last());
         let page = Page {
             total: group.ids.len(),
             next: false,

@@ -11,7 +11,7 @@ pub(crate) fn near<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Ve
     let threshold = (wanted.chars().count() as f64 * 0.4).floor() as usize + 1;
     let mut found: Vec<(usize, &str)> =
         names.map(|name| (distance(wanted, name), name)).filter(|(distance, _)| *distance <= threshold).collect();
-    found.sort();
+    found.sort_unstable();
     found.into_iter().map(|(_, name)| name).collect()
 }
 

@@ -277,7 +277,7 @@ fn not_unique(field: &Field) -> Fault {
         entity: "index",
         code: "INDEX_FIELD_INVALID_TYPE_FOR_UNIQUE",
         message: format!("Unique index cannot be created for field {} of type {}", field.name, field.kind.name()),
-        value: Json::Null,
+        value: Box::default(),
     }
 }
 
@@ -293,7 +293,7 @@ fn check_unique(field: &Field) -> Result<(), Fault> {
             entity: "index",
             code: "INDEX_FIELD_INVALID_DEFAULT_VALUE",
             message: format!("Unique index cannot be created for field {} with default value", field.name),
-            value: field.default.clone(),
+            value: Box::new(field.default.clone()),
         });
     }
     Ok(())

@@ -41,22 +41,22 @@ pub(crate) struct Fault {
     pub(crate) entity: &'static str,
     pub(crate) code: &'static str,
     pub(crate) message: String,
-    pub(crate) value: Json,
+    pub(crate) value: Box<Json>,
 }
 
 impl Fault {
     pub(crate) fn field(code: &'static str, message: impl Into<String>, value: Json) -> Self {
-        Self { entity: "fieldMetadata", code, message: message.into(), value }
+        Self { entity: "fieldMetadata", code, message: message.into(), value: Box::new(value) }
     }
 
     pub(crate) fn object(code: &'static str, message: impl Into<String>) -> Self {
-        Self { entity: "objectMetadata", code, message: message.into(), value: Json::Null }
+        Self { entity: "objectMetadata", code, message: message.into(), value: Box::default() }
     }
 
     fn entry(&self, about: &Json, doing: &str) -> Json {
         let mut error = json!({ "code": self.code, "message": self.message });
         if !self.value.is_null() {
-            error["value"] = self.value.clone();
+            error["value"] = (*self.value).clone();
         }
         error["userFriendlyMessage"] = json!(self.message);
         json!({

@@ -73,20 +73,23 @@ pub(crate) fn check_default(kind: Kind, choices: &[Choice], default: &Json) -> R
         if known { Ok(()) } else { Err(Some(fault(message, default))) }
     };
     match (kind, default) {
-        (_, Json::Null) => Ok(()),
-        (Kind::Text, Json::String(text)) if quoted(text) => Ok(()),
-        (Kind::Text, Json::String(_)) => Err(None),
+        (Kind::Text, Json::String(text)) if !quoted(text) => Err(None),
         (Kind::Select | Kind::Rating, Json::String(text)) if quoted(text) => one_of(text),
-        (Kind::Select | Kind::Rating, _) => Err(Some(fault("Default value should be as quoted string", default))),
+        (Kind::Select | Kind::Rating, given) if !given.is_null() => {
+            Err(Some(fault("Default value should be as quoted string", default)))
+        }
         (Kind::MultiSelect, Json::Array(list)) => list.iter().try_for_each(|item| match item.as_str() {
             Some(text) if quoted(text) => one_of(text),
             _ => Err(Some(fault("Default value should be as quoted string", default))),
         }),
-        (Kind::Boolean, Json::Bool(_)) | (Kind::Number, Json::Number(_)) => Ok(()),
+        (_, Json::Null)
+        | (Kind::RawJson | Kind::Array, _)
+        | (Kind::Text, Json::String(_))
+        | (Kind::Boolean, Json::Bool(_))
+        | (Kind::Number, Json::Number(_)) => Ok(()),
         (Kind::DateTime | Kind::Date, Json::String(text)) if text == "now" || quoted(text) => Ok(()),
         (Kind::Uuid, Json::String(text)) if text == "uuid" || quoted(text) => Ok(()),
         (kind, Json::Object(_)) if !kind.parts().is_empty() => Ok(()),
-        (Kind::RawJson | Kind::Array, _) => Ok(()),
         _ => Err(Some(fault("Default value is invalid", default))),
     }
 }
