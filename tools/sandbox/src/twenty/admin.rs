@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use serde_json::{Value as Json, json};
 
 use super::{
-    limiter::Limiter,
     model::{Kind, field_of, part_of},
     rows::Row,
     scalar::write_time,
@@ -42,12 +41,7 @@ pub(crate) fn answer(state: &mut State, start: &Workspace, call: &Call) -> Reply
             Err(error) => refused(error.to_string()),
         },
         ("POST", ["reset"]) => {
-            let base = state.workspace.files.base.clone();
-            state.workspace = start.clone();
-            state.workspace.files.base = base;
-            state.limiter = Limiter::default();
-            state.faults = super::faults::Faults::default();
-            state.keys.revoked = false;
+            state.reset(start);
             Reply::json(200, &json!({}))
         }
         ("GET", ["clock"]) => Reply::json(200, &clock(state)),

@@ -65,17 +65,17 @@ impl Workspace {
                 tracing::error!(singular, message = refusal.message, "the demo records are refused");
             }
         };
-        let rows = COMPANIES.iter().zip(&companies).map(|((name, url, city), id)| {
-            json!({ "id": id, "name": name, "domainName": { "primaryLinkUrl": url }, "address": { "addressCity": city } })
+        let rows = COMPANIES.iter().zip(&companies).enumerate().map(|(n, ((name, url, city), id))| {
+            json!({ "id": id, "position": n, "name": name, "domainName": { "primaryLinkUrl": url }, "address": { "addressCity": city } })
         });
         put(self, "company", rows.collect());
-        let rows = PEOPLE.iter().zip(&people).map(|((first, last, email, company), id)| {
-            json!({ "id": id, "name": { "firstName": first, "lastName": last }, "emails": { "primaryEmail": email },
+        let rows = PEOPLE.iter().zip(&people).enumerate().map(|(n, ((first, last, email, company), id))| {
+            json!({ "id": id, "position": n, "name": { "firstName": first, "lastName": last }, "emails": { "primaryEmail": email },
                 "companyId": companies[*company] })
         });
         put(self, "person", rows.collect());
-        let rows = OPPORTUNITIES.iter().map(|(name, stage, company, amount)| {
-            json!({ "name": name, "stage": stage, "companyId": companies[*company], "pointOfContactId": people[*company],
+        let rows = OPPORTUNITIES.iter().enumerate().map(|(n, (name, stage, company, amount))| {
+            json!({ "position": n, "name": name, "stage": stage, "companyId": companies[*company], "pointOfContactId": people[*company],
                 "amount": { "amountMicros": amount * 1_000_000, "currencyCode": "USD" } })
         });
         put(self, "opportunity", rows.collect());

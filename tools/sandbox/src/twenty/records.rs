@@ -161,13 +161,11 @@ impl Workspace {
     /// Inserts records as one statement: all or none.
     fn insert_all(&mut self, object: u32, drafts: Vec<Draft>, author: &Author) -> Result<Vec<Uuid>, Refusal> {
         let mut made = Vec::with_capacity(drafts.len());
-        for draft in drafts {
-            if let Err(refusal) = self.insert_one(object, draft, author, &mut made) {
-                for id in made {
-                    self.rows.force(&self.catalog, object, id, None);
-                }
-                return Err(refusal);
+        if let Err(refusal) = self.place_all(object, drafts, author, &mut made) {
+            for id in made {
+                self.rows.force(&self.catalog, object, id, None);
             }
+            return Err(refusal);
         }
         for id in &made {
             if let Some(row) = self.rows.get(object, *id) {
@@ -178,7 +176,25 @@ impl Workspace {
         Ok(made)
     }
 
-    fn insert_one(&mut self, object: u32, draft: Draft, author: &Author, made: &mut Vec<Uuid>) -> Result<(), Refusal> {
+    fn place_all(
+        &mut self,
+        object: u32,
+        drafts: Vec<Draft>,
+        author: &Author,
+        made: &mut Vec<Uuid>,
+    ) -> Result<(), Refusal> {
+        for draft in drafts {
+            self.place_one(object, draft, author, made)?;
+        }
+        for id in made {
+            if let Some(row) = self.rows.get(object, *id) {
+                self.rows.check_references(&self.catalog, object, *id, row)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn place_one(&mut self, object: u32, draft: Draft, author: &Author, made: &mut Vec<Uuid>) -> Result<(), Refusal> {
         let id = draft.id.unwrap_or_else(|| Uuid::random(&mut self.dice));
         let mut row = Row::default();
         for (at, value) in self.defaults(object, author) {
@@ -197,7 +213,7 @@ impl Workspace {
         if let Some(place) = place {
             row.set(at, Some(scalar::double(place)));
         }
-        self.rows.insert(&self.catalog, object, id, row)?;
+        self.rows.place(&self.catalog, object, id, row)?;
         made.push(id);
         Ok(())
     }

@@ -181,7 +181,7 @@ impl Rows {
         before
     }
 
-    /// Refuses a row that breaks a constraint: one that stands for its id, a unique key, a reference, a value that must be there.
+    /// Refuses a row that breaks a constraint on itself: a value that must be there, its id, a unique key.
     fn check(&self, catalog: &Catalog, object: u32, id: Uuid, row: &Row, new: bool) -> Result<(), Refusal> {
         let definition = catalog.object(object);
         let table = self.table(object);
@@ -207,6 +207,13 @@ impl Rows {
                 return Err(Refusal::duplicate(&definition.singular, &field.label, &holder.to_string()));
             }
         }
+        Ok(())
+    }
+
+    /// Refuses a row that points to one that is not there. The database looks at the end of a statement, so that the rows of one
+    /// insert may point to each other.
+    pub(crate) fn check_references(&self, catalog: &Catalog, object: u32, id: Uuid, row: &Row) -> Result<(), Refusal> {
+        let definition = catalog.object(object);
         for field in catalog.fields_of(object) {
             let Some((target, _)) = field.points() else { continue };
             let Some(parent) = row.text(col(field.number, 0)).and_then(Uuid::parse) else { continue };
@@ -221,16 +228,23 @@ impl Rows {
         Ok(())
     }
 
-    /// Adds a row.
-    pub(crate) fn insert(&mut self, catalog: &Catalog, object: u32, id: Uuid, row: Row) -> Result<(), Refusal> {
+    /// Adds a row whose references are yet to be checked.
+    pub(crate) fn place(&mut self, catalog: &Catalog, object: u32, id: Uuid, row: Row) -> Result<(), Refusal> {
         self.check(catalog, object, id, &row, true)?;
         self.force(catalog, object, id, Some(row));
         Ok(())
     }
 
+    /// Adds a row.
+    pub(crate) fn insert(&mut self, catalog: &Catalog, object: u32, id: Uuid, row: Row) -> Result<(), Refusal> {
+        self.check_references(catalog, object, id, &row)?;
+        self.place(catalog, object, id, row)
+    }
+
     /// Replaces a row that is there, and returns it as it was.
     pub(crate) fn replace(&mut self, catalog: &Catalog, object: u32, id: Uuid, row: Row) -> Result<Row, Refusal> {
         self.check(catalog, object, id, &row, false)?;
+        self.check_references(catalog, object, id, &row)?;
         self.force(catalog, object, id, Some(row)).ok_or_else(Refusal::not_found)
     }
 

@@ -49,6 +49,15 @@ impl Call {
         self.parameter(name) == Some("true")
     }
 
+    /// Returns whether the call changes anything when it succeeds.
+    fn writes(&self) -> bool {
+        match (self.method.as_str(), self.path.first().map(String::as_str)) {
+            ("GET" | "HEAD" | "OPTIONS", _) => false,
+            (_, Some("graphql" | "metadata")) => self.body.windows(8).any(|word| word == b"mutation"),
+            _ => self.path.last().is_none_or(|last| last != "duplicates"),
+        }
+    }
+
     fn is(&self, kind: &str) -> bool {
         self.headers.get("content-type").is_some_and(|given| given.starts_with(kind))
     }
@@ -205,7 +214,7 @@ impl Service {
         if call.path.first().is_none_or(|first| !records.contains(&first.as_str())) {
             return state.route(call).dressed(call);
         }
-        let writes = call.method != "GET" && call.method != "HEAD" && !call.body.starts_with(b"{\"query\":\"query");
+        let writes = call.writes();
         let reply = match state.faults.fate(writes, call.body.len()) {
             Fate::Pass => state.route(call),
             Fate::LoseRequest => Reply::lost(),
@@ -243,6 +252,17 @@ impl Reply {
 }
 
 impl State {
+    /// Goes back to the state at start.
+    pub(crate) fn reset(&mut self, start: &Workspace) {
+        let base = std::mem::take(&mut self.workspace.files.base);
+        self.workspace = start.clone();
+        self.workspace.files.base = base;
+        (self.limiter, self.faults, self.late) = (Limiter::default(), Faults::default(), Vec::new());
+        // Schemas are known by the count of changes, which begins anew.
+        self.schemas = graphql::Schemas::default();
+        self.keys.revoked = false;
+    }
+
     /// Returns what time it is.
     pub(crate) fn clock(&self) -> i64 {
         if self.wall { chrono::Utc::now().timestamp_millis() + self.offset } else { self.workspace.now }

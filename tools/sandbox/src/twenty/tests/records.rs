@@ -57,6 +57,7 @@ fn a_blank_person_has_every_field_and_comes_first() {
         (&json!(""), &json!(null), &json!(null))
     );
     assert_eq!((&first["searchVector"], &first["deletedAt"]), (&json!(""), &json!(null)));
+    assert_eq!(first["position"], -1, "before the first of those that were there");
     let second = client.create("people", &json!({}));
     assert!(second["position"].as_f64().unwrap() < first["position"].as_f64().unwrap());
     let keys: Vec<&str> = first.as_object().unwrap().keys().take(4).map(String::as_str).collect();
@@ -165,6 +166,20 @@ fn a_plain_batch_is_atomic() {
         "Maximum number of records to upsert is 200.",
     );
     assert_eq!(client.post("/rest/batch/people", &json!(many[..200])).0, 201);
+}
+
+#[test]
+fn rows_of_one_insert_may_point_to_each_other() {
+    let client = Client::new();
+    let note = "22222222-2222-4222-8222-222222222222";
+    let company = client.object_id("company");
+    let payload = json!({ "type": "MANY_TO_ONE", "targetObjectMetadataId": company, "targetFieldLabel": "Children" });
+    let body = json!({ "objectMetadataId": company, "type": "RELATION", "name": "parent", "label": "Parent", "relationCreationPayload": payload });
+    assert_eq!(client.post("/rest/metadata/fields", &body).0, 201);
+    let batch = json!([{ "name": "child", "parentId": note }, { "name": "parent", "id": note }]);
+    assert_eq!(client.post("/rest/batch/companies", &batch).0, 201);
+    let batch = json!([{ "name": "child", "parentId": "33333333-3333-4333-8333-333333333333" }, { "name": "parent" }]);
+    client.refuses("POST", "/rest/batch/companies", Some(&batch), 400, "violates foreign key constraint");
 }
 
 #[test]

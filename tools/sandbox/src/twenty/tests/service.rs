@@ -509,6 +509,16 @@ fn the_digest_tells_live_from_residue_and_a_reset_brings_all_back() {
     client.create("people", &json!({ "emails": { "primaryEmail": "a@b.cc" } }));
     client.post("/__sandbox/reset", &json!({}));
     assert_eq!(digest(), start);
+    // A schema made after a reset is not one that was made before.
+    let gadget = |name: &str| json!({ "nameSingular": name, "namePlural": format!("{name}s"), "labelSingular": "A", "labelPlural": "B" });
+    let known = |name: &str| {
+        client.graphql(&format!("{{ __type(name: \"{name}\") {{ name }} }}"), &json!({}))["data"]["__type"].clone()
+    };
+    client.post("/rest/metadata/objects", &gadget("one"));
+    assert_eq!(known("One")["name"], "One");
+    client.post("/__sandbox/reset", &json!({}));
+    client.post("/rest/metadata/objects", &gadget("two"));
+    assert_eq!((known("One"), &known("Two")["name"]), (json!(null), &json!("Two")));
     // The same seed, the same requests, the same answers.
     let run = || {
         let client = Client::with(&Options { limits: false, ..Options::default() });
