@@ -43,7 +43,7 @@ fn a_seed_tells_the_same_story_twice() {
         if one.log != other.log {
             return Err(differ("the requests differ"));
         }
-        if one != other { Err(differ("the ledger's heads differ")) } else { Ok(()) }
+        if one == other { Ok(()) } else { Err(differ("the ledger's heads differ")) }
     });
     assert!(broken.is_empty(), "{broken:?}");
 }

@@ -314,7 +314,7 @@ async fn object_of<D: Destination, M: Flaws>(
         drafts.push(recorder.draft(event).content(content));
         let class = MismatchClass::Extra;
         let (object, source, field, meant, found) = (object.to_string(), None, None, None, None);
-        findings.add(vec![Line { object, id, source, field, meant, found, class }])?;
+        findings.add(vec![Line { object, id, source, meant, found, field, class }])?;
     }
     recorder.append(drafts).await?;
     Ok(found)

@@ -2,6 +2,9 @@
 
 #![recursion_limit = "256"]
 
+mod countdown;
+mod listen;
 pub mod salesforce;
 pub mod spark;
 pub mod spark_bundle;
+pub mod twenty;

@@ -18,8 +18,11 @@ pub(crate) struct Landscape<'a> {
     pub(crate) acts: &'a [Act],
 }
 
+/// A row: its id and its fields.
+type Found<'d> = (&'d str, &'d BTreeMap<String, Json>);
+
 /// Returns the rows of a kind by the source's id.
-fn by_tag<'d>(dump: &'d Dump, kind: &Kind) -> BTreeMap<String, Vec<(&'d str, &'d BTreeMap<String, Json>)>> {
+fn by_tag<'d>(dump: &'d Dump, kind: &Kind) -> BTreeMap<String, Vec<Found<'d>>> {
     let mut rows: BTreeMap<String, Vec<_>> = BTreeMap::new();
     let Some(tag) = kind.tag else { return rows };
     for ((_, id), fields) in dump.iter().filter(|((object, _), _)| object == kind.to) {
@@ -81,7 +84,7 @@ impl Landscape<'_> {
         if !deleted {
             return beyond;
         }
-        for ((name, id), _) in &self.source.rows {
+        for (name, id) in self.source.rows.keys() {
             let tagged = kind(name).tag.is_some();
             if tagged && live.get(name).is_none_or(|rows| !rows.contains_key(id)) {
                 beyond.insert((*name, id.clone()));
@@ -233,7 +236,7 @@ fn same(wanted: Option<&str>, found: Option<&Json>) -> bool {
 }
 
 /// Returns the last thing that was done to each field, and to each row as a whole.
-fn last_words<'a>(acts: &'a [Act]) -> BTreeMap<(&'a str, &'a str, &'static str), &'a Act> {
+fn last_words(acts: &[Act]) -> BTreeMap<(&str, &str, &'static str), &Act> {
     let mut last = BTreeMap::new();
     for act in acts {
         let field = match act.what {

@@ -176,21 +176,22 @@ impl Source {
                 let now = self.exports;
                 // A role and a note stay what they were.
                 if kind.tag.is_some() && dice.random_ratio(1, 4) {
-                    let changed: Vec<(&'static str, String)> = kind
-                        .values
-                        .iter()
-                        .filter(|(column, _)| *column != "email")
-                        .filter_map(|(column, _)| dice.random_ratio(1, 3).then(|| (*column, value(dice, column, &id))))
-                        .collect();
+                    let mut changed: Vec<(&'static str, String)> = Vec::new();
+                    for (column, _) in kind.values.iter().filter(|(column, _)| *column != "email") {
+                        if dice.random_ratio(1, 3) {
+                            changed.push((column, value(dice, column, &id)));
+                        }
+                    }
                     if let Some(row) = self.rows.get_mut(&(kind.name, id.clone())).filter(|_| !changed.is_empty()) {
                         row.past.push(row.cells.clone());
                         row.cells.extend(changed);
                         row.updated = now;
                     }
-                } else if dice.random_ratio(1, 24) && kind.tag.is_some() {
-                    if let Some(row) = self.rows.get_mut(&(kind.name, id)) {
-                        (row.live, row.updated) = (false, now);
-                    }
+                } else if dice.random_ratio(1, 24)
+                    && kind.tag.is_some()
+                    && let Some(row) = self.rows.get_mut(&(kind.name, id))
+                {
+                    (row.live, row.updated) = (false, now);
                 }
             }
             for _ in 0..dice.random_range(0..3) {

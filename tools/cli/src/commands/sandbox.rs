@@ -3,14 +3,15 @@ use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
 use clap::{ValueEnum, builder::PossibleValuesParser};
 use serde_json::{Value as Json, json};
 use waybill_engine::failure::Failure;
-use waybill_sandbox::{salesforce, spark, spark_bundle::Spec};
+use waybill_sandbox::{salesforce, spark, spark_bundle::Spec, twenty};
 
 use crate::{Context, exit::Exit};
 
 /// Serve a CRM at home: a real HTTP server that speaks the system's wire, strictly
 ///
-/// Prints one line of JSON when it listens: its address, a token, and the credentials of its OAuth client. `salesforce` is an
-/// org to write to; `spark` is a company to read, whose people can be let work: POST to the address under `switches`.
+/// Prints one line of JSON when it listens: its address, a token, and, where the system has one, the credentials of its OAuth
+/// client. `salesforce` is an org and `twenty` a workspace to write to; `spark` is a company to read, whose people can be let
+/// work: POST to the address under `switches`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct SandboxArgs {
     /// The system
@@ -37,17 +38,17 @@ pub(crate) struct SandboxArgs {
     company: CompanyArgs,
 }
 
-/// What only an org has.
+/// What only a system to write to has.
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Options of salesforce")]
+#[command(next_help_heading = "Options of salesforce and twenty")]
 struct OrgArgs {
     /// Speak https, with a certificate authority made for the occasion and written to this folder
     #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = ".")]
     tls: Option<PathBuf>,
-    /// Rows that are there from the start: a JSON file of lists of rows by object
+    /// Rows that are there from the start: a JSON file of lists of rows by object, under Twenty by its plural name
     #[arg(long, value_name = "FILE")]
     state: Option<PathBuf>,
-    /// Whether the daily allowance counts [default: real]
+    /// Whether the daily allowance or the rate limit counts [default: real]
     #[arg(long, value_enum)]
     limits: Option<Limits>,
 }
@@ -80,6 +81,7 @@ struct CompanyArgs {
 enum System {
     Salesforce,
     Spark,
+    Twenty,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -97,6 +99,7 @@ enum Resolution {
 enum Server {
     Org(salesforce::Running),
     Company(spark::Running),
+    Workspace(twenty::Running),
 }
 
 impl SandboxArgs {
@@ -123,6 +126,7 @@ impl SandboxArgs {
         match server {
             Server::Org(running) => running.shutdown().await,
             Server::Company(running) => running.shutdown().await,
+            Server::Workspace(running) => running.shutdown().await,
         }
         Ok(Exit::Done)
     }
@@ -131,7 +135,7 @@ impl SandboxArgs {
     fn must_fit(&self) -> Result<(), Failure> {
         let (org, company) = (&self.org, &self.company);
         let stray = match self.system {
-            System::Salesforce => [
+            System::Salesforce | System::Twenty => [
                 ("--size", company.size.is_some()),
                 ("--export", company.export.is_some()),
                 ("--paging", company.paging.is_some()),
@@ -174,6 +178,24 @@ impl SandboxArgs {
                     "ca_certificate": running.ca_certificate,
                 });
                 Ok((Server::Org(running), line))
+            }
+            System::Twenty => {
+                let running = twenty::serve(twenty::Options {
+                    addr,
+                    seed: self.seed,
+                    tls: self.org.tls,
+                    limits: self.org.limits != Some(Limits::Off),
+                    state: self.org.state,
+                    faults: self.faults,
+                    latency,
+                    switches: twenty::Switches::default(),
+                })
+                .await?;
+                let mut line = json!({ "system": "twenty", "url": running.url, "token": running.token });
+                if let Some(path) = &running.ca_certificate {
+                    line["ca_certificate"] = json!(path);
+                }
+                Ok((Server::Workspace(running), line))
             }
             System::Spark => {
                 let company = self.company;

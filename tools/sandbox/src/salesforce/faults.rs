@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+use crate::countdown::{count_down, take};
+
 /// What is armed.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -96,24 +98,4 @@ fn chance(count: u64) -> u64 {
     let mut mixed = count.wrapping_mul(0x9E37_79B9_7F4A_7C15);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     (mixed ^ (mixed >> 27)) % 1_000
-}
-
-fn take(count: &mut u32) -> bool {
-    let left = *count > 0;
-    *count = count.saturating_sub(1);
-    left
-}
-
-fn count_down(left: &mut Option<u32>) -> bool {
-    match left {
-        Some(0) => {
-            *left = None;
-            true
-        }
-        Some(count) => {
-            *count -= 1;
-            false
-        }
-        None => false,
-    }
 }

@@ -19,7 +19,7 @@ mod ids;
 mod load;
 mod metadata;
 mod model;
-mod multipart;
+pub(crate) mod multipart;
 mod org;
 mod pretty;
 mod related;
@@ -31,6 +31,8 @@ mod soap;
 mod soql;
 mod validate;
 mod xml;
+
+pub(crate) use self::service::{decode, form};
 
 use std::{
     collections::HashMap,
@@ -49,11 +51,13 @@ use axum::{
 };
 use serde_json::Value as Json;
 
+use crate::listen::{Listening, listen};
+
 use self::{
     auth::Credentials,
     ids::Id,
     org::{Org, Val},
-    service::{Call, Reply, Service, decode},
+    service::{Call, Reply, Service},
 };
 
 /// The user name of the user that clients sign in as.
@@ -116,8 +120,7 @@ pub struct Running {
     /// The certificate authority of its certificate, with https.
     pub ca_certificate: Option<PathBuf>,
     server: Server,
-    handle: axum_server::Handle<SocketAddr>,
-    task: tokio::task::JoinHandle<io::Result<()>>,
+    listening: Listening,
 }
 
 impl Running {
@@ -128,14 +131,12 @@ impl Running {
 
     /// Stops the server.
     pub async fn shutdown(self) {
-        self.handle.shutdown();
-        // The server has nothing more to say.
-        let _ = self.task.await;
+        self.listening.shutdown().await;
     }
 
     /// Waits until the server stops on its own.
     pub async fn wait(self) -> io::Result<()> {
-        self.task.await.map_err(io::Error::other)?
+        self.listening.wait().await
     }
 }
 
@@ -217,26 +218,9 @@ pub async fn serve(options: Options) -> io::Result<Running> {
     let server = Server::build(&options, true)?;
     let router =
         Router::new().fallback(answer).layer(DefaultBodyLimit::max(BODY)).with_state((server.clone(), options.latency));
-    let listener = std::net::TcpListener::bind(options.addr)?;
-    listener.set_nonblocking(true)?;
-    let addr = listener.local_addr()?;
-    let handle = axum_server::Handle::new();
-    let (scheme, ca_certificate, task) = match &options.tls {
-        None => {
-            let listening = axum_server::from_tcp(listener)?.handle(handle.clone());
-            ("http", None, tokio::spawn(async move { listening.serve(router.into_make_service()).await }))
-        }
-        Some(dir) => {
-            // Another part of the program may have chosen the same provider already.
-            let _ = rustls::crypto::ring::default_provider().install_default();
-            let (ca, certificate, key) = certificates(dir)?;
-            let config = axum_server::tls_rustls::RustlsConfig::from_pem(certificate, key).await?;
-            let listening = axum_server::from_tcp_rustls(listener, config)?.handle(handle.clone());
-            ("https", Some(ca), tokio::spawn(async move { listening.serve(router.into_make_service()).await }))
-        }
-    };
+    let listening = listen(options.addr, options.tls.as_deref(), router).await?;
     Ok(Running {
-        url: format!("{scheme}://{addr}"),
+        url: listening.url.clone(),
         token: server.token.clone(),
         client_id: server.service.credentials.client_id.clone(),
         client_secret: server.service.credentials.client_secret.clone(),
@@ -244,38 +228,10 @@ pub async fn serve(options: Options) -> io::Result<Running> {
         password: server.service.credentials.password.clone(),
         security_token: server.service.credentials.security_token.clone(),
         refresh_token: server.service.credentials.refresh_token.clone(),
-        ca_certificate,
+        ca_certificate: listening.ca_certificate.clone(),
         server,
-        handle,
-        task,
+        listening,
     })
-}
-
-/// Makes a certificate authority for the occasion, and a certificate by it.
-fn certificates(dir: &Path) -> io::Result<(PathBuf, Vec<u8>, Vec<u8>)> {
-    let made = || -> Result<(String, String, String), rcgen::Error> {
-        let ca_key = rcgen::KeyPair::generate()?;
-        let mut ca = rcgen::CertificateParams::new(Vec::<String>::new())?;
-        ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        // Strict clients want each certificate to say what it is for and whose key signed it (RFC 5280, section 4.2.1).
-        ca.key_usages = vec![rcgen::KeyUsagePurpose::KeyCertSign, rcgen::KeyUsagePurpose::CrlSign];
-        ca.distinguished_name.push(rcgen::DnType::CommonName, "Waybill sandbox");
-        let ca_certificate = ca.self_signed(&ca_key)?;
-        let issuer = rcgen::Issuer::new(ca, ca_key);
-        let key = rcgen::KeyPair::generate()?;
-        let mut own = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned(), "localhost".to_owned()])?;
-        own.distinguished_name.push(rcgen::DnType::CommonName, "localhost");
-        own.use_authority_key_identifier_extension = true;
-        own.key_usages = vec![rcgen::KeyUsagePurpose::DigitalSignature];
-        own.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
-        let certificate = own.signed_by(&key, &issuer)?;
-        Ok((ca_certificate.pem(), certificate.pem(), key.serialize_pem()))
-    };
-    let (ca, certificate, key) = made().map_err(io::Error::other)?;
-    std::fs::create_dir_all(dir)?;
-    let path = dir.join("ca.pem");
-    std::fs::write(&path, ca)?;
-    Ok((path, certificate.into_bytes(), key.into_bytes()))
 }
 
 async fn answer(
