@@ -139,6 +139,13 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
         let references = References::load(self.plan, self.ledger(), state)?;
         let steps = self.plan.phases().map_err(|e| Failure::stopped(e.to_string()))?;
         let mut done = Vec::new();
+        // What will be deleted is known before the first write: more than was approved is not begun.
+        if self.chosen.is_none() {
+            for step in &steps {
+                let stage = self.stage(state, step, &references, span)?;
+                self.must_be_capped_deletes(state, &stage, self.removals(state, &stage)?.len())?;
+            }
+        }
         for step in &steps {
             done.push(self.phase(state, step, &references, span).await?);
         }
@@ -524,13 +531,8 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
         self.send(state, stage, writer, &mut outbox, 1).await
     }
 
-    /// Deletes rows whose source record is gone, where the plan says so; elsewhere they stay.
-    async fn remove_gone(
-        &self,
-        state: &mut State,
-        stage: &mut Stage<'_>,
-        writer: &Writer<'_, D, M>,
-    ) -> Result<(), Failure> {
+    /// Returns the rows of ours whose source record is gone, where the plan says that they go, too.
+    fn removals(&self, state: &State, stage: &Stage<'_>) -> Result<Vec<Removal>, Failure> {
         let mut removals = Vec::new();
         for rule in stage.rules.iter().filter(|rule| rule.gone == Gone::Delete) {
             let part = self.part(rule)?;
@@ -541,17 +543,27 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
                 }
             }
         }
+        Ok(removals)
+    }
+
+    /// Stops if so many deletes are more than was approved.
+    fn must_be_capped_deletes(&self, state: &State, stage: &Stage<'_>, count: usize) -> Result<(), Failure> {
+        let (object, name) = (stage.object.as_str(), stage.name);
+        must_be_capped(state, self.approval, object, name, Operation::Delete, count as u64)
+    }
+
+    /// Deletes rows whose source record is gone, where the plan says so; elsewhere they stay.
+    async fn remove_gone(
+        &self,
+        state: &mut State,
+        stage: &mut Stage<'_>,
+        writer: &Writer<'_, D, M>,
+    ) -> Result<(), Failure> {
+        let removals = self.removals(state, stage)?;
         if removals.is_empty() || self.desk.flaws.has(Flaw::KeepDeleted) {
             return Ok(());
         }
-        must_be_capped(
-            state,
-            self.approval,
-            stage.object.as_str(),
-            stage.name,
-            Operation::Delete,
-            removals.len() as u64,
-        )?;
+        self.must_be_capped_deletes(state, stage, removals.len())?;
         let destination = |removal: &Removal| state.landing().get(removal.target)?.destination;
         let going: BTreeSet<SubjectId> = removals.iter().filter_map(destination).collect();
         let leaving = |_: &State, destination: SubjectId| going.contains(&destination);
