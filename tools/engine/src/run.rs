@@ -1,12 +1,15 @@
 //! A load and a delta: gates first, then the phases.
 
+use std::collections::BTreeMap;
+
 use futures::StreamExt;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use waybill_connectors::{Destination, Scan};
 use waybill_ledger::{
-    Event, SubjectKey,
+    Content, Event, SubjectKey,
     event::{Gate, HoldReason, NameKind, PauseReason, RunKind, RunOutcome},
+    ledger::Opened,
 };
 use waybill_projector::{accounting::SourceAccount, key_prefix};
 
@@ -271,10 +274,12 @@ async fn ours<D: Destination, M: Flaws>(
         while let Some(page) = pages.next().await {
             for row in page? {
                 desk.progress.advance(1);
-                let ours = row.record.fields.text(key.as_str()).is_some_and(|text| text.starts_with(&prefix));
+                let Some(text) = row.record.fields.text(key.as_str()).filter(|text| text.starts_with(&prefix)) else {
+                    continue;
+                };
                 let subject = ledger.find_subject(&SubjectKey::new(desk.instance, object.as_str(), &row.record.id));
-                if ours && subject.and_then(|subject| state.landing().owner(subject)).is_none() {
-                    unknown.push(format!("{object} {}", row.record.id));
+                if subject.and_then(|subject| state.landing().owner(subject)).is_none() {
+                    unknown.push((text.to_owned(), format!("{object} {}", row.record.id)));
                 }
             }
         }
@@ -285,6 +290,18 @@ async fn ours<D: Destination, M: Flaws>(
             strange.append(&mut unknown);
         }
     }
+    // A create that was given up may have been done after all, long after. The ledger knows that it was meant; to send it again
+    // makes the destination say that the key is taken, and then the row is looked at.
+    let mut strange: BTreeMap<String, String> = strange.into_iter().collect();
+    if !strange.is_empty() {
+        let mapped = |envelope: &waybill_ledger::Envelope| matches!(envelope.event, Event::RecordMapped { .. });
+        for event in ledger.reader().read(waybill_ledger::Position(0).., mapped) {
+            if let (_, Opened::Content(Content::Mapped(meant))) = event? {
+                strange.remove(&meant.key);
+            }
+        }
+    }
+    let mut strange: Vec<String> = strange.into_values().collect();
     let open = strange.is_empty();
     let draft = desk.recorder.draft(Event::GateDecided { gate: Gate::Ours, open });
     desk.recorder.append(vec![draft]).await?;
