@@ -161,16 +161,25 @@ impl Source {
         ))
     }
 
-    /// Writes down how the source describes itself. What a delta does not speak of stays as it was known before.
+    /// Writes down how the source describes itself. What a delta, or the first page of a server's list, does not speak of stays as
+    /// it was known before.
     pub async fn see_schema(
         &self,
         recorder: &Recorder,
         known: &waybill_ledger::Schema,
     ) -> Result<waybill_ledger::Schema, Failure> {
         let mut schema = self.bundle().schema()?;
+        let partial =
+            matches!(self.place, Place::Server(_)) || matches!(self.bundle().identity().extent, Extent::Delta { .. });
         for object in &known.objects {
-            if schema.object(object.name.as_str()).is_none() {
-                schema.objects.push(object.clone());
+            match schema.objects.iter_mut().find(|seen| seen.name == object.name) {
+                None => schema.objects.push(object.clone()),
+                Some(seen) if partial => {
+                    let unseen = object.fields.iter().filter(|field| seen.field(field.name.as_str()).is_none());
+                    let unseen: Vec<_> = unseen.cloned().collect();
+                    seen.fields.extend(unseen);
+                }
+                Some(_) => {}
             }
         }
         schema.objects.sort_by(|a, b| a.name.cmp(&b.name));
