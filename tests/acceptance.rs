@@ -233,11 +233,7 @@ fn lost_answers_and_expired_tokens_double_nothing_and_every_unknown_is_settled_b
     generate(&export, &["--size", "5000", "--plain"]);
     let org = Org::start(&[]);
     let project = Project::new(&org, &export);
-    let auth = "type = \"token\"\ntoken = { file = \"token\" }";
-    let client =
-        "type = \"client_credentials\"\nclient_id = \"waybill-sandbox\"\nclient_secret = { file = \"secret\" }";
-    project.set_config(&project.config().replace(auth, client));
-    std::fs::write(project.path().join("secret"), "sandbox-secret-1\n").unwrap();
+    project.sign_in_as_client();
     project.ready();
     let before = org.digest();
     org.faults(&json!({ "lose_per_mille": 100, "drop_per_mille": 40, "expire_every": 97 }));

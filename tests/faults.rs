@@ -64,11 +64,7 @@ fn a_session_that_expires_midway_is_renewed_and_a_busy_server_is_asked_again() {
     generate(&export, &["--size", "400"]);
     let org = Org::start(&[]);
     let project = Project::new(&org, &export);
-    let auth = "type = \"token\"\ntoken = { file = \"token\" }";
-    let client =
-        "type = \"client_credentials\"\nclient_id = \"waybill-sandbox\"\nclient_secret = { file = \"secret\" }";
-    project.set_config(&project.config().replace(auth, client));
-    std::fs::write(project.path().join("secret"), "sandbox-secret-1\n").unwrap();
+    project.sign_in_as_client();
     project.ready();
     org.faults(&json!({ "expire_after": 12, "unavailable": 2 }));
     project.run(&["run"]).exits(0);

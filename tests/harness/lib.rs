@@ -364,6 +364,15 @@ impl Project {
         self.set_plan(&plan.replacen(old, new, 1));
     }
 
+    /// Signs in as a client with a secret, which gets a new token when one expires, instead of with one token.
+    pub fn sign_in_as_client(&self) {
+        let token = "type = \"token\"\ntoken = { file = \"token\" }";
+        let client =
+            "type = \"client_credentials\"\nclient_id = \"waybill-sandbox\"\nclient_secret = { file = \"secret\" }";
+        self.set_config(&self.config().replace(token, client));
+        std::fs::write(self.path().join("secret"), "sandbox-secret-1\n").unwrap();
+    }
+
     /// Prepares a command of the binary on this project.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(binary());

@@ -112,7 +112,9 @@ fn must_be_capped<M>(
 ) -> Result<(), Failure> {
     let objects: Vec<Undone> = order.iter().map(|object| summary(session, object, &mut inverse).0).collect();
     let rows = |undone: &Undone| undone.deletes + undone.restores + undone.recreates;
-    let all: u64 = objects.iter().map(rows).sum();
+    // A write whose outcome is not known yet may have to be taken back as well.
+    let open = session.state.landing().open().count() as u64;
+    let all = objects.iter().map(rows).sum::<u64>() + open;
     if at_most.is_none_or(|most| all <= most) {
         return Ok(());
     }

@@ -3,7 +3,9 @@
 #![recursion_limit = "256"]
 
 mod countdown;
+mod door;
 mod listen;
+mod multipart;
 pub mod salesforce;
 pub mod spark;
 pub mod spark_bundle;

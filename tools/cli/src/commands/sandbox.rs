@@ -209,7 +209,8 @@ impl SandboxArgs {
                     milliseconds: company.resolution != Some(Resolution::S),
                     latency,
                     faults: self.faults,
-                })?;
+                })
+                .await?;
                 let line = json!({
                     "system": "spark", "url": running.url, "token": running.token, "client_id": running.client_id,
                     "client_secret": running.client_secret, "switches": running.switches,

@@ -9,7 +9,8 @@ use std::{
 
 use serde_json::{Map, Value as Json, json};
 
-use super::service::{Call, Reply, Service, decode, form};
+use super::service::{Call, Reply, Service, form};
+use crate::door::path_parts;
 
 /// The most calls in one, and the most of them that read or write many rows.
 const CALLS: usize = 25;
@@ -177,8 +178,7 @@ impl Service {
     /// Does one call of several.
     pub(crate) fn part(self: &Arc<Self>, outer: &Call, part: &Part) -> Answer {
         let (path, query) = part.url.split_once('?').unwrap_or((part.url.as_str(), ""));
-        let path: Vec<String> =
-            path.split('/').filter(|part| !part.is_empty()).map(|part| decode(part, false)).collect();
+        let path: Vec<String> = path_parts(path).collect();
         let names: Vec<&str> = path.iter().map(String::as_str).collect();
         let (version, rest) = match names.as_slice() {
             ["services", "data", version, rest @ ..] if part.url.starts_with('/') => (*version, rest),

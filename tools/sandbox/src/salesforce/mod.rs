@@ -19,7 +19,6 @@ mod ids;
 mod load;
 mod metadata;
 mod model;
-pub(crate) mod multipart;
 mod org;
 mod pretty;
 mod related;
@@ -32,8 +31,6 @@ mod soql;
 mod validate;
 mod xml;
 
-pub(crate) use self::service::{decode, form};
-
 use std::{
     collections::HashMap,
     io::{self, Read},
@@ -44,14 +41,16 @@ use std::{
 };
 
 use axum::{
-    Router,
-    body::{Body, Bytes},
-    extract::{DefaultBodyLimit, State},
-    http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri},
+    body::Bytes,
+    http::{HeaderName, HeaderValue, Request, Response, StatusCode},
 };
 use serde_json::Value as Json;
 
-use crate::listen::{Listening, listen};
+pub use crate::door::Broken;
+use crate::{
+    door::{self, Answers, path_parts},
+    listen::{Listening, listen},
+};
 
 use self::{
     auth::Credentials,
@@ -148,10 +147,6 @@ pub struct Server {
     tls: bool,
 }
 
-/// The work is done, and the connection breaks before the answer is out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Broken;
-
 impl Server {
     /// Makes an org and what stands before it. Its time stands still between writes.
     pub fn new(options: &Options) -> io::Result<Self> {
@@ -213,11 +208,16 @@ impl Server {
     }
 }
 
+impl Answers for Server {
+    fn answer(&self, request: &Request<Bytes>) -> Result<Response<Bytes>, Broken> {
+        Self::answer(self, request)
+    }
+}
+
 /// Starts an org.
 pub async fn serve(options: Options) -> io::Result<Running> {
     let server = Server::build(&options, true)?;
-    let router =
-        Router::new().fallback(answer).layer(DefaultBodyLimit::max(BODY)).with_state((server.clone(), options.latency));
+    let router = door::router(server.clone(), options.latency, BODY);
     let listening = listen(options.addr, options.tls.as_deref(), router).await?;
     Ok(Running {
         url: listening.url.clone(),
@@ -232,28 +232,6 @@ pub async fn serve(options: Options) -> io::Result<Running> {
         server,
         listening,
     })
-}
-
-async fn answer(
-    State((server, latency)): State<(Server, Duration)>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response<Body> {
-    if !latency.is_zero() {
-        tokio::time::sleep(latency).await;
-    }
-    let mut request = Request::new(body);
-    (*request.method_mut(), *request.uri_mut(), *request.headers_mut()) = (method, uri, headers);
-    match tokio::task::block_in_place(|| server.answer(&request)) {
-        Ok(response) => response.map(Body::from),
-        Err(Broken) => {
-            let pieces =
-                futures::stream::iter([Ok(Bytes::from_static(b"[")), Err(io::Error::other("the connection breaks"))]);
-            Response::new(Body::from_stream(pieces))
-        }
-    }
 }
 
 fn call_of(request: &Request<Bytes>, tls: bool) -> Result<Call, Reply> {
@@ -277,7 +255,7 @@ fn call_of(request: &Request<Bytes>, tls: bool) -> Result<Call, Reply> {
         ("HEAD", _) => "GET".to_owned(),
         (method, _) => method.to_owned(),
     };
-    let path = uri.path().split('/').filter(|part| !part.is_empty()).map(|part| decode(part, false)).collect();
+    let path = path_parts(uri.path()).collect();
     let host = headers.get("host").cloned().unwrap_or_else(|| "127.0.0.1".into());
     let base = format!("{}://{host}", if tls { "https" } else { "http" });
     let address = base.len() + uri.path_and_query().map_or(0, |path| path.as_str().len());

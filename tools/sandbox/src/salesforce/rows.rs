@@ -7,7 +7,6 @@ use serde_json::{Map, Value as Json, json};
 use super::{
     ids::Id,
     model::Kind,
-    multipart,
     org::{Org, RowError, Val},
     related::{conditions, marked},
     service::{Call, Reply, Service, locked},
@@ -160,8 +159,8 @@ fn row_and_blob(call: &Call) -> Result<RowAndBlob, Reply> {
         return Ok((object_of(&call.body)?, None));
     }
     let bad = |text: &str| Reply::error(400, "INVALID_MULTIPART_REQUEST", text);
-    let parts =
-        multipart::parts(kind, &call.body).ok_or_else(|| bad("the parts of the request cannot be told apart"))?;
+    let parts = crate::multipart::parts(kind, &call.body)
+        .ok_or_else(|| bad("the parts of the request cannot be told apart"))?;
     let row = parts.iter().find(|part| part.kind.starts_with("application/json"));
     let row = object_of(row.ok_or_else(|| bad("Multipart message must include a non-binary part"))?.body)?;
     let blob = parts.iter().find(|part| part.file.is_some());

@@ -7,6 +7,8 @@ use std::{
 
 use serde_json::{Value as Json, json};
 
+use crate::door::pairs;
+
 use super::{
     auth::{Credentials, Refusal, Sessions},
     bulk::Jobs,
@@ -347,35 +349,7 @@ impl Service {
     }
 }
 
-/// Reads an URL-encoded form.
-pub(crate) fn form(body: &[u8]) -> HashMap<String, String> {
-    let text = String::from_utf8_lossy(body);
-    text.split('&')
-        .filter_map(|pair| pair.split_once('='))
-        .map(|(name, value)| (decode(name, true), decode(value, true)))
-        .collect()
-}
-
-/// Decodes percent signs, and `+` where it stands for a space.
-pub(crate) fn decode(text: &str, plus: bool) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, tail)) = rest.split_first() {
-        let pair = tail.get(..2).and_then(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
-        match (first, pair) {
-            (b'%', Some(byte)) => {
-                bytes.push(byte);
-                rest = &tail[2..];
-            }
-            (b'+', _) if plus => {
-                bytes.push(b' ');
-                rest = tail;
-            }
-            (byte, _) => {
-                bytes.push(*byte);
-                rest = tail;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+/// Reads an URL-encoded form or query, each name once.
+pub(crate) fn form(encoded: &[u8]) -> HashMap<String, String> {
+    pairs(encoded).collect()
 }

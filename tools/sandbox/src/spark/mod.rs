@@ -12,13 +12,11 @@ mod service;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use axum::{
-    Router,
-    body::{Body, Bytes},
-    extract::{DefaultBodyLimit, State},
-    http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header},
+    body::Bytes,
+    http::{HeaderName, HeaderValue, Request, Response, StatusCode, header},
 };
 
 pub use self::paging::Paging;
@@ -26,7 +24,15 @@ use self::{
     data::Company,
     service::{CLIENT, Call, Reply, Service},
 };
-use crate::spark_bundle::{self, Spec};
+pub use crate::door::Broken;
+use crate::{
+    door::{self, Answers, pairs, path_parts},
+    listen::{Listening, listen},
+    spark_bundle::{self, Spec},
+};
+
+/// The most bytes of one request.
+const BODY: usize = 16 << 20;
 
 /// How the company starts.
 #[derive(Debug, Clone)]
@@ -86,10 +92,6 @@ impl Drop for Made {
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }
-
-/// The work is done, and the connection breaks before the answer is out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Broken;
 
 impl Server {
     /// Makes a company, or reads one from an export.
@@ -151,8 +153,7 @@ pub struct Running {
     /// Its secret.
     pub client_secret: String,
     server: Server,
-    handle: axum_server::Handle<SocketAddr>,
-    task: tokio::task::JoinHandle<io::Result<()>>,
+    listening: Listening,
 }
 
 impl Running {
@@ -163,57 +164,31 @@ impl Running {
 
     /// Stops the server.
     pub async fn shutdown(self) {
-        self.handle.shutdown();
-        // The server has nothing more to say.
-        let _ = self.task.await;
+        self.listening.shutdown().await;
     }
 }
 
-/// Starts a company, on the runtime that this is called on.
-pub fn serve(options: Options) -> io::Result<Running> {
+impl Answers for Server {
+    fn answer(&self, request: &Request<Bytes>) -> Result<Response<Bytes>, Broken> {
+        Self::answer(self, request)
+    }
+}
+
+/// Starts a company.
+pub async fn serve(options: Options) -> io::Result<Running> {
     let server = Server::new(&options)?;
-    let router = Router::new()
-        .fallback(answer)
-        .layer(DefaultBodyLimit::max(16 << 20))
-        .with_state((server.clone(), options.latency));
-    let listener = std::net::TcpListener::bind(options.addr)?;
-    listener.set_nonblocking(true)?;
-    let addr = listener.local_addr()?;
-    let handle = axum_server::Handle::new();
-    let listening = axum_server::from_tcp(listener)?.handle(handle.clone());
-    let task = tokio::spawn(async move { listening.serve(router.into_make_service()).await });
+    let router = door::router(server.clone(), options.latency, BODY);
+    let listening = listen(options.addr, None, router).await?;
+    let root = &listening.url;
     Ok(Running {
-        url: format!("http://{addr}/api/v1"),
-        switches: format!("http://{addr}/__sandbox"),
+        url: format!("{root}/api/v1"),
+        switches: format!("{root}/__sandbox"),
         token: server.token.clone(),
         client_id: CLIENT.to_owned(),
         client_secret: server.service.client_secret.clone(),
         server,
-        handle,
-        task,
+        listening,
     })
-}
-
-async fn answer(
-    State((server, latency)): State<(Server, Duration)>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response<Body> {
-    if !latency.is_zero() {
-        tokio::time::sleep(latency).await;
-    }
-    let mut request = Request::new(body);
-    (*request.method_mut(), *request.uri_mut(), *request.headers_mut()) = (method, uri, headers);
-    match tokio::task::block_in_place(|| server.answer(&request)) {
-        Ok(response) => response.map(Body::from),
-        Err(Broken) => {
-            let pieces =
-                futures::stream::iter([Ok(Bytes::from_static(b"[")), Err(io::Error::other("the connection breaks"))]);
-            Response::new(Body::from_stream(pieces))
-        }
-    }
 }
 
 fn call_of(request: &Request<Bytes>) -> Call {
@@ -222,14 +197,8 @@ fn call_of(request: &Request<Bytes>) -> Call {
     let host = header(header::HOST).unwrap_or_else(|| "127.0.0.1".to_owned());
     Call {
         method: request.method().as_str().to_owned(),
-        path: request
-            .uri()
-            .path()
-            .split('/')
-            .filter(|part| !part.is_empty())
-            .map(|part| decoded(part, false))
-            .collect(),
-        query: request.uri().query().map(|query| form(query.as_bytes())).unwrap_or_default(),
+        path: path_parts(request.uri().path()).collect(),
+        query: request.uri().query().map(|query| pairs(query.as_bytes()).collect()).unwrap_or_default(),
         authorization: header(header::AUTHORIZATION),
         body: request.body().to_vec(),
         base: format!("http://{host}"),
@@ -249,35 +218,4 @@ fn response(reply: Reply) -> Response<Bytes> {
         }
     }
     response
-}
-
-/// Reads what a form or a query holds.
-fn form(bytes: &[u8]) -> BTreeMap<String, String> {
-    let text = String::from_utf8_lossy(bytes);
-    let pairs = text.split('&').filter(|pair| !pair.is_empty());
-    pairs
-        .map(|pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (decoded(name, true), decoded(value, true))
-        })
-        .collect()
-}
-
-fn decoded(text: &str, plus: bool) -> String {
-    let bytes = text.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        let hex = (bytes[at] == b'%').then(|| text.get(at + 1..at + 3)).flatten();
-        match (bytes[at], hex.and_then(|hex| u8::from_str_radix(hex, 16).ok())) {
-            (_, Some(byte)) => {
-                out.push(byte);
-                at += 2;
-            }
-            (b'+', None) if plus => out.push(b' '),
-            (byte, None) => out.push(byte),
-        }
-        at += 1;
-    }
-    String::from_utf8_lossy(&out).into_owned()
 }

@@ -10,6 +10,8 @@ use std::{
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 
+use crate::door::pairs;
+
 use super::{
     data::{Company, Edit, Key, Row, shown},
     faults::{Fault, Faults},
@@ -310,7 +312,7 @@ impl Service {
 
     /// Gives a token to the client (RFC 6749, section 4.4).
     fn grant(&self, inside: &mut Inside, call: &Call) -> Reply {
-        let form = super::form(&call.body);
+        let form = pairs(&call.body).collect::<BTreeMap<_, _>>();
         let is = |name: &str, value: &str| form.get(name).is_some_and(|found| found == value);
         if call.method != "POST" {
             return Reply::error(405, "method_not_allowed", "a token is asked for with POST");

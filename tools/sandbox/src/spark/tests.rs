@@ -2,6 +2,8 @@
 
 use serde_json::{Value as Json, json};
 
+use axum::http::HeaderMap;
+
 use super::*;
 
 fn server(paging: Paging) -> Server {

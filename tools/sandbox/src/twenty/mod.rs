@@ -53,10 +53,8 @@ use std::{
 };
 
 use axum::{
-    Router,
-    body::{Body, Bytes},
-    extract::{DefaultBodyLimit, State},
-    http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri},
+    body::Bytes,
+    http::{HeaderName, HeaderValue, Request, Response, StatusCode},
 };
 use serde_json::Value as Json;
 
@@ -66,9 +64,10 @@ use self::{
     service::{Call, Reply, Service},
     workspace::{Author, Workspace},
 };
+pub use crate::door::Broken;
 use crate::{
+    door::{self, Answers, pairs, path_parts},
     listen::{Listening, listen},
-    salesforce::decode,
 };
 
 /// The most bytes of one request: those of a file.
@@ -147,11 +146,8 @@ impl Running {
 pub struct Server {
     service: Arc<Service>,
     token: String,
+    tls: bool,
 }
-
-/// The connection breaks before the answer is out; whether the work was done is not said.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Broken;
 
 impl Server {
     /// Makes a workspace. Its time goes on by a millisecond with every request, and by [`Server::advance`].
@@ -179,7 +175,7 @@ impl Server {
                 io::Error::new(io::ErrorKind::InvalidInput, format!("the faults are not a specification: {error}"))
             })?;
         }
-        Ok(Self { service, token })
+        Ok(Self { service, token, tls: options.tls.is_some() })
     }
 
     /// Returns a key that is accepted.
@@ -201,11 +197,16 @@ impl Server {
 
     /// Answers one request.
     pub fn answer(&self, request: &Request<Bytes>) -> Result<Response<Bytes>, Broken> {
-        let reply = self.service.call(&call_of(request));
+        let reply = self.service.call(&call_of(request, self.tls));
         if reply.lost { Err(Broken) } else { Ok(response(reply)) }
     }
+}
 
-    /// Returns how long a fault makes every answer wait.
+impl Answers for Server {
+    fn answer(&self, request: &Request<Bytes>) -> Result<Response<Bytes>, Broken> {
+        Self::answer(self, request)
+    }
+
     fn slowness(&self) -> Duration {
         Duration::from_millis(self.service.state().faults.slow)
     }
@@ -214,9 +215,7 @@ impl Server {
 /// Starts a workspace.
 pub async fn serve(options: Options) -> io::Result<Running> {
     let server = Server::build(&options, true)?;
-    let scheme = if options.tls.is_some() { "https" } else { "http" };
-    let door = Door { server: server.clone(), latency: options.latency, scheme };
-    let router = Router::new().fallback(answer).layer(DefaultBodyLimit::max(BODY)).with_state(door);
+    let router = door::router(server.clone(), options.latency, BODY);
     let listening = listen(options.addr, options.tls.as_deref(), router).await?;
     Ok(Running {
         url: listening.url.clone(),
@@ -227,54 +226,21 @@ pub async fn serve(options: Options) -> io::Result<Running> {
     })
 }
 
-/// What stands between a socket and the server.
-#[derive(Debug, Clone)]
-struct Door {
-    server: Server,
-    latency: Duration,
-    scheme: &'static str,
-}
-
-async fn answer(
-    State(door): State<Door>,
-    method: Method,
-    uri: Uri,
-    mut headers: HeaderMap,
-    body: Bytes,
-) -> Response<Body> {
-    headers.insert("x-forwarded-proto", HeaderValue::from_static(door.scheme));
-    let mut request = Request::new(body);
-    (*request.method_mut(), *request.uri_mut(), *request.headers_mut()) = (method, uri, headers);
-    let wait = door.latency + door.server.slowness();
-    if !wait.is_zero() {
-        tokio::time::sleep(wait).await;
-    }
-    match tokio::task::block_in_place(|| door.server.answer(&request)) {
-        Ok(response) => response.map(Body::from),
-        Err(Broken) => {
-            let pieces =
-                futures::stream::iter([Ok(Bytes::from_static(b"{")), Err(io::Error::other("the connection breaks"))]);
-            Response::new(Body::from_stream(pieces))
-        }
-    }
-}
-
-fn call_of(request: &Request<Bytes>) -> Call {
+fn call_of(request: &Request<Bytes>, tls: bool) -> Call {
     let headers: HashMap<String, String> = request
         .headers()
         .iter()
         .map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
         .collect();
     let uri = request.uri();
-    let pairs = uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
-    let query = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
     Call {
         method: request.method().as_str().to_owned(),
         address: uri.path().to_owned(),
-        path: uri.path().split('/').filter(|part| !part.is_empty()).map(|part| decode(part, false)).collect(),
-        query: query.map(|(name, value)| (decode(name, true), decode(value, true))).collect(),
+        path: path_parts(uri.path()).collect(),
+        query: pairs(uri.query().unwrap_or_default().as_bytes()).collect(),
         headers,
         body: request.body().to_vec(),
+        scheme: if tls { "https" } else { "http" },
     }
 }
 

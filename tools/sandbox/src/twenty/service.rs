@@ -34,6 +34,8 @@ pub(crate) struct Call {
     pub(crate) query: Vec<(String, String)>,
     pub(crate) headers: HashMap<String, String>,
     pub(crate) body: Vec<u8>,
+    /// `http` or `https`, as the client reached us.
+    pub(crate) scheme: &'static str,
 }
 
 impl Call {
@@ -65,8 +67,7 @@ impl Call {
     /// Returns the body as JSON; nothing, if it is of a kind that is not read.
     pub(crate) fn json(&self) -> Result<Option<Json>, Refusal> {
         if self.is("application/x-www-form-urlencoded") {
-            let pairs = crate::salesforce::form(&self.body);
-            let sorted: BTreeMap<String, String> = pairs.into_iter().collect();
+            let sorted: BTreeMap<String, String> = crate::door::pairs(&self.body).collect();
             return Ok(Some(json!(sorted)));
         }
         if self.body.is_empty() || !self.is("application/json") {
@@ -208,7 +209,7 @@ impl Service {
         }
         state.tick();
         let host = call.headers.get("host").cloned().unwrap_or_else(|| "127.0.0.1".into());
-        let scheme = call.headers.get("x-forwarded-proto").cloned().unwrap_or_else(|| "http".into());
+        let scheme = call.scheme;
         state.workspace.files.base = format!("{scheme}://{host}");
         let records = ["rest", "graphql", "metadata"];
         if call.path.first().is_none_or(|first| !records.contains(&first.as_str())) {

@@ -21,7 +21,7 @@ use super::{
     refusal::Refusal,
     service::{Call, Reply, State},
 };
-use crate::salesforce::multipart;
+use crate::multipart;
 
 /// The most root fields of a request, and the most fields in all.
 const ROOTS: usize = 20;
