@@ -3,6 +3,8 @@
 //! One mechanism serves the first load, the second pass, a delta and a repeated run: every record is mapped again, and the
 //! difference to what was last written is written. Nothing to write is nothing sent.
 
+mod closing;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -10,16 +12,15 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use waybill_connectors::{Destination, Scan, Selection};
+use waybill_connectors::Destination;
 use waybill_ledger::{
     Content, Event, FieldName, Fields, Mapped, NameId, ObjectName, Position, Record, RuleId, SubjectId, SubjectKey,
     Target, TargetPart,
-    event::{DriftKind, Gate, HoldReason, LinkedBy, NameKind, Operation, Transport},
+    event::{HoldReason, LinkedBy, NameKind, Operation, Transport},
     ledger::{Draft, Ledger},
 };
 use waybill_projector::{
-    landing::Landed,
-    mapping::{Gone, MapOutcome, Plan, Rule},
+    mapping::{MapOutcome, Plan, Rule},
     order::Phase as Step,
     owners::OwnerResolution,
     write_key,
@@ -35,7 +36,7 @@ use crate::{
     recorder::Recorder,
     state::{Approval, State},
     world::{Alternates, PhaseWorld, References, alternates, records_at},
-    write::{Change, Desk, Removal, Tally, Writer},
+    write::{Change, Desk, Tally, Writer},
 };
 
 /// How many source records are mapped at once.
@@ -142,8 +143,7 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
         // What will be deleted is known before the first write: more than was approved is not begun.
         if self.chosen.is_none() {
             for step in &steps {
-                let stage = self.stage(state, step, &references, span)?;
-                self.must_be_capped_deletes(state, &stage, self.removals(state, &stage)?.len())?;
+                self.must_be_capped_deletes(state, step)?;
             }
         }
         for step in &steps {
@@ -151,12 +151,11 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
         }
         // What the source has no more goes last, and children before what they point to.
         if self.chosen.is_none() {
-            for (n, step) in steps.iter().enumerate().rev() {
-                let mut stage = self.stage(state, step, &references, span)?;
-                self.remove_gone(state, &mut stage, &Writer::new(self.desk, &step.object)?).await?;
-                done[n].deleted += stage.counts.deleted;
-                done[n].held += stage.counts.held;
-                done[n].rejected += stage.counts.rejected;
+            for (step, phase) in steps.iter().zip(&mut done).rev() {
+                let tally = self.remove_gone(state, step).await?;
+                phase.deleted += tally.done;
+                phase.held += tally.held;
+                phase.rejected += tally.rejected;
             }
         }
         Ok(done)
@@ -177,7 +176,12 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
         references: &References,
         span: Span,
     ) -> Result<Phase, Failure> {
-        let mut stage = self.stage(state, step, references, span)?;
+        let rules = self.rules(step);
+        let name = self.rec().name(NameKind::Object, step.object.as_str())?;
+        let counts = Phase { object: step.object.to_string(), ..Phase::default() };
+        let others = alternates(self.ledger(), state, &rules)?;
+        let (object, matches) = (step.object.clone(), Matches::default());
+        let mut stage = Stage { object, name, rules, references, others, matches, span, counts };
         let writer = Writer::new(self.desk, &step.object)?;
         stage.add(writer.settle_open(state).await?, Operation::Nothing);
         stage.matches = self.matches(state, &stage).await?;
@@ -197,27 +201,8 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
         Ok(stage.counts)
     }
 
-    fn stage<'p>(
-        &'p self,
-        state: &State,
-        step: &Step,
-        references: &'p References,
-        span: Span,
-    ) -> Result<Stage<'p>, Failure> {
-        let rules: Vec<&Rule> = step.rules.iter().filter_map(|id| self.plan.rule(id)).collect();
-        let name = self.rec().name(NameKind::Object, step.object.as_str())?;
-        let counts = Phase { object: step.object.to_string(), ..Phase::default() };
-        let others = alternates(self.ledger(), state, &rules)?;
-        Ok(Stage {
-            object: step.object.clone(),
-            name,
-            rules,
-            references,
-            others,
-            matches: Matches::default(),
-            span,
-            counts,
-        })
+    fn rules(&self, step: &Step) -> Vec<&Rule> {
+        step.rules.iter().filter_map(|id| self.plan.rule(id)).collect()
     }
 
     /// Looks for the rows that records of this phase are.
@@ -531,119 +516,6 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
         self.send(state, stage, writer, &mut outbox, 1).await
     }
 
-    /// Returns the rows of ours whose source record is gone, where the plan says that they go, too.
-    fn removals(&self, state: &State, stage: &Stage<'_>) -> Result<Vec<Removal>, Failure> {
-        let mut removals = Vec::new();
-        for rule in stage.rules.iter().filter(|rule| rule.gone == Gone::Delete) {
-            let part = self.part(rule)?;
-            for landed in state.landing().all() {
-                let gone = state.intake().seen(landed.target.subject).is_some_and(|seen| !seen.live);
-                if gone && landed.is_live() && landed.created && landed.target.part == part {
-                    removals.push(Removal { target: landed.target, inverts: None });
-                }
-            }
-        }
-        Ok(removals)
-    }
-
-    /// Stops if so many deletes are more than was approved.
-    fn must_be_capped_deletes(&self, state: &State, stage: &Stage<'_>, count: usize) -> Result<(), Failure> {
-        let (object, name) = (stage.object.as_str(), stage.name);
-        must_be_capped(state, self.approval, object, name, Operation::Delete, count as u64)
-    }
-
-    /// Deletes rows whose source record is gone, where the plan says so; elsewhere they stay.
-    async fn remove_gone(
-        &self,
-        state: &mut State,
-        stage: &mut Stage<'_>,
-        writer: &Writer<'_, D, M>,
-    ) -> Result<(), Failure> {
-        let removals = self.removals(state, stage)?;
-        if removals.is_empty() || self.desk.flaws.has(Flaw::KeepDeleted) {
-            return Ok(());
-        }
-        self.must_be_capped_deletes(state, stage, removals.len())?;
-        let destination = |removal: &Removal| state.landing().get(removal.target)?.destination;
-        let going: BTreeSet<SubjectId> = removals.iter().filter_map(destination).collect();
-        let leaving = |_: &State, destination: SubjectId| going.contains(&destination);
-        let tally = writer.delete_in_order(state, removals, &leaving).await?;
-        stage.add(tally, Operation::Delete);
-        Ok(())
-    }
-
-    /// Counts what the destination has, and compares it with what the ledger says.
-    async fn close_phase(&self, state: &mut State, stage: &mut Stage<'_>) -> Result<(), Failure> {
-        state.catch_up(self.ledger())?;
-        // A row that was there before us is ours once it was written.
-        let is_ours = |l: &Landed| l.object == stage.name && l.is_live() && (l.created || l.mapped.is_some());
-        let ours = state.landing().all().filter(is_ours).count() as u64;
-        let gone = known_gone(state, stage.name);
-        stage.counts.counted = self.count(state, stage).await?;
-        let counted = stage.counts.counted;
-        if counted + gone < ours {
-            self.tell_removed(state, stage).await?;
-        }
-        let gone = known_gone(state, stage.name);
-        // Rows that someone removed are held and told; every other difference stops the run.
-        let open = counted <= ours && counted + gone >= ours;
-        self.rec().append(vec![self.rec().draft(Event::GateDecided { gate: Gate::Phase, open })]).await?;
-        state.catch_up(self.ledger())?;
-        state.keep(self.ledger())?;
-        if open {
-            return Ok(());
-        }
-        let object = &stage.object;
-        Err(Failure::stopped(format!(
-            "{object}: the ledger says that {ours} rows are ours, the destination counts {counted}"
-        ))
-        .hint("run `waybill reconcile` to see which rows are missing or not ours, then run the same command again"))
-    }
-
-    /// Finds the rows of ours that someone removed: each is held, and never made again without a person's word.
-    async fn tell_removed(&self, state: &mut State, stage: &Stage<'_>) -> Result<(), Failure> {
-        let ours: Vec<Landed> = state.landing().all().filter(|l| l.object == stage.name && l.is_live()).collect();
-        for landed in ours.chunks(RECORDS_AT_ONCE) {
-            let ids: BTreeMap<String, &Landed> =
-                landed.iter().filter_map(|l| Some((state.destination_id(l.destination?)?, l))).collect();
-            let selection = Selection::Ids(ids.keys().cloned().collect());
-            let there = self.desk.destination.read(&stage.object, &[], &selection).await?;
-            let there: BTreeSet<&str> = there.iter().map(|row| row.record.id.as_str()).collect();
-            let mut drafts = Vec::new();
-            for (id, landed) in ids.iter().filter(|(id, _)| !there.contains(id.as_str())) {
-                let (target, object) = (landed.target, stage.name);
-                let Some(destination) = landed.destination else { continue };
-                if state.intake().hold_of(target.subject, target.part) == Some(HoldReason::TargetGone) {
-                    continue;
-                }
-                let about = |event: Event| self.rec().draft(event).subject(target.subject).target(target.part);
-                let content = Content::DestinationId { object: stage.object.to_string(), id: id.clone() };
-                let drift = Event::DriftFound { destination, object, field: None, kind: DriftKind::Deleted };
-                drafts.push(about(drift).content(content));
-                let text =
-                    format!("{} {id} is no longer there; it is never made again without a person's word", stage.object);
-                drafts.push(about(Event::RecordHeld { reason: HoldReason::TargetGone }).content(Content::Text(text)));
-            }
-            self.rec().append(drafts).await?;
-        }
-        state.catch_up(self.ledger())
-    }
-
-    /// Counts our rows at the destination: those with our key, or, where rows cannot carry it, those that are still there.
-    async fn count(&self, state: &State, stage: &Stage<'_>) -> Result<u64, Failure> {
-        if let Some(key) = self.desk.key(&stage.object) {
-            return Ok(self.desk.destination.count(&stage.object, Scan::Holding(key)).await?);
-        }
-        let live = state.landing().all().filter(|landed| landed.object == stage.name);
-        let ids: Vec<String> = live.filter_map(|landed| state.destination_id(landed.destination?)).collect();
-        let mut found = 0;
-        for ids in ids.chunks(RECORDS_AT_ONCE) {
-            let rows = self.desk.destination.read(&stage.object, &[], &Selection::Ids(ids.to_vec())).await?;
-            found += rows.len() as u64;
-        }
-        Ok(found)
-    }
-
     fn note(&self, coming: &Coming<'_>, part: TargetPart, event: Event, text: String) -> Draft {
         self.rec().draft(event).subject(coming.subject).target(part).cause(coming.cause).content(Content::Text(text))
     }
@@ -681,19 +553,6 @@ impl Stage<'_> {
 fn read_ahead(ledger: &Arc<Ledger>, positions: Vec<Position>) -> Aside<Result<Vec<(Position, Record)>, Failure>> {
     let ledger = Arc::clone(ledger);
     aside(move || records_at(&ledger, positions)?.collect())
-}
-
-/// Counts the rows of an object that are known to have been removed by someone.
-fn known_gone(state: &State, object: NameId) -> u64 {
-    if state.intake().held_for(HoldReason::TargetGone) == 0 {
-        return 0;
-    }
-    let gone = state.landing().all().filter(|landed| {
-        let (subject, part) = (landed.target.subject, landed.target.part);
-        let held = state.intake().hold_of(subject, part) == Some(HoldReason::TargetGone);
-        landed.object == object && landed.is_live() && held
-    });
-    gone.count() as u64
 }
 
 /// Returns the canonical bytes of fields.

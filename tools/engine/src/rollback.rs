@@ -405,7 +405,7 @@ async fn recreate<D: Destination, M: Flaws>(
     let mut changes = Vec::new();
     for (target, mapped, deleted) in rows {
         let Some(at) = mapped else { continue };
-        let Some(mapped) = writer.last_mapping(at)? else { continue };
+        let Some(mapped) = writer.mapping_at(at)? else { continue };
         changes.push(Change {
             target,
             record: format!("{object} of event {deleted}"),

@@ -2,6 +2,7 @@
 
 mod create;
 mod remove;
+mod restore;
 mod settle;
 mod update;
 
@@ -25,7 +26,8 @@ use crate::{
     recorder::Recorder,
 };
 
-pub use remove::{Removal, Restore};
+pub use remove::Removal;
+pub use restore::Restore;
 
 /// The pseudo-field of an after-image that holds the destination's version mark.
 pub const VERSION: &str = "@version";
@@ -269,7 +271,7 @@ impl<'a, D: Destination, M: Flaws> Writer<'a, D, M> {
     }
 
     /// Reads the mapping at a position.
-    fn mapping_at(&self, at: Position) -> Result<Option<Mapped>, Failure> {
+    pub(crate) fn mapping_at(&self, at: Position) -> Result<Option<Mapped>, Failure> {
         Ok(match self.rec().ledger().reader().at(at)? {
             Some((_, Opened::Content(Content::Mapped(mapped)))) => Some(mapped),
             _ => None,

@@ -361,9 +361,7 @@ impl<D: Destination, M: Flaws> Writer<'_, D, M> {
             // It was not done. To set the same once more does no harm, even if the first is still under way.
             if last {
                 tally.rejected += 1;
-                let event = Event::RecordHeld { reason: HoldReason::Rejected };
-                let draft = self.about(event, row.change.target, intended(n));
-                self.rec().append(vec![draft.content(Content::Text(UNANSWERED.to_owned()))]).await?;
+                self.wait(&[(row.change.target, intended(n))], UNANSWERED).await?;
             } else {
                 retry.push(n);
             }
