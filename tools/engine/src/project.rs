@@ -146,6 +146,9 @@ pub struct DestinationConfig {
     pub bulk_threshold: Option<usize>,
     /// The most rows in one bulk job.
     pub job_rows: Option<usize>,
+    /// The most batches under way at once; 3 without it. Fewer are, as long as the destination is slow or reports locks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_once: Option<usize>,
 }
 
 /// `[destination.auth]`.
@@ -205,6 +208,7 @@ impl Project {
                 ca_certificate: None,
                 bulk_threshold: None,
                 job_rows: None,
+                at_once: None,
             },
             keys: None,
             assess: None,

@@ -111,7 +111,7 @@ impl<M: Flaws> Session<M> {
                     None => Salesforce::connect(connection).await?,
                 };
                 let instance = destination.identify().await?;
-                Ok(Reached { destination, instance })
+                Ok(Reached { destination: Arc::new(destination), instance })
             }
             other => Err(Failure::usage(format!("there is no connector to `{other}`"))
                 .hint("the destinations that ship: salesforce")),
@@ -162,7 +162,7 @@ impl<M: Flaws> Session<M> {
 #[derive(Debug)]
 pub struct Reached {
     /// The connection.
-    pub destination: Salesforce,
+    pub destination: Arc<Salesforce>,
     /// Which instance it is and who we are there.
     pub instance: Instance,
 }
