@@ -401,9 +401,17 @@ impl Source {
         at: Option<DateTime<Utc>>,
     ) -> Result<Vec<Draft>, Failure> {
         let key = self.key(object, id);
-        // A server's lists of what is gone reach back to records that nobody has ever read.
-        if matches!(self.place, Place::Server(_)) && recorder.ledger().find_subject(&key).is_none() {
-            return Ok(Vec::new());
+        let known = recorder.ledger().find_subject(&key);
+        // A server's lists of what is gone reach back to records that nobody has ever read. Of those that were merged it is kept
+        // into which: others may still point to them.
+        if matches!(self.place, Place::Server(_)) && known.is_none_or(|subject| state.intake().seen(subject).is_none())
+        {
+            let DeletedHow::Merged { into } = how else { return Ok(Vec::new()) };
+            if known.is_some_and(|subject| state.intake().survivor(subject) != subject) {
+                return Ok(Vec::new());
+            }
+            let event = Event::RecordMerged { into: recorder.subject(&self.key(object, into))? };
+            return Ok(vec![recorder.draft(event).subject(recorder.subject(&key)?)]);
         }
         let subject = recorder.subject(&key)?;
         if state.intake().seen(subject).is_some_and(|seen| !seen.live) {

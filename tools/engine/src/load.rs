@@ -184,6 +184,7 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
         let mut stage = Stage { object, name, rules, references, others, matches, span, counts };
         let writer = Arc::new(Writer::new(self.desk, &step.object)?);
         stage.add(writer.settle_open(state).await?, Operation::Nothing);
+        writer.find_late(state).await?;
         stage.matches = self.matches(state, &stage).await?;
         self.land_seeds(state, &mut stage, &writer).await?;
         let sources: BTreeSet<String> = stage.rules.iter().map(|rule| rule.from.clone()).collect();

@@ -262,7 +262,9 @@ pub async fn rollback<M: Flaws>(
         return Ok(Report { residue: residue.into_iter().chain(foreseen.residue).collect(), ..foreseen });
     }
     for object in &order {
-        Writer::new(&desk, object)?.settle_open(&mut session.state).await?;
+        let writer = Writer::new(&desk, object)?;
+        writer.settle_open(&mut session.state).await?;
+        writer.find_late(&mut session.state).await?;
     }
     let mut inverse = plan_of(session, scope)?;
     let count = |of: fn(&Planned) -> usize| inverse.others.values().map(of).sum::<usize>() as u64;

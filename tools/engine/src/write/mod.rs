@@ -2,6 +2,7 @@
 
 mod create;
 mod crew;
+mod late;
 mod pace;
 mod remove;
 mod restore;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use waybill_connectors::{Batch, Destination, KnownBy, Outcome, RemoteError, RemoteRecord, Selection, WriteRow};
 use waybill_ledger::{
-    BatchId, Content, Event, FieldName, Fields, Mapped, Position, SubjectKey, Target, Value,
+    BatchId, Content, Event, FieldName, Fields, Mapped, Position, Record, SubjectKey, Target, Value,
     event::{HoldReason, NameKind, Operation, UnknownCause},
     ledger::{Draft, Opened},
 };
@@ -24,7 +24,7 @@ const NOT_SENT: &str = "WAYBILL_NOT_SENT";
 /// What is told of a record whose write was broken off before it was done.
 const BROKEN_OFF: &str = "its write was broken off before it was done; the same command sends it again";
 /// The code of a write that the destination does not show, although it can be asked.
-const NOT_THERE: &str = "WAYBILL_NOT_THERE";
+pub(super) const NOT_THERE: &str = "WAYBILL_NOT_THERE";
 
 impl<D: Destination, M: Flaws> Writer<D, M> {
     /// Closes intents that never left, so that none stays open. What was to be `landed` waits for the run that goes on.
@@ -144,7 +144,7 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
     }
 
     /// Reads the rows that carry these keys.
-    async fn by_key(&self, mapped: &[&Mapped]) -> Result<BTreeMap<String, Vec<RemoteRecord>>, Failure> {
+    pub(super) async fn by_key(&self, mapped: &[&Mapped]) -> Result<BTreeMap<String, Vec<RemoteRecord>>, Failure> {
         let values = mapped.iter().map(|mapped| mapped.key.clone()).collect();
         let fields = columns(self.least(), mapped);
         let selection = Selection::Keys { field: self.desk.key_field.clone(), values };
@@ -422,6 +422,17 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
 fn columns(least: &[FieldName], mapped: &[&Mapped]) -> Vec<FieldName> {
     let mut fields = least.to_vec();
     for (name, _) in mapped.iter().flat_map(|mapped| mapped.fields.iter()) {
+        if !fields.contains(name) {
+            fields.push(name.clone());
+        }
+    }
+    fields
+}
+
+/// Returns these columns and those that the rows hold.
+pub(super) fn columns_of(least: &[FieldName], rows: &[&Record]) -> Vec<FieldName> {
+    let mut fields = least.to_vec();
+    for (name, _) in rows.iter().flat_map(|row| row.fields.iter()) {
         if !fields.contains(name) {
             fields.push(name.clone());
         }
