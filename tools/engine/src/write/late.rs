@@ -30,10 +30,7 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
         }
         let mut drafts = Vec::new();
         let creates: Vec<&Mapped> = given_up.values().filter(|w| w.update.is_none()).map(|w| &w.mapped).collect();
-        let made = match (creates.is_empty(), self.key()) {
-            (false, Some(_)) => self.by_key(&creates).await?,
-            _ => BTreeMap::new(),
-        };
+        let made = if creates.is_empty() { BTreeMap::new() } else { self.known_again(state, &creates).await? };
         let updates: Vec<&Record> =
             given_up.values().filter_map(|w| w.update.as_ref()).map(|(meant, _)| meant).collect();
         let changed = self.read_ids(&super::settle::columns_of(self.least(), &updates), ids(&updates)).await?;

@@ -74,12 +74,7 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
         let mapped: Vec<&Mapped> = open.iter().map(|(change, _)| &change.mapped).collect();
         let known_by = self.desk.destination.known_by(&self.object);
         let blindly = self.desk.flaws.has(Flaw::ResendBlindly);
-        let found = match &known_by {
-            _ if blindly => BTreeMap::new(),
-            KnownBy::Key => self.by_key(&mapped).await?,
-            KnownBy::Fields(names) => self.by_fields(names, &mapped).await?,
-            KnownBy::Likeness(field) => self.by_likeness(state, field, &mapped).await?,
-        };
+        let found = if blindly { BTreeMap::new() } else { self.known_again(state, &mapped).await? };
         let (mut drafts, mut landed) = (Vec::new(), Vec::new());
         for (n, (change, intended)) in open.iter().enumerate() {
             let about = |event: Event| self.about(event, change.target, *intended);
@@ -143,8 +138,21 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
         Ok((tally, resend))
     }
 
+    /// Finds the rows of these creates, by key, in whatever way the destination lets us know rows again.
+    pub(super) async fn known_again(
+        &self,
+        state: &State,
+        mapped: &[&Mapped],
+    ) -> Result<BTreeMap<String, Vec<RemoteRecord>>, Failure> {
+        match self.desk.destination.known_by(&self.object) {
+            KnownBy::Key => self.by_key(mapped).await,
+            KnownBy::Fields(names) => self.by_fields(&names, mapped).await,
+            KnownBy::Likeness(field) => self.by_likeness(state, &field, mapped).await,
+        }
+    }
+
     /// Reads the rows that carry these keys.
-    pub(super) async fn by_key(&self, mapped: &[&Mapped]) -> Result<BTreeMap<String, Vec<RemoteRecord>>, Failure> {
+    async fn by_key(&self, mapped: &[&Mapped]) -> Result<BTreeMap<String, Vec<RemoteRecord>>, Failure> {
         let values = mapped.iter().map(|mapped| mapped.key.clone()).collect();
         let fields = columns(self.least(), mapped);
         let selection = Selection::Keys { field: self.desk.key_field.clone(), values };
