@@ -338,9 +338,9 @@ pub enum Outcome {
     Done {
         /// The destination's id.
         id: String,
+        /// The row as the answer shows it, where it does, with at least the fields that were set: it need not be read.
+        shown: Option<Box<RemoteRecord>>,
     },
-    /// It was done, and the answer shows the row as it is now, with at least the fields that were set.
-    Shown(RemoteRecord),
     /// It was refused and changed nothing.
     Rejected(Refusal),
     /// Nobody knows yet.

@@ -22,7 +22,7 @@ use super::{
     wire::{self, Counted, WireError},
 };
 use crate::{
-    destination::{Batch, Outcome, Refusal, WriteRow},
+    destination::{Batch, Outcome, Refusal, RemoteRecord, WriteRow},
     error::{RemoteError, Retry},
     transport::Lost,
 };
@@ -51,7 +51,7 @@ impl Twenty {
             Operation::Update => self.update(object, batch).await,
             Operation::Delete => self.destroy(object, batch).await,
             Operation::Nothing => {
-                Ok(batch.rows.iter().map(|row| Outcome::Done { id: row.id.clone().unwrap_or_default() }).collect())
+                Ok(batch.rows.iter().map(|row| done(row)).collect())
             }
         }
     }
@@ -96,7 +96,7 @@ impl Twenty {
                         let found = rows.remove(&id::of_key(&row.key));
                         let names = row.fields.iter().map(|(name, _)| name);
                         outcomes[n] = Some(match found {
-                            Some(shown) => Outcome::Shown(values::record(&shown, &columns, names)),
+                            Some(row) => shown(values::record(&row, &columns, names)),
                             None => Outcome::Unknown(UnknownCause::NoResult),
                         });
                     }
@@ -294,15 +294,15 @@ impl Twenty {
         }
         let response = wire::check("a change", response)?;
         let answer: Json = serde_json::from_slice(&response.body).unwrap_or_default();
-        let shown = answer["data"][format!("update{}", capital(&object.singular))].as_object();
+        let now = answer["data"][format!("update{}", capital(&object.singular))].as_object();
         // A row that went to the trash by this very write is not there any more for anyone who reads.
         let lives = |row: &&Row| row.get("deletedAt").is_none_or(Json::is_null);
-        Ok(match shown.filter(|row| row.get("id").and_then(Json::as_str) == Some(id)) {
-            Some(shown) if lives(&shown) => {
+        Ok(match now.filter(|row| row.get("id").and_then(Json::as_str) == Some(id)) {
+            Some(now) if lives(&now) => {
                 let names: Vec<&FieldName> = row.fields.iter().map(|(name, _)| name).collect();
-                Outcome::Shown(values::record(shown, columns, names.into_iter()))
+                shown(values::record(now, columns, names.into_iter()))
             }
-            Some(_) => Outcome::Done { id: id.to_owned() },
+            Some(_) => done(row),
             None => Outcome::Unknown(UnknownCause::NoResult),
         })
     }
@@ -338,7 +338,7 @@ impl Twenty {
             }
             wire::check("a delete", response)?;
             // A row that the answer does not name was gone already, which is as deleted as we want it.
-            outcomes.extend(all(&|row| Outcome::Done { id: row.id.clone().unwrap_or_default() }));
+            outcomes.extend(all(&|row| done(row)));
         }
         Ok(outcomes)
     }
@@ -415,6 +415,16 @@ fn no_field(object: &Object, field: FieldName) -> Refusal {
         retry: Retry::Never,
         duplicate: false,
     }
+}
+
+/// The outcome of a row that was done, and is not shown.
+fn done(row: &WriteRow) -> Outcome {
+    Outcome::Done { id: row.id.clone().unwrap_or_default(), shown: None }
+}
+
+/// The outcome of a row that the answer shows.
+fn shown(row: RemoteRecord) -> Outcome {
+    Outcome::Done { id: row.record.id.clone(), shown: Some(Box::new(row)) }
 }
 
 /// The outcome of a row that did not leave.

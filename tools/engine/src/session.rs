@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use waybill_connectors::{Destination, Instance, salesforce::Salesforce, transport::Http};
+use waybill_connectors::{AnyDestination, Destination, Instance, transport::Http};
 use waybill_ledger::{
     Event, Schema, User,
     event::{RunKind, RunOutcome},
@@ -103,19 +103,9 @@ impl<M: Flaws> Session<M> {
 
     /// Connects to the destination that the project writes.
     pub async fn destination(&self) -> Result<Reached, Failure> {
-        match self.project.config.destination.system.as_str() {
-            "salesforce" => {
-                let connection = self.project.connection()?;
-                let destination = match &self.wire {
-                    Some(wire) => Salesforce::connect_over(Arc::clone(wire), connection).await?,
-                    None => Salesforce::connect(connection).await?,
-                };
-                let instance = destination.identify().await?;
-                Ok(Reached { destination, instance })
-            }
-            other => Err(Failure::usage(format!("there is no connector to `{other}`"))
-                .hint("the destinations that ship: salesforce")),
-        }
+        let destination = self.project.reach(self.wire.as_ref()).await?;
+        let instance = destination.identify().await?;
+        Ok(Reached { destination, instance })
     }
 
     /// Reads the plan and refuses it if it contradicts itself. It carries the custom fields that the source has shown.
@@ -162,7 +152,7 @@ impl<M: Flaws> Session<M> {
 #[derive(Debug)]
 pub struct Reached {
     /// The connection.
-    pub destination: Salesforce,
+    pub destination: AnyDestination,
     /// Which instance it is and who we are there.
     pub instance: Instance,
 }

@@ -310,8 +310,8 @@ impl<D: Destination, M: Flaws> Writer<'_, D, M> {
         for (n, (row, outcome)) in something.iter().zip(outcomes).enumerate() {
             let about = |event: Event| self.about(event, row.change.target, intended(n)).batch(number);
             match outcome {
-                Outcome::Done { .. } => {
-                    landed.push((n, drafts.len()));
+                Outcome::Done { shown, .. } => {
+                    landed.push((n, drafts.len(), shown));
                     let event = Event::WriteConfirmed { destination: row.destination, operation: Operation::Update };
                     drafts.push(about(event).content(self.destination_id(&row.id)));
                 }
@@ -337,15 +337,16 @@ impl<D: Destination, M: Flaws> Writer<'_, D, M> {
         let first = self.rec().append(drafts).await?.first;
         tally.done += landed.len() as u64;
         let written: Vec<Written<'_>> = landed
-            .iter()
-            .map(|(n, at)| Written {
-                target: something[*n].change.target,
-                record: &something[*n].change.record,
-                id: something[*n].id.clone(),
-                destination: something[*n].destination,
-                confirmed: Position(first.0 + *at as u64),
-                fields: &something[*n].converged.set,
-                kept: something[*n].after.clone(),
+            .into_iter()
+            .map(|(n, at, shown)| Written {
+                target: something[n].change.target,
+                record: &something[n].change.record,
+                id: something[n].id.clone(),
+                destination: something[n].destination,
+                confirmed: Position(first.0 + at as u64),
+                fields: &something[n].converged.set,
+                kept: something[n].after.clone(),
+                shown,
             })
             .collect();
         self.look(&written).await?;
