@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use futures::stream::BoxStream;
 use waybill_ledger::{
-    FieldName, Fields, ObjectName, Record, Schema, SchemaChange, SystemName, User,
+    FieldName, FieldSchema, Fields, ObjectName, Record, Schema, SchemaChange, SystemName, User,
     event::{Operation, Transport, UnknownCause},
 };
 
@@ -104,6 +104,11 @@ pub trait Destination: Send + Sync + 'static {
     /// fields, in its own way. Nothing is sent.
     fn shaped(&self, change: SchemaChange) -> SchemaChange {
         change
+    }
+
+    /// Returns the fields that every new object has by itself.
+    fn born(&self) -> Vec<FieldSchema> {
+        Vec::new()
     }
 
     /// Returns the id that a new row gets for a key of ours, where the writer chooses ids.

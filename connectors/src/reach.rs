@@ -4,7 +4,7 @@ use std::path::Path;
 
 use futures::stream::BoxStream;
 use waybill_ledger::{
-    FieldName, ObjectName, Record, Schema, SchemaChange, SystemName, User,
+    FieldName, FieldSchema, ObjectName, Record, Schema, SchemaChange, SystemName, User,
     event::{Operation, Transport},
 };
 
@@ -106,6 +106,10 @@ impl Destination for AnyDestination {
 
     fn shaped(&self, change: SchemaChange) -> SchemaChange {
         each!(self, it => it.shaped(change))
+    }
+
+    fn born(&self) -> Vec<FieldSchema> {
+        each!(self, it => it.born())
     }
 
     fn id_for(&self, key: &str) -> Option<String> {

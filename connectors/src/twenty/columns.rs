@@ -233,6 +233,28 @@ pub(super) fn describe(object: &Object) -> ObjectSchema {
     }
 }
 
+/// Returns the fields that the server gives every new object and that a plan may set.
+pub(super) fn born() -> Vec<FieldSchema> {
+    let field = |name: &str, wire: Wire, nullable: bool| Field {
+        id: String::new(),
+        name: name.to_owned(),
+        label: name.to_owned(),
+        wire,
+        nullable,
+        unique: false,
+        defaulted: !nullable,
+        options: Vec::new(),
+    };
+    let all = [
+        field("id", Wire::Uuid, false),
+        field("name", Wire::Text, true),
+        field("createdAt", Wire::DateTime, false),
+        field("updatedAt", Wire::DateTime, false),
+        field("deletedAt", Wire::DateTime, true),
+    ];
+    all.iter().flat_map(of_field).map(|column| column.schema).collect()
+}
+
 /// The columns of an object by the names that we show.
 #[derive(Debug, Clone)]
 pub(super) struct Columns(BTreeMap<FieldName, Column>);

@@ -29,7 +29,7 @@ use secrecy::SecretString;
 use serde_json::{Value as Json, json};
 use tokio::sync::Mutex;
 use waybill_ledger::{
-    FieldName, ObjectName, Record, Schema, SchemaChange, SystemName, User,
+    FieldName, FieldSchema, ObjectName, Record, Schema, SchemaChange, SystemName, User,
     event::{Operation, Transport, UnknownCause},
 };
 
@@ -329,6 +329,10 @@ impl Destination for Twenty {
 
     fn shaped(&self, change: SchemaChange) -> SchemaChange {
         metadata::shaped(change)
+    }
+
+    fn born(&self) -> Vec<FieldSchema> {
+        columns::born()
     }
 
     fn export_schema(

@@ -111,7 +111,8 @@ impl<M: Flaws> Session<M> {
     /// Reads the plan and refuses it if it contradicts itself. It carries the custom fields that the source has shown.
     pub fn plan(&self) -> Result<(Plan, String), Failure> {
         let (plan, text) = self.project.plan()?;
-        Ok((plan.with_custom_fields(&crate::prepare::last_schema(self, waybill_ledger::event::Side::Source)?), text))
+        let schema = crate::prepare::last_schema(self, waybill_ledger::event::Side::Source)?;
+        Ok((crate::prepare::whole(plan, &schema, self)?, text))
     }
 
     /// Ends the session: everything is durable and the lock is free when it returns.

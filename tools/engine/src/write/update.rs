@@ -39,7 +39,7 @@ impl<D: Destination, M: Flaws> Writer<'_, D, M> {
         state: &mut State,
         changes: Vec<Change>,
         touch: Touch,
-        winner: Winner,
+        winner: &(dyn Fn(&FieldName) -> Winner + Sync),
     ) -> Result<Tally, Failure> {
         let mut tally = Tally::default();
         let size = self.size(Operation::Update, changes.len()).min(2_000);
@@ -66,7 +66,7 @@ impl<D: Destination, M: Flaws> Writer<'_, D, M> {
         state: &mut State,
         changes: Vec<Change>,
         touch: Touch,
-        winner: Winner,
+        winner: &(dyn Fn(&FieldName) -> Winner + Sync),
         tally: &mut Tally,
     ) -> Result<Vec<Ready>, Failure> {
         let mut names: Vec<FieldName> = self.least().to_vec();
@@ -121,7 +121,8 @@ impl<D: Destination, M: Flaws> Writer<'_, D, M> {
                 Some(at) => self.mapping_at(at)?.map(|mapped| mapped.fields),
                 None => None,
             };
-            let winner = if self.desk.flaws.has(Flaw::IgnoreDriftInDelta) { Winner::Source } else { winner };
+            let ignore = self.desk.flaws.has(Flaw::IgnoreDriftInDelta);
+            let winner = |field: &FieldName| if ignore { Winner::Source } else { winner(field) };
             let (after, _) = without_version(self.image_at(landed.and_then(|landed| landed.after))?);
             let same = |name: &FieldName, one: &_, other: &_| self.same(name, one, other);
             let mut converged = converge(
