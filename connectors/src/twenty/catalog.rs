@@ -58,12 +58,13 @@ pub(super) enum Wire {
     FullName,
     Address,
     RichText,
+    Files,
     /// A reference: the column that holds the id, and the object it points to where the metadata tells.
     ToOne {
         join: String,
         to: Option<String>,
     },
-    /// What records cannot set, or what has no place in them: lists, actors, positions, files, search vectors.
+    /// What records cannot set, or what has no place in them: lists, actors, positions, search vectors.
     Other(String),
 }
 
@@ -197,6 +198,7 @@ fn field(node: FieldNode) -> Field {
         "FULL_NAME" => Wire::FullName,
         "ADDRESS" => Wire::Address,
         "RICH_TEXT" | "RICH_TEXT_V2" => Wire::RichText,
+        "FILES" => Wire::Files,
         "RELATION" | "MORPH_RELATION" if one => Wire::ToOne {
             join: node.settings["joinColumnName"].as_str().map_or_else(|| format!("{}Id", node.name), str::to_owned),
             to: node.relation.map(|relation| relation.target_object_metadata.name_singular),

@@ -8,6 +8,7 @@
 mod automation;
 mod catalog;
 mod columns;
+mod files;
 mod id;
 mod metadata;
 mod read;
@@ -309,9 +310,9 @@ impl Destination for Twenty {
         Transport::Request
     }
 
-    async fn write<J: Journal>(&self, batch: &Batch, _journal: &J) -> Result<Vec<Outcome>, RemoteError> {
+    async fn write<J: Journal>(&self, batch: &Batch, journal: &J) -> Result<Vec<Outcome>, RemoteError> {
         let object = self.object(&batch.object).await?;
-        self.write_rows(&object, batch).await
+        self.write_rows(&object, batch, journal).await
     }
 
     async fn resume(&self, batch: &Batch, _job: &str) -> Result<Vec<Outcome>, RemoteError> {

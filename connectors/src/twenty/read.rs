@@ -12,6 +12,7 @@ use super::{
     SYSTEM, Twenty,
     catalog::{Object, Wire},
     columns::{Column, Columns},
+    files,
     values::{self, Row},
     wire::Counted,
 };
@@ -82,6 +83,10 @@ impl Twenty {
         selection: &Selection,
     ) -> Result<Vec<RemoteRecord>, RemoteError> {
         let columns = Columns::of(object);
+        let content = files::of(&columns, fields).cloned();
+        let plain: Vec<FieldName> =
+            fields.iter().filter(|name| content.as_ref().is_none_or(|file| file.shown != **name)).cloned().collect();
+        let fields = plain.as_slice();
         let mut found = Vec::new();
         match selection {
             Selection::Ids(ids) => {
@@ -107,7 +112,12 @@ impl Twenty {
             Selection::Keys { field, .. } => Some(field),
             Selection::Ids(_) => None,
         };
-        Ok(found.iter().map(|row| values::record(row, &columns, fields.iter().chain(also))).collect())
+        let mut rows: Vec<RemoteRecord> =
+            found.iter().map(|row| values::record(row, &columns, fields.iter().chain(also))).collect();
+        if let Some(column) = content {
+            self.measure(object, &column, &mut rows).await?;
+        }
+        Ok(rows)
     }
 
     /// Reads one page of a scan.
@@ -119,6 +129,9 @@ impl Twenty {
         after: Option<&str>,
     ) -> Result<(Vec<RemoteRecord>, Option<String>), RemoteError> {
         let columns = Columns::of(object);
+        // A scan of files does not look into them: that they cannot be changed is enough to compare by.
+        let content = files::of(&columns, fields).map(|column| column.shown.clone());
+        let fields: Vec<FieldName> = fields.iter().filter(|name| Some(*name) != content.as_ref()).cloned().collect();
         let filter = self.holding(object, &columns, scan)?;
         let page = self.page(object, &selected(&columns, fields.iter()), &filter, PAGE, after).await?;
         let rows = page.rows.iter().map(|row| values::record(row, &columns, fields.iter())).collect();

@@ -28,6 +28,10 @@ pub(super) fn body(fields: &Fields, columns: &Columns, present: Option<&Row>) ->
     let mut body = Row::new();
     for (name, value) in fields.iter() {
         let column = columns.get(name.as_str()).ok_or_else(|| name.clone())?;
+        // Files are uploaded first: what the record says of them is known then.
+        if column.wire == Wire::Files {
+            continue;
+        }
         if column.part == Part::Whole {
             body.insert(column.key.clone(), whole(value, &column.wire));
             continue;

@@ -116,6 +116,37 @@ impl Wire {
         parse(what, &check(what, response)?)
     }
 
+    /// Reads by REST what the limit counts.
+    pub(super) async fn read(
+        &self,
+        what: &str,
+        method: Method,
+        path: &str,
+        counted: Counted,
+    ) -> Result<Json, RemoteError> {
+        let response = self.patient(&self.request(method, path, None), counted).await?;
+        parse(what, &check(what, response)?)
+    }
+
+    /// Sends the bytes of a file to an address that the server gave; it may be that of another server, so no key goes along.
+    pub(super) async fn put(
+        &self,
+        url: &str,
+        kind: String,
+        bytes: Vec<u8>,
+    ) -> Result<Result<(), WireError>, RemoteError> {
+        let request = Request::new(Method::PUT, url).body(kind, bytes);
+        // To put the same bytes once more does no harm.
+        let response = self.patient(&request, Counted::No).await?;
+        Ok(if response.status.is_success() { Ok(()) } else { Err(error_of(&response.body)) })
+    }
+
+    /// Reads the bytes of a file at an address that the server signed.
+    pub(super) async fn download(&self, url: &str) -> Result<bytes::Bytes, RemoteError> {
+        let response = self.patient(&Request::get(url), Counted::No).await?;
+        Ok(check("a file", response)?.body)
+    }
+
     /// Asks by GraphQL: `/graphql` for records, `/metadata` for everything else.
     pub(super) async fn ask(
         &self,

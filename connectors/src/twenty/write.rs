@@ -16,13 +16,13 @@ use super::{
     Twenty,
     catalog::{Object, capital},
     columns::{Columns, keys},
-    id,
+    files, id,
     read::by_ids,
     values::{self, Row},
     wire::{self, Counted, WireError},
 };
 use crate::{
-    destination::{Batch, Outcome, Refusal, RemoteRecord, WriteRow},
+    destination::{Batch, Journal, Outcome, Refusal, RemoteRecord, WriteRow},
     error::{RemoteError, Retry},
     transport::Lost,
 };
@@ -45,9 +45,14 @@ enum Posted {
 }
 
 impl Twenty {
-    pub(super) async fn write_rows(&self, object: &Object, batch: &Batch) -> Result<Vec<Outcome>, RemoteError> {
+    pub(super) async fn write_rows<J: Journal>(
+        &self,
+        object: &Object,
+        batch: &Batch,
+        journal: &J,
+    ) -> Result<Vec<Outcome>, RemoteError> {
         match batch.operation {
-            Operation::Create => self.create(object, batch).await,
+            Operation::Create => self.create(object, batch, journal).await,
             Operation::Update => self.update(object, batch).await,
             Operation::Delete => self.destroy(object, batch).await,
             Operation::Nothing => {
@@ -56,14 +61,27 @@ impl Twenty {
         }
     }
 
-    async fn create(&self, object: &Object, batch: &Batch) -> Result<Vec<Outcome>, RemoteError> {
+    async fn create<J: Journal>(
+        &self,
+        object: &Object,
+        batch: &Batch,
+        journal: &J,
+    ) -> Result<Vec<Outcome>, RemoteError> {
         let columns = Columns::of(object);
+        let named: Vec<FieldName> = batch.rows.iter().flat_map(|row| row.fields.iter().map(|(n, _)| n.clone())).collect();
+        let content = files::of(&columns, &named);
         let mut outcomes: Vec<Option<Outcome>> = vec![None; batch.rows.len()];
         let mut bodies: Vec<Json> = Vec::with_capacity(batch.rows.len());
         for (row, outcome) in batch.rows.iter().zip(&mut outcomes) {
             match values::body(&row.fields, &columns, None) {
                 Ok(mut body) => {
                     body.insert("id".into(), json!(id::of_key(&row.key)));
+                    if let Some(column) = content {
+                        match self.upload(object, column, row, journal).await? {
+                            Ok(file) => drop(body.insert(column.key.clone(), file)),
+                            Err(refused) => *outcome = Some(refused),
+                        }
+                    }
                     bodies.push(Json::Object(body));
                 }
                 Err(field) => {
@@ -96,7 +114,9 @@ impl Twenty {
                         let found = rows.remove(&id::of_key(&row.key));
                         let names = row.fields.iter().map(|(name, _)| name);
                         outcomes[n] = Some(match found {
-                            Some(row) => shown(values::record(&row, &columns, names)),
+                            // A content is compared by what is downloaded, not by what was sent.
+                            Some(_) if content.is_some() => Outcome::Done { id: id::of_key(&row.key), shown: None },
+                            Some(now) => shown(values::record(&now, &columns, names)),
                             None => Outcome::Unknown(UnknownCause::NoResult),
                         });
                     }
@@ -392,7 +412,7 @@ fn refused(what: &str, status: u16, error: WireError) -> Result<WireError, Remot
     }
 }
 
-fn refusal(error: WireError, duplicate: bool) -> Refusal {
+pub(super) fn refusal(error: WireError, duplicate: bool) -> Refusal {
     // Field names stand in double quotes, a composite's part after a dot.
     let mut fields: Vec<FieldName> = Vec::new();
     for words in error.message.split("field \"").skip(1) {

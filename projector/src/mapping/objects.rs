@@ -179,7 +179,7 @@ impl Plan {
             name.push_str("Link");
         }
         let object = ObjectName::from(name);
-        let label = format!("{} {}", capital(&relation.from), capital(&relation.to));
+        let label = format!("{} {}", capital(&relation.from.replace('_', " ")), capital(&relation.to.replace('_', " ")));
         let condition = format!(
             "from_object == {} && to_object == {} && relation == {} && cardinality == 'nn'",
             quoted(&relation.from),
