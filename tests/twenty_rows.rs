@@ -269,7 +269,7 @@ fn row_c04_notes_keep_their_text_their_times_and_all_their_targets() {
     let notes = all("notes");
     let first = &notes["n1"];
     assert_eq!(first["title"], "Note");
-    assert_eq!(first["bodyV2"]["markdown"], "Kickoff **went well**\n\n* numbers");
+    assert_eq!(first["bodyV2"]["markdown"], "Kickoff **went well**\n* numbers");
     assert!(first["bodyV2"]["blocknote"].as_str().unwrap().contains("went well"));
     assert_eq!((&first["createdAt"], &first["updatedAt"]), (&json!("2021-03-04T05:06:07.000Z"), &json!("2022-05-06T07:08:09.000Z")));
     assert_eq!(

@@ -30,7 +30,7 @@ const TEXT: &str = "text";
 /// Rows of one look at files.
 const ROWS: usize = 60;
 
-const OPEN: &str = "mutation($filename:String!,$size:Float!,$fileFolder:FileFolder,$fieldMetadataId:String){createFileUpload(filename:$filename,size:$size,fileFolder:$fileFolder,fieldMetadataId:$fieldMetadataId){fileId uploadUrl contentType}}";
+const OPEN: &str = "mutation($filename:String!,$size:Float!,$fieldMetadataId:String){createFileUpload(filename:$filename,size:$size,fileFolder:FilesField,fieldMetadataId:$fieldMetadataId){fileId uploadUrl contentType}}";
 const COMPLETE: &str = "mutation($fileId:String!){completeFileUpload(fileId:$fileId){id}}";
 
 impl Twenty {
@@ -61,7 +61,7 @@ impl Twenty {
         let name = row.fields.text("name").map_or_else(|| "file".to_owned(), str::to_owned);
         let field = object.field(&column.key).map(|field| field.id.clone()).unwrap_or_default();
         let variables =
-            json!({ "filename": name, "size": bytes.len(), "fileFolder": "FilesField", "fieldMetadataId": field });
+            json!({ "filename": name, "size": bytes.len(), "fieldMetadataId": field });
         let opened = match self.wire.ask("an upload", "/metadata", OPEN, variables, Counted::No).await {
             Ok(mut data) => data["createFileUpload"].take(),
             Err(RemoteError::Refused { code, message, .. }) => return refused(&code, message),

@@ -105,6 +105,15 @@ impl Concerns {
         *self.0.entry((true, at, what)).or_default() += 1;
     }
 
+    /// Counts a record in whose way something stands.
+    fn stands(&mut self, rule: &Rule, is: &Match) {
+        let what = match is {
+            Match::Buried(_) => "a row in the trash holds a value that is allowed once",
+            _ => "ambiguous",
+        };
+        *self.0.entry((true, rule.id.to_string(), what.to_owned())).or_default() += 1;
+    }
+
     fn mapped(&mut self, decisions: &[waybill_ledger::Decision]) {
         const LOSSES: [(&str, &str); 6] = [
             ("cut from", "a text is cut"),
@@ -330,16 +339,17 @@ fn counted<M: Flaws>(
                         });
                         let same = same.transpose()?;
                         let is = matches.get(&rule.to).filter(|_| same.is_none());
-                        match is.map_or(Match::New, |matches| matches.of(rule, &mapped.fields)) {
+                        let is = is.map_or(Match::New, |matches| matches.of(rule, &mapped.fields));
+                        match &is {
                             Match::New => {}
                             Match::Row(_) | Match::Trashed { .. } => {
                                 counts.matched += 1;
                                 counts.update += 1;
                                 continue;
                             }
-                            Match::Ambiguous(text) => {
+                            Match::Ambiguous(_) | Match::Buried(_) => {
                                 world.waiting.borrow_mut().insert((rule.from.clone(), record.id.clone()));
-                                concerns.held(rule, HoldReason::Ambiguous, &text);
+                                concerns.stands(rule, &is);
                                 *counts.held.entry(HoldReason::Ambiguous).or_default() += 1;
                                 continue;
                             }

@@ -425,7 +425,7 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
                     }
                     self.link(stage, coming, part, change, id, outbox)?;
                 }
-                Match::Ambiguous(text) => {
+                Match::Ambiguous(text) | Match::Buried(text) => {
                     self.hold(state, stage, coming, part, HoldReason::Ambiguous, text, outbox);
                 }
             },

@@ -63,6 +63,8 @@ pub enum Match {
     },
     /// A person must say which; the text says between what.
     Ambiguous(String),
+    /// A row in the trash stands in its way, and the plan does not bring it back; the text says which.
+    Buried(String),
 }
 
 impl Matches {
@@ -176,7 +178,7 @@ impl Matches {
                         back = Some((&holder.id, set));
                     }
                     Some(_) => {
-                        return Match::Ambiguous(format!(
+                        return Match::Buried(format!(
                             "{} {} in the trash has the same {field}, and the trash counts: bring it back, delete it for good, or let the plan say `trash = \"restore\"`",
                             rule.to, holder.id
                         ));
