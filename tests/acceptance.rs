@@ -11,32 +11,7 @@ use std::{
 };
 
 use serde_json::{Value as Json, json};
-use waybill_tests::{Org, Project, generate, rows, text};
-
-/// Changes cells of a table of an export, row by row, and lets the manifest forget its digest.
-fn edit(export: &Path, table: &str, mut change: impl FnMut(&BTreeMap<String, String>) -> Vec<(&'static str, String)>) {
-    let path = export.join(format!("{table}.csv"));
-    let mut reader = csv::Reader::from_path(&path).unwrap();
-    let header = reader.headers().unwrap().clone();
-    let mut out = csv::Writer::from_writer(Vec::new());
-    out.write_record(&header).unwrap();
-    for record in reader.records() {
-        let record = record.unwrap();
-        let row = header.iter().map(str::to_owned).zip(record.iter().map(str::to_owned)).collect();
-        let changes = change(&row);
-        let cells = header.iter().zip(record.iter()).map(|(name, cell)| {
-            changes.iter().find(|(column, _)| *column == name).map_or(cell.to_owned(), |(_, value)| value.clone())
-        });
-        out.write_record(cells).unwrap();
-    }
-    std::fs::write(&path, out.into_inner().unwrap()).unwrap();
-    let manifest = export.join("manifest.json");
-    let mut about: Json = serde_json::from_slice(&std::fs::read(&manifest).unwrap()).unwrap();
-    for object in about["objects"].as_array_mut().unwrap() {
-        object.as_object_mut().unwrap().remove("sha256");
-    }
-    std::fs::write(&manifest, about.to_string()).unwrap();
-}
+use waybill_tests::{Org, Project, edit, generate, rows, text};
 
 /// Adds rows to a table of an export; what they do not name is empty.
 fn append(export: &Path, table: &str, columns: &[&str], cells: &[Vec<String>]) {

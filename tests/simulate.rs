@@ -59,7 +59,7 @@ const NOTICED: [(Flaw, u64); 16] = [
     (Flaw::SendBeforeIntent, 15),
     (Flaw::ForgetOpenWrites, 1),
     (Flaw::IgnoreChildren, 1),
-    (Flaw::RecreateRemoved, 34),
+    (Flaw::RecreateRemoved, 37),
     (Flaw::LateCheckpoint, 5),
     (Flaw::SkipSecondPass, 10),
     (Flaw::SwallowRefusals, 8),

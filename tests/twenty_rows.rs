@@ -358,7 +358,7 @@ fn row_c10_files_arrive_byte_by_byte_and_all_are_listed() {
     assert_eq!(held("files/f3"), "bad-value", "over the limit of the plan");
     assert_eq!(held("files/f4"), "rejected", "its content is none of its kind");
     let to = dir.path().join("handover");
-    project.run(&["handover", "--dir", to.to_str().unwrap()]).exits(0);
+    project.run(&["handover", to.to_str().unwrap()]).exits(0);
     let listed = rows(&to.join("attachments.csv"));
     let states: Vec<(&str, &str, &str)> =
         listed.iter().map(|row| (row["file"].as_str(), row["parent"].as_str(), row["state"].as_str())).collect();

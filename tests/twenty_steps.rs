@@ -66,7 +66,7 @@ fn step_s01_to_s15_a_company_moves_and_is_taken_back_and_moves_again() {
     let told = project.run(&["audit", "explain", &value]).exits(0).out;
     assert!(told.contains("emails.primaryEmail"), "{told}");
     let handover = dir.path().join("handover");
-    project.run(&["handover", "--dir", handover.to_str().unwrap()]).exits(0);
+    project.run(&["handover", handover.to_str().unwrap()]).exits(0);
     let report = project.json(&["rollback"]);
     assert!(report["differences"].as_array().unwrap().iter().all(|d| d["equal"] == d["before"]), "{report}");
     assert_eq!(workspace.digest(), before);

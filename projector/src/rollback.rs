@@ -12,7 +12,7 @@ use waybill_ledger::{
 pub enum Scope {
     /// Everything that we wrote and have not taken back.
     Everything,
-    /// What one run wrote.
+    /// What one run wrote; of a rollback, what it took back.
     Run(RunId),
     /// What was written to one destination object.
     Object(NameId),
@@ -37,11 +37,11 @@ pub enum Inverse {
         /// The latest confirmed update.
         updated: Position,
     },
-    /// We deleted it, so it comes back as we had left it. Names the delete.
+    /// We deleted it, so it comes back as it was before the first write in scope. Names the delete.
     Recreate {
         /// The confirmed delete.
         deleted: Position,
-        /// The mapping that it held, if we had written it.
+        /// The mapping that it held then, if we had written it.
         mapped: Option<Position>,
     },
 }
@@ -56,8 +56,13 @@ struct Net {
     /// The latest mapping, and the one that the latest confirmed write left.
     pending: Option<Position>,
     mapped: Option<Position>,
-    /// Whether the write under way takes something back.
-    inverts: bool,
+    /// The mapping that the row held before the first write in scope.
+    base: Option<Position>,
+    /// The write that the one under way takes back, and the before-images that it puts back.
+    inverts: Option<Position>,
+    images: Vec<Position>,
+    /// What a write ended, by that write: whoever takes it back makes it stand again.
+    ended: Vec<(Position, Inverse)>,
     in_scope: bool,
 }
 
@@ -99,7 +104,8 @@ impl Inverses {
             Event::BeforeImageTaken { .. } => net.image = Some(at),
             Event::WriteIntended { object, operation, inverts } => {
                 net.object = Some(*object);
-                net.inverts = inverts.is_some();
+                net.inverts = *inverts;
+                net.images = if inverts.is_some() { envelope.causes.clone() } else { Vec::new() };
                 if *operation != Operation::Update {
                     net.image = None;
                 }
@@ -112,8 +118,10 @@ impl Inverses {
                 };
             }
             Event::WriteConfirmed { operation, .. } => {
-                net.confirmed(*operation, at);
-                if *operation == Operation::Delete || (net.inverts && net.inverse.is_none()) {
+                // A rollback that is itself taken back wrote like any other run.
+                let own = net.in_scope && matches!(scope, Scope::Run(_));
+                net.confirmed(*operation, at, net.inverts.filter(|_| !own));
+                if *operation == Operation::Delete {
                     net.pending = None;
                 }
             }
@@ -127,14 +135,45 @@ impl Inverses {
     }
 }
 
-impl Net {
-    fn confirmed(&mut self, operation: Operation, at: Position) {
-        if self.inverts {
-            // What was taken back needs no inverse any more.
-            self.inverse = None;
-            return;
+impl Inverse {
+    /// The write that had ended it was taken back: the same is to be undone, and this is the write that it undoes.
+    fn again(self, at: Position) -> Self {
+        match self {
+            Self::Delete { .. } => Self::Delete { created: at },
+            Self::Restore { before, .. } => Self::Restore { before, updated: at },
+            Self::Recreate { mapped, .. } => Self::Recreate { deleted: at, mapped },
         }
-        if self.in_scope {
+    }
+
+    /// Returns what is left of it after a write took `undone` back by putting back these before-images.
+    fn without(self, operation: Operation, undone: Position, images: &[Position]) -> Option<Self> {
+        match (self, operation) {
+            (_, Operation::Delete) => None,
+            (Self::Recreate { deleted, .. }, Operation::Create) if deleted == undone => None,
+            (Self::Restore { mut before, updated }, Operation::Update) => {
+                let all = before.len();
+                before.retain(|image| !images.contains(image));
+                // A write that does not say which images it put back put back all that its scope had.
+                let whole = before.len() == all && updated == undone;
+                (!whole && !before.is_empty()).then_some(Self::Restore { before, updated })
+            }
+            (other, _) => Some(other),
+        }
+    }
+}
+
+impl Net {
+    fn confirmed(&mut self, operation: Operation, at: Position, inverts: Option<Position>) {
+        let stood = self.inverse.clone();
+        if let Some(undone) = inverts {
+            self.inverse = match self.ended.iter().position(|(by, _)| *by == undone) {
+                Some(n) => Some(self.ended.swap_remove(n).1.again(at)),
+                None => self.inverse.take().and_then(|inverse| inverse.without(operation, undone, &self.images)),
+            };
+        } else if self.in_scope {
+            if self.inverse.is_none() {
+                self.base = self.mapped;
+            }
             self.inverse = match (operation, self.inverse.take()) {
                 (Operation::Create, Some(Inverse::Recreate { .. }))
                 | (Operation::Delete, Some(Inverse::Delete { .. })) => None,
@@ -146,11 +185,17 @@ impl Net {
                     before.extend(self.image);
                     Some(Inverse::Restore { before, updated: at })
                 }
-                (Operation::Delete, _) => Some(Inverse::Recreate { deleted: at, mapped: self.mapped }),
+                (Operation::Delete, _) => Some(Inverse::Recreate { deleted: at, mapped: self.base }),
                 (Operation::Update | Operation::Nothing, other) => other,
             };
         } else if operation == Operation::Delete {
             self.inverse = None;
+        }
+        // An ordinary update adds to what is to be taken back; everything else may end it.
+        if let Some(stood) = stood.filter(|stood| self.inverse.as_ref() != Some(stood))
+            && (inverts.is_some() || operation == Operation::Delete)
+        {
+            self.ended.push((at, stood));
         }
         self.mapped = if operation == Operation::Delete { None } else { self.pending };
     }
@@ -258,6 +303,173 @@ mod tests {
                     prop_assert_eq!(restored.set.contains(&name), old[n] != new[n]);
                 }
             }
+        }
+    }
+
+    /// A destination row in the life of one target: what is written to it, and the events that tell of it.
+    #[derive(Default)]
+    struct Life {
+        row: Option<Vec<u8>>,
+        envelopes: Vec<Envelope>,
+        /// What stands at a position: a mapping or a before-image.
+        contents: BTreeMap<Position, Fields>,
+    }
+
+    impl Life {
+        fn tell(&mut self, run: u32, event: Event) -> Position {
+            let position = Position(self.envelopes.len() as u64);
+            self.envelopes.push(Envelope {
+                position,
+                time: waybill_ledger::Micros(0),
+                run: Some(RunId(run)),
+                actor: NameId(0),
+                causes: Vec::new(),
+                subject: Some(SubjectId(1)),
+                target: Some(waybill_ledger::TargetPart { rule: NameId(1), part: 0 }),
+                batch: None,
+                event,
+                content: None,
+            });
+            position
+        }
+
+        fn happens(&mut self, run: u32, wanted: Option<Vec<u8>>) {
+            self.write(run, wanted, (None, Vec::new()));
+        }
+
+        /// Takes back what is in scope, as a run of its own.
+        fn roll_back(&mut self, run: u32, scope: Scope) {
+            let inverse = self.inverse(scope);
+            let wanted = self.taken_back(scope);
+            let values = |fields: Fields| {
+                (0..3).map(move |n| match fields.value(&format!("f{n}")) {
+                    Some(waybill_ledger::Value::Number(number)) => u8::try_from(number.mantissa()).unwrap_or(0),
+                    _ => 0,
+                })
+            };
+            let wanted = wanted.map(|fields| values(fields).collect::<Vec<_>>());
+            let (inverts, images) = match inverse {
+                None => return,
+                Some(Inverse::Delete { created }) => (created, Vec::new()),
+                Some(Inverse::Restore { updated, before }) => (updated, before),
+                Some(Inverse::Recreate { deleted, .. }) => (deleted, Vec::new()),
+            };
+            self.write(run, wanted, (Some(inverts), images));
+        }
+
+        fn write(&mut self, run: u32, wanted: Option<Vec<u8>>, (inverts, images): (Option<Position>, Vec<Position>)) {
+            let object = NameId(2);
+            let operation = match (&self.row, &wanted) {
+                (None, None) => return,
+                (None, Some(_)) => Operation::Create,
+                (Some(_), Some(_)) => Operation::Update,
+                (Some(_), None) => Operation::Delete,
+            };
+            let all = |values: &[u8]| fields(&values.iter().copied().map(Some).collect::<Vec<_>>());
+            if let Some(wanted) = &wanted {
+                let digest = waybill_ledger::Fingerprint([0; 16]);
+                let at = self.tell(run, Event::RecordMapped { object, digest });
+                self.contents.insert(at, all(wanted));
+            }
+            if let (Some(now), Some(wanted)) = (self.row.clone(), &wanted) {
+                let changed = now.iter().zip(wanted).map(|(now, wanted)| (now != wanted).then_some(*now));
+                let image = fields(&changed.collect::<Vec<_>>());
+                let at = self.tell(run, Event::BeforeImageTaken { destination: SubjectId(2) });
+                self.contents.insert(at, image);
+            }
+            self.tell(run, Event::WriteIntended { object, operation, inverts });
+            self.envelopes.last_mut().expect("it was just told").causes = images;
+            self.tell(run, Event::WriteConfirmed { destination: SubjectId(2), operation });
+            self.row = wanted;
+        }
+
+        /// Takes back what is in scope in one step, by the net inverse.
+        fn inverse(&self, scope: Scope) -> Option<Inverse> {
+            let mut fold = Inverses::new(scope);
+            self.envelopes.iter().for_each(|envelope| fold.apply(envelope));
+            fold.finish().next().map(|(_, _, inverse)| inverse)
+        }
+
+        /// Returns what the row is once what is in scope was taken back.
+        fn taken_back(&self, scope: Scope) -> Option<Fields> {
+            let all = |values: &Vec<u8>| fields(&values.iter().copied().map(Some).collect::<Vec<_>>());
+            let now = self.row.as_ref().map(all);
+            match self.inverse(scope) {
+                None => now,
+                Some(Inverse::Delete { .. }) => None,
+                Some(Inverse::Recreate { mapped, .. }) => mapped.map(|at| self.contents[&at].clone()),
+                Some(Inverse::Restore { before, .. }) => now.map(|now| {
+                    let before = oldest(before.iter().map(|at| self.contents[at].clone()));
+                    let mut back = now.clone();
+                    for (name, value) in restore(&before, &now, &now, &same).set.iter() {
+                        back.set(name.clone(), value.map_or(Field::Null, |v| Field::Present(v.clone())));
+                    }
+                    back
+                }),
+            }
+        }
+    }
+
+    proptest! {
+        /// Law 7: to take back the net of many writes ends where taking back one after the other does, which is where the scope
+        /// began. (A row that one run deletes and makes again is not in the game: only a load does that, and the row stays.)
+        #[test]
+        fn the_net_inverse_ends_where_step_by_step_does(
+            earlier in prop::collection::vec(prop::option::weighted(0.8, prop::collection::vec(0u8..4, 3)), 0..5),
+            later in prop::collection::vec(prop::option::weighted(0.8, prop::collection::vec(0u8..4, 3)), 0..5),
+        ) {
+            let mut life = Life::default();
+            for wanted in earlier {
+                life.happens(1, wanted);
+            }
+            let before = life.row.clone();
+            for wanted in later {
+                if before.is_some() && life.row.is_none() {
+                    break;
+                }
+                life.happens(2, wanted);
+            }
+            let all = |values: Vec<u8>| fields(&values.into_iter().map(Some).collect::<Vec<_>>());
+            prop_assert_eq!(life.taken_back(Scope::Run(RunId(2))), before.map(all));
+            prop_assert_eq!(life.taken_back(Scope::Everything), None);
+        }
+    }
+
+    proptest! {
+        /// Law 7: the inverse of an inverse is what was there before it, as often as one likes.
+        #[test]
+        fn a_rollback_that_is_rolled_back_leaves_what_was_there(
+            earlier in prop::collection::vec(prop::collection::vec(0u8..4, 3), 0..3),
+            later in prop::collection::vec(prop::option::weighted(0.8, prop::collection::vec(0u8..4, 3)), 1..4),
+            everything in any::<bool>(),
+            times in 1u32..5,
+        ) {
+            let mut life = Life::default();
+            for wanted in earlier {
+                life.happens(1, Some(wanted));
+            }
+            let before = life.row.clone();
+            for wanted in later {
+                let gone = wanted.is_none();
+                life.happens(2, wanted);
+                if gone {
+                    break;
+                }
+            }
+            let after = life.row.clone();
+            let scope = if everything { Scope::Everything } else { Scope::Run(RunId(2)) };
+            life.roll_back(3, scope);
+            let back = life.row.clone();
+            prop_assert_eq!(&back, if everything { &None } else { &before });
+            for n in 0..times {
+                // Each rollback takes back the one before it.
+                life.roll_back(4 + n, Scope::Run(RunId(3 + n)));
+                prop_assert_eq!(&life.row, if n % 2 == 0 { &after } else { &back });
+            }
+            // However often it went to and fro, everything can be taken back.
+            life.roll_back(20, Scope::Everything);
+            prop_assert_eq!(&life.row, &None);
+            prop_assert_eq!(life.inverse(Scope::Everything), None);
         }
     }
 

@@ -69,7 +69,7 @@ pub struct Endpoint {
 pub struct Rest {
     wire: Arc<Wire>,
     description: Arc<Description>,
-    bundle: Bundle,
+    bundle: Arc<Bundle>,
     lists: BTreeMap<String, List>,
     downloads: Option<Arc<Downloads>>,
     gone: Mutex<Option<(Option<Watermark>, Arc<Gone>)>>,
@@ -116,13 +116,25 @@ impl Rest {
         };
         let opening = Opening { wire: Arc::clone(&wire), description: Arc::new(description) };
         let (bundle, lists) = opening.open(downloads.clone()).await?;
-        Ok(Self { wire, description: opening.description, bundle, lists, downloads, gone: Mutex::default() })
+        Ok(Self {
+            wire,
+            description: opening.description,
+            bundle: Arc::new(bundle),
+            lists,
+            downloads,
+            gone: Mutex::default(),
+        })
     }
 
     /// Returns what there is: objects with the columns of their first page, the account, the schema, the files. Its rows are
     /// no more than the first page of each list.
     pub fn bundle(&self) -> &Bundle {
         &self.bundle
+    }
+
+    /// Returns the same, to keep.
+    pub fn shared(&self) -> Arc<Bundle> {
+        Arc::clone(&self.bundle)
     }
 
     /// Begins to read an object: everything, or what changed since it was read the last time.

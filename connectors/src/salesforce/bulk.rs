@@ -4,6 +4,7 @@
 //! results come in any order and are joined by a column of ours; an empty cell leaves a field, `#N/A` clears it.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeSet, HashMap},
     time::Duration,
 };
@@ -24,7 +25,7 @@ use crate::{
 };
 
 /// The longest pause between two looks at a job.
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -113,7 +114,7 @@ impl Salesforce {
 
     /// Waits for a closed job, and joins its results.
     async fn wait(&self, batch: &Batch, id: &str) -> Result<Vec<Outcome>, RemoteError> {
-        let mut pause = self.poll;
+        let began = tokio::time::Instant::now();
         let job = loop {
             match self.look(id).await {
                 Ok(Some(job)) if matches!(job.state.as_str(), "JobComplete" | "Failed" | "Aborted") => break job,
@@ -123,8 +124,8 @@ impl Salesforce {
                     return Ok(batch.rows.iter().map(|_| Outcome::Unknown(UnknownCause::ConnectionLost)).collect());
                 }
             }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            // Every look is a call that counts: the longer it takes, the rarer they are.
+            tokio::time::sleep((began.elapsed() / 8).clamp(self.poll, LONGEST_PAUSE)).await;
         };
         match self.results(batch, &job).await {
             Ok(outcomes) => Ok(outcomes),
@@ -184,19 +185,28 @@ fn csv_of(batch: &Batch) -> Result<Vec<u8>, RemoteError> {
         what: "the rows of a job".to_owned(),
         detail,
     };
-    let names: BTreeSet<&FieldName> =
-        batch.rows.iter().flat_map(|row| row.fields.iter().map(|(name, _)| name)).collect();
+    let mut names: BTreeSet<&FieldName> = BTreeSet::new();
+    for (name, _) in batch.rows.iter().flat_map(|row| row.fields.iter()) {
+        if !names.contains(name) {
+            names.insert(name);
+        }
+    }
     let mut writer = csv::WriterBuilder::new().quote_style(csv::QuoteStyle::Necessary).from_writer(Vec::new());
     let with_id = batch.operation != Operation::Create;
     let header = with_id.then_some("Id").into_iter().chain(names.iter().map(|name| name.as_str()));
     writer.write_record(header).map_err(|e| unwritable(e.to_string()))?;
     for row in &batch.rows {
-        let id = with_id.then(|| row.id.clone().unwrap_or_default());
-        let cells = names.iter().map(|name| {
-            let set = row.fields.contains(name.as_str());
-            if set { to_cell(row.fields.value(name.as_str())) } else { String::new() }
+        let id = with_id.then(|| Cow::Borrowed(row.id.as_deref().unwrap_or_default()));
+        // Both are in the order of names.
+        let mut set = row.fields.iter().peekable();
+        let cells = names.iter().map(|name| match set.next_if(|(own, _)| own == name) {
+            Some((_, value)) => to_cell(value),
+            None => Cow::Borrowed(""),
         });
-        writer.write_record(id.into_iter().chain(cells)).map_err(|e| unwritable(e.to_string()))?;
+        for cell in id.into_iter().chain(cells) {
+            writer.write_field(cell.as_bytes()).map_err(|e| unwritable(e.to_string()))?;
+        }
+        writer.write_record(None::<&[u8]>).map_err(|e| unwritable(e.to_string()))?;
     }
     writer.into_inner().map_err(|e| unwritable(e.to_string()))
 }

@@ -2,69 +2,102 @@
 //!
 //! Source: "Status Codes and Error Responses" in the REST API Developer Guide; the flags are those of the describe.
 
-use waybill_ledger::{FieldKind, Fields, ObjectSchema, Value, event::Operation};
+use std::collections::HashMap;
+
+use waybill_ledger::{FieldKind, FieldSchema, Fields, ObjectSchema, Value, event::Operation};
 
 use crate::{destination::Refusal, error::Retry};
 
-/// Returns why Salesforce would refuse a row, or nothing.
-pub fn check(schema: &ObjectSchema, operation: Operation, fields: &Fields) -> Option<Refusal> {
-    let refuse = |code: &str, message: String, field: &str| {
-        let fields = vec![field.into()];
-        Some(Refusal { code: code.to_owned(), message, fields, retry: Retry::Never, duplicate: false })
-    };
-    let creates = operation == Operation::Create;
-    for (name, value) in fields.iter() {
-        let name = name.as_str();
-        let Some(field) = schema.field(name) else {
-            return refuse(
-                "INVALID_FIELD",
-                format!("No such column '{name}' on sobject of type {}", schema.name),
-                name,
-            );
-        };
-        if !(if creates { field.createable } else { field.updateable }) {
-            let message = format!(
-                "Unable to create/update fields: {name}. Please check the security settings of this field and verify that it is read/write for your profile or permission set."
-            );
-            return refuse("INVALID_FIELD_FOR_INSERT_UPDATE", message, name);
+/// What rows of an object must be like to be created or changed.
+#[derive(Debug)]
+pub struct Rules<'s> {
+    schema: &'s ObjectSchema,
+    operation: Operation,
+    /// By their names in lower case.
+    fields: HashMap<String, &'s FieldSchema>,
+    required: Vec<&'s FieldSchema>,
+}
+
+impl<'s> Rules<'s> {
+    /// Returns what an object's describe demands.
+    pub fn of(schema: &'s ObjectSchema, operation: Operation) -> Self {
+        let fields = schema.fields.iter().map(|field| (field.name.as_str().to_ascii_lowercase(), field)).collect();
+        let required = schema.fields.iter().filter(|field| field.required).collect();
+        Self { schema, operation, fields, required }
+    }
+
+    /// Returns a field by its name, in whatever case.
+    fn field(&self, name: &str) -> Option<&'s FieldSchema> {
+        if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            return self.fields.get(&name.to_ascii_lowercase()).copied();
         }
-        let Some(value) = value else {
-            if field.required {
-                return refuse("REQUIRED_FIELD_MISSING", format!("Required fields are missing: [{name}]"), name);
-            }
-            continue;
+        self.fields.get(name).copied()
+    }
+
+    /// Returns why Salesforce would refuse a row, or nothing.
+    pub fn check(&self, fields: &Fields) -> Option<Refusal> {
+        let refuse = |code: &str, message: String, field: &str| {
+            let fields = vec![field.into()];
+            Some(Refusal { code: code.to_owned(), message, fields, retry: Retry::Never, duplicate: false })
         };
-        match (&field.kind, value) {
-            (FieldKind::Text { length, .. }, Value::Text(text))
-                if *length > 0 && text.chars().count() > *length as usize =>
-            {
+        let creates = self.operation == Operation::Create;
+        for (name, value) in fields.iter() {
+            let name = name.as_str();
+            let Some(field) = self.field(name) else {
                 return refuse(
-                    "STRING_TOO_LONG",
-                    format!("{}: data value too large (max length={length})", field.label),
+                    "INVALID_FIELD",
+                    format!("No such column '{name}' on sobject of type {}", self.schema.name),
                     name,
                 );
+            };
+            if !(if creates { field.createable } else { field.updateable }) {
+                let message = format!(
+                    "Unable to create/update fields: {name}. Please check the security settings of this field and verify that it is read/write for your profile or permission set."
+                );
+                return refuse("INVALID_FIELD_FOR_INSERT_UPDATE", message, name);
             }
-            (FieldKind::Choice { options, restricted: true }, Value::Text(text))
-                if !text.is_empty() && !options.iter().any(|option| option.active && option.value == *text) =>
-            {
-                let message = format!("{}: bad value for restricted picklist field: {text}", field.label);
-                return refuse("INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST", message, name);
+            let Some(value) = value else {
+                if field.required {
+                    return refuse("REQUIRED_FIELD_MISSING", format!("Required fields are missing: [{name}]"), name);
+                }
+                continue;
+            };
+            match (&field.kind, value) {
+                (FieldKind::Text { length, .. }, Value::Text(text))
+                    if *length > 0 && text.chars().count() > *length as usize =>
+                {
+                    return refuse(
+                        "STRING_TOO_LONG",
+                        format!("{}: data value too large (max length={length})", field.label),
+                        name,
+                    );
+                }
+                (FieldKind::Choice { options, restricted: true }, Value::Text(text))
+                    if !text.is_empty() && !options.iter().any(|option| option.active && option.value == *text) =>
+                {
+                    let message = format!("{}: bad value for restricted picklist field: {text}", field.label);
+                    return refuse("INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST", message, name);
+                }
+                (FieldKind::Reference { .. }, Value::Text(text)) if !is_id(text) => {
+                    return refuse(
+                        "MALFORMED_ID",
+                        format!("{}: id value of incorrect type: {text}", field.label),
+                        name,
+                    );
+                }
+                _ => {}
             }
-            (FieldKind::Reference { .. }, Value::Text(text)) if !is_id(text) => {
-                return refuse("MALFORMED_ID", format!("{}: id value of incorrect type: {text}", field.label), name);
-            }
-            _ => {}
         }
-    }
-    if creates {
-        for field in &schema.fields {
-            if field.required && fields.get(field.name.as_str()).is_blank() {
-                let message = format!("Required fields are missing: [{}]", field.name);
-                return refuse("REQUIRED_FIELD_MISSING", message, field.name.as_str());
+        if creates {
+            for field in &self.required {
+                if fields.get(field.name.as_str()).is_blank() {
+                    let message = format!("Required fields are missing: [{}]", field.name);
+                    return refuse("REQUIRED_FIELD_MISSING", message, field.name.as_str());
+                }
             }
         }
+        None
     }
-    None
 }
 
 /// Returns whether a text is an id: 15 characters, or 18 with the right checksum.

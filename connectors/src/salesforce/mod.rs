@@ -13,6 +13,7 @@ mod describe;
 mod estimate;
 mod metadata;
 mod rows;
+mod shape;
 mod soql;
 mod values;
 
@@ -38,9 +39,9 @@ use waybill_ledger::{
 
 pub use self::{
     auth::Auth,
-    check::{check, is_id},
+    check::{Rules, is_id},
 };
-use self::{auth::Session, describe::Describe};
+use self::{auth::Session, describe::Describe, shape::Shape};
 use crate::{
     destination::{
         Abilities, Automations, Batch, Budget, Destination, Hanging, Instance, Journal, KnownBy, Limits, Need, Outcome,
@@ -228,14 +229,14 @@ impl Salesforce {
         fields: &[FieldName],
         ids: &[String],
     ) -> Result<Vec<RemoteRecord>, RemoteError> {
+        let shape = Shape::new(schema, fields);
         let mut rows = Vec::with_capacity(ids.len());
         for ids in ids.chunks(RETRIEVE) {
             let request = Request::new(Method::POST, format!("{}/composite/sobjects/{object}", self.root))
                 .json(&json!({ "ids": ids, "fields": soql::columns(schema, fields) }));
             // A retrieve changes nothing, whatever its verb.
             let response = answer::check("rows by id", self.session.read(request).await?)?;
-            let found: Vec<Option<serde_json::Map<String, Json>>> = answer::json("rows by id", &response)?;
-            rows.extend(found.into_iter().flatten().map(|row| Self::remote(schema, &row, fields)));
+            rows.append(&mut shape.rows("rows by id", &response.body)?);
         }
         Ok(rows)
     }
@@ -387,12 +388,11 @@ impl Destination for Salesforce {
     async fn write<J: Journal>(&self, batch: &Batch, journal: &J) -> Result<Vec<Outcome>, RemoteError> {
         // What is certain to be refused is not sent, and the rest goes as if it were alone.
         let schema = self.object(&batch.object).await?;
-        let refused: Vec<Option<Outcome>> = match (&schema, batch.operation) {
-            (Some(schema), Operation::Create | Operation::Update) => batch
-                .rows
-                .iter()
-                .map(|row| check(schema, batch.operation, &row.fields).map(Outcome::Rejected))
-                .collect(),
+        let rules = schema.as_deref().map(|schema| Rules::of(schema, batch.operation));
+        let refused: Vec<Option<Outcome>> = match (&rules, batch.operation) {
+            (Some(rules), Operation::Create | Operation::Update) => {
+                batch.rows.iter().map(|row| rules.check(&row.fields).map(Outcome::Rejected)).collect()
+            }
             _ => vec![None; batch.rows.len()],
         };
         if refused.iter().all(Option::is_none) {

@@ -3,7 +3,7 @@
 //! Source: "Valid Date and DateTime Formats" and "Primitive Data Types" in the SOAP API Developer Guide; "Prepare CSV
 //! Files" in the Bulk API 2.0 Developer Guide (`#N/A` clears a field, an empty cell leaves it).
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
 use rust_decimal::Decimal;
@@ -33,12 +33,13 @@ pub(super) fn to_json(value: Option<&Value>) -> Json {
 }
 
 /// Returns the cell of a value in a bulk file; `None` clears the field.
-pub(super) fn to_cell(value: Option<&Value>) -> String {
+pub(super) fn to_cell(value: Option<&Value>) -> Cow<'_, str> {
     match value {
-        None => CLEARED.to_owned(),
-        Some(Value::Text(text)) if text.is_empty() => CLEARED.to_owned(),
-        Some(Value::Number(number)) => number.normalize().to_string(),
-        Some(other) => to_text(other),
+        None => CLEARED.into(),
+        Some(Value::Text(text)) if text.is_empty() => CLEARED.into(),
+        Some(Value::Text(text)) => text.into(),
+        Some(Value::Number(number)) => number.normalize().to_string().into(),
+        Some(other) => to_text(other).into(),
     }
 }
 
@@ -52,9 +53,14 @@ fn to_text(value: &Value) -> String {
 
 /// Reads a value as the field's kind says.
 pub(super) fn from_json(value: &Json, kind: Option<&FieldKind>) -> Field {
+    into_field(value.clone(), kind)
+}
+
+/// Turns a value into what the field's kind says.
+pub(super) fn into_field(value: Json, kind: Option<&FieldKind>) -> Field {
     let text = match value {
         Json::Null => return Field::Null,
-        Json::Bool(flag) => return Field::from(*flag),
+        Json::Bool(flag) => return Field::from(flag),
         Json::Number(number) => {
             let text = number.to_string();
             let parsed = text.parse::<Decimal>().or_else(|_| Decimal::from_scientific(&text));
@@ -62,38 +68,51 @@ pub(super) fn from_json(value: &Json, kind: Option<&FieldKind>) -> Field {
         }
         Json::Object(parts) => {
             let parts: BTreeMap<String, Value> = parts
-                .iter()
+                .into_iter()
                 .filter(|(name, _)| *name != "attributes")
-                .filter_map(|(name, part)| Some((name.clone(), from_json(part, None).value()?.clone())))
+                .filter_map(|(name, part)| Some((name, present(into_field(part, None))?)))
                 .collect();
             return Field::Present(Value::Map(parts));
         }
         Json::Array(items) => {
             return Field::Present(Value::List(
-                items.iter().filter_map(|item| from_json(item, None).value().cloned()).collect(),
+                items.into_iter().filter_map(|item| present(into_field(item, None))).collect(),
             ));
         }
         Json::String(text) => text,
     };
     match kind {
         Some(FieldKind::Date) => text.parse::<NaiveDate>().map_or_else(|_| Field::from(text.as_str()), Field::from),
-        Some(FieldKind::Time) => time(text).map_or_else(|| Field::from(text.as_str()), Field::from),
+        Some(FieldKind::Time) => time(&text).map_or_else(|| Field::from(text.as_str()), Field::from),
         Some(FieldKind::Choices { .. }) => {
             Field::Present(Value::List(text.split(';').map(|item| Value::Text(item.to_owned())).collect()))
         }
         Some(FieldKind::Number { .. } | FieldKind::Money { .. } | FieldKind::Percent { .. }) => {
             text.parse::<Decimal>().map_or_else(|_| Field::from(text.as_str()), Field::from)
         }
-        _ => Field::from(text.as_str()),
+        _ => Field::Present(Value::Text(text)),
+    }
+}
+
+fn present(field: Field) -> Option<Value> {
+    match field {
+        Field::Present(value) => Some(value),
+        Field::Null | Field::Absent => None,
     }
 }
 
 /// Reads a time in the form of the REST API (`2022-03-17T16:21:26.000+0000`) or of RFC 3339.
 fn time(text: &str) -> Option<DateTime<Utc>> {
-    DateTime::parse_from_rfc3339(text)
-        .or_else(|_| DateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f%z"))
-        .ok()
-        .map(|time| time.to_utc())
+    // The platform leaves out the colon of the offset.
+    let offset = text.len().checked_sub(5).filter(|at| text.is_char_boundary(*at)).map(|at| text.split_at(at));
+    let parsed = match offset {
+        Some((moment, offset)) if offset.is_ascii() && offset.starts_with(['+', '-']) => {
+            let (hours, minutes) = offset.split_at(3);
+            DateTime::parse_from_rfc3339(&format!("{moment}{hours}:{minutes}"))
+        }
+        _ => DateTime::parse_from_rfc3339(text),
+    };
+    parsed.ok().map(|time| time.to_utc())
 }
 
 #[cfg(test)]

@@ -153,7 +153,7 @@ struct Ideal<'a, M> {
     state: &'a State,
     session: &'a Session<M>,
     instance: &'a str,
-    files: Files<'a>,
+    files: &'a Files,
     /// What has landed already.
     landed: PhaseWorld<'a>,
     /// Records that would wait: whatever points to them waits with them.
@@ -235,7 +235,7 @@ pub async fn predict<M: Flaws>(session: &Session<M>, prepared: &Prepared) -> Res
         let key = prepared.plan.key_field();
         let key = Some(&key).filter(|_| prepared.plan.has_key(phase.object.as_str()));
         let (name, project) = (prepared.reached.name(), &session.project.config.project.id);
-        let destination = &prepared.reached.destination;
+        let destination = &*prepared.reached.destination;
         matches.insert(phase.object.clone(), Matches::find(destination, &name, project, key, &rules, &world).await?);
     }
     counted(session, prepared, &matches)
@@ -258,7 +258,7 @@ fn phase_world<'a, M: Flaws>(
         schema: &prepared.schema,
         coming,
         others,
-        files: Files::new(prepared.source.bundle(), prepared.plan.file_limit()),
+        files: &prepared.files,
         exported: prepared.source.bundle().identity().exported_at,
     }
 }
@@ -271,7 +271,7 @@ fn counted<M: Flaws>(
     let ledger = session.recorder.ledger();
     let instance = prepared.source.instance();
     let rules: Vec<&Rule> = prepared.plan.rules().iter().collect();
-    let files = Files::new(prepared.source.bundle(), prepared.plan.file_limit());
+    let files = &prepared.files;
     let others = world::alternates(ledger, &session.state, &rules)?;
     let exported = prepared.source.bundle().identity().exported_at;
     let coming = std::collections::BTreeSet::new();

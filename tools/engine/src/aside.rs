@@ -10,7 +10,11 @@ use std::{
     task::{Context, Poll},
 };
 
-use tokio::{sync::mpsc, task::JoinHandle};
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use tokio::{
+    sync::mpsc,
+    task::{JoinHandle, JoinSet},
+};
 
 thread_local! {
     static STAYS: Cell<bool> = const { Cell::new(false) };
@@ -108,6 +112,63 @@ impl<T: Send + 'static> Chunks<T> {
                     None => Ok(None),
                 }
             }
+        }
+    }
+}
+
+/// Tasks under way at the same time, each on its own. Dropped, they end where they stand.
+pub(crate) struct Tasks<T>(Under<T>);
+
+enum Under<T> {
+    Here(FuturesUnordered<BoxFuture<'static, T>>),
+    Beside(JoinSet<T>),
+}
+
+impl<T> fmt::Debug for Tasks<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tasks").field("under_way", &self.len()).finish_non_exhaustive()
+    }
+}
+
+impl<T> Tasks<T> {
+    /// Returns how many are under way.
+    pub(crate) fn len(&self) -> usize {
+        match &self.0 {
+            Under::Here(tasks) => tasks.len(),
+            Under::Beside(tasks) => tasks.len(),
+        }
+    }
+}
+
+impl<T: Send + 'static> Tasks<T> {
+    /// Returns no tasks.
+    pub(crate) fn new() -> Self {
+        Self(if STAYS.get() { Under::Here(FuturesUnordered::new()) } else { Under::Beside(JoinSet::new()) })
+    }
+
+    /// Begins one.
+    pub(crate) fn begin(&mut self, task: impl Future<Output = T> + Send + 'static) {
+        match &mut self.0 {
+            Under::Here(tasks) => tasks.push(task.boxed()),
+            Under::Beside(tasks) => {
+                tasks.spawn(task);
+            }
+        }
+    }
+
+    /// Returns what the next one that ends came to; nothing if none is under way.
+    pub(crate) async fn next(&mut self) -> Option<Result<T, Stopped>> {
+        match &mut self.0 {
+            Under::Here(tasks) => tasks.next().await.map(Ok),
+            Under::Beside(tasks) => tasks.join_next().await.map(|done| done.map_err(|e| Stopped(e.to_string()))),
+        }
+    }
+
+    /// Returns what one came to that has ended by now.
+    pub(crate) fn ended(&mut self) -> Option<Result<T, Stopped>> {
+        match &mut self.0 {
+            Under::Here(tasks) => tasks.next().now_or_never().flatten().map(Ok),
+            Under::Beside(tasks) => tasks.try_join_next().map(|done| done.map_err(|e| Stopped(e.to_string()))),
         }
     }
 }

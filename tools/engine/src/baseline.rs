@@ -42,11 +42,11 @@ impl Difference {
 
 /// Writes down what an object holds, row by row as a digest.
 pub async fn take<D: Destination, M: Flaws>(
-    desk: &Desk<'_, D, M>,
+    desk: &Desk<D, M>,
     state: &mut State,
     object: &ObjectName,
 ) -> Result<u64, Failure> {
-    let recorder = desk.recorder;
+    let recorder = &desk.recorder;
     let name = recorder.name(NameKind::Object, object.as_str())?;
     let fields = settable(desk.schema.object(object.as_str()), &desk.key_field);
     let mut pages = desk.destination.scan(object, &fields, Scan::All);
@@ -70,7 +70,7 @@ pub async fn take<D: Destination, M: Flaws>(
 
 /// Compares an object with its baseline. Both come in the order of their ids.
 pub async fn compare<D: Destination, M: Flaws>(
-    desk: &Desk<'_, D, M>,
+    desk: &Desk<D, M>,
     state: &State,
     object: &ObjectName,
 ) -> Result<Option<Difference>, Failure> {

@@ -138,7 +138,7 @@ pub async fn diff(session: &mut Session, run: Option<u32>) -> Result<Diff, Failu
         }
         let mut summary = Summary { object: object.to_string(), ..Summary::default() };
         for chunk in landed.chunks(ROWS) {
-            let found = compare_chunk(session, &plan, &reached.destination, &schema, object, chunk).await?;
+            let found = compare_chunk(session, &plan, &*reached.destination, &schema, object, chunk).await?;
             for record in found {
                 summary.records += 1;
                 summary.missing += u64::from(!record.there);

@@ -38,7 +38,7 @@ pub struct Source {
 /// Where the records are.
 #[derive(Debug)]
 enum Place {
-    Export(Box<Bundle>),
+    Export(Arc<Bundle>),
     Server(Box<Rest>),
 }
 
@@ -101,10 +101,18 @@ impl Source {
         let bundle = aside(move || Bundle::open(&path, &shape))
             .await
             .map_err(|e| Failure::failed(format!("the reader stopped: {e}")))??;
-        Ok(Self { place: Place::Export(Box::new(bundle)), profile, system: system.to_owned() })
+        Ok(Self { place: Place::Export(Arc::new(bundle)), profile, system: system.to_owned() })
     }
 
     /// Returns the export; of a server, what it shows of itself, with the first page of each list.
+    pub fn shared(&self) -> Arc<Bundle> {
+        match &self.place {
+            Place::Export(bundle) => Arc::clone(bundle),
+            Place::Server(rest) => rest.shared(),
+        }
+    }
+
+    /// Returns the same to look at.
     pub fn bundle(&self) -> &Bundle {
         match &self.place {
             Place::Export(bundle) => bundle,

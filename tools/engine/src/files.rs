@@ -1,21 +1,21 @@
 //! The files of the export: looked at when records are mapped, read again when they are sent.
 
-use std::io::Read;
+use std::{io::Read, sync::Arc};
 
 use waybill_connectors::bundle::Bundle;
 use waybill_projector::mapping::FileFacts;
 
 /// The files of an export.
-#[derive(Debug, Clone, Copy)]
-pub struct Files<'a> {
-    bundle: &'a Bundle,
+#[derive(Debug, Clone)]
+pub struct Files {
+    bundle: Arc<Bundle>,
     /// From how many bytes on nobody wants the content.
     limit: u64,
 }
 
-impl<'a> Files<'a> {
+impl Files {
     /// Returns the files of an export, of which those over `limit` bytes are not read.
-    pub fn new(bundle: &'a Bundle, limit: u64) -> Self {
+    pub fn new(bundle: Arc<Bundle>, limit: u64) -> Self {
         Self { bundle, limit }
     }
 

@@ -20,6 +20,7 @@ pub mod handover;
 pub mod holds;
 pub mod load;
 pub mod matching;
+mod moved;
 pub mod preflight;
 pub mod prepare;
 pub mod progress;

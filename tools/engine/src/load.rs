@@ -16,7 +16,7 @@ use waybill_connectors::Destination;
 use waybill_ledger::{
     Content, Event, FieldName, Fields, Mapped, NameId, ObjectName, Position, Record, RuleId, SubjectId, SubjectKey,
     Target, TargetPart,
-    event::{HoldReason, LinkedBy, NameKind, Operation, Transport},
+    event::{HoldReason, LinkedBy, NameKind, Operation},
     ledger::{Draft, Ledger},
 };
 use waybill_projector::{
@@ -36,7 +36,7 @@ use crate::{
     recorder::Recorder,
     state::{Approval, State},
     world::{Alternates, PhaseWorld, References, alternates, records_at},
-    write::{Change, Desk, Tally, Writer},
+    write::{Change, Crew, Desk, Tally, Writer},
 };
 
 /// How many source records are mapped at once.
@@ -77,7 +77,7 @@ pub struct Phase {
 /// Everything that a load needs and does not change.
 pub struct Loader<'a, D, M = Sound> {
     /// Writes.
-    pub desk: &'a Desk<'a, D, M>,
+    pub desk: &'a Arc<Desk<D, M>>,
     /// The project's id, part of every key.
     pub project: &'a str,
     /// The approved plan.
@@ -89,7 +89,7 @@ pub struct Loader<'a, D, M = Sound> {
     /// What was approved.
     pub approval: &'a Approval,
     /// The files of the export.
-    pub files: Files<'a>,
+    pub files: &'a Files,
     /// When the source was read.
     pub exported: Option<DateTime<Utc>>,
     /// Where the records stand that are looked at, if not all of them are.
@@ -166,7 +166,7 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
     }
 
     fn rec(&self) -> &Recorder {
-        self.desk.recorder
+        &self.desk.recorder
     }
 
     async fn phase(
@@ -182,7 +182,7 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
         let others = alternates(self.ledger(), state, &rules)?;
         let (object, matches) = (step.object.clone(), Matches::default());
         let mut stage = Stage { object, name, rules, references, others, matches, span, counts };
-        let writer = Writer::new(self.desk, &step.object)?;
+        let writer = Arc::new(Writer::new(self.desk, &step.object)?);
         stage.add(writer.settle_open(state).await?, Operation::Nothing);
         stage.matches = self.matches(state, &stage).await?;
         self.land_seeds(state, &mut stage, &writer).await?;
@@ -210,7 +210,7 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
         let key = self.desk.key(&stage.object);
         let nothing = BTreeSet::new();
         let world = self.world(state, stage, &nothing);
-        Matches::find(self.desk.destination, self.desk.instance, self.project, key, &stage.rules, &world).await
+        Matches::find(&*self.desk.destination, &self.desk.instance, self.project, key, &stage.rules, &world).await
     }
 
     fn world<'w>(&'w self, state: &'w State, stage: &'w Stage<'_>, coming: &'w BTreeSet<String>) -> PhaseWorld<'w> {
@@ -223,7 +223,7 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
             source: self.source,
             references: stage.references,
             owners: self.owners,
-            schema: self.desk.schema,
+            schema: &self.desk.schema,
             coming,
             others: &stage.others,
         }
@@ -234,7 +234,7 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
         &self,
         state: &mut State,
         stage: &mut Stage<'_>,
-        writer: &Writer<'_, D, M>,
+        writer: &Arc<Writer<D, M>>,
         coming: &BTreeSet<String>,
         only: Option<&[Position]>,
     ) -> Result<Vec<Position>, Failure> {
@@ -259,8 +259,8 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
             }
             let pass = if only.is_some() { ", second pass" } else { "" };
             self.desk.progress.begin(&format!("{} to {}{pass}", rule.from, rule.to), positions.len() as u64);
-            let size = self.batch_size(rule, positions.len());
             let mut outbox = Outbox::default();
+            let mut crew = Crew::new(writer, state, positions.len());
             let mut ahead = read_ahead(self.ledger(), positions.iter().take(RECORDS_AT_ONCE).copied().collect());
             let chunks: Vec<&[Position]> = positions.chunks(RECORDS_AT_ONCE).collect();
             for (n, chunk) in chunks.iter().enumerate() {
@@ -273,11 +273,15 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
                         later.push(cause);
                     }
                 }
-                self.send(state, stage, writer, &mut outbox, size).await?;
+                self.send(state, stage, writer, &mut crew, &mut outbox, false).await?;
                 self.desk.progress.advance(chunk.len() as u64);
-                self.check_stop()?;
+                if let Err(stopped) = self.check_stop() {
+                    // What is under way comes home first.
+                    crew.come_home(state).await?;
+                    return Err(stopped);
+                }
             }
-            self.send(state, stage, writer, &mut outbox, 1).await?;
+            self.send(state, stage, writer, &mut crew, &mut outbox, true).await?;
             self.desk.progress.end();
         }
         later.sort_unstable();
@@ -289,13 +293,6 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
         let objects = rule.fields.values().flat_map(waybill_projector::mapping::FieldRule::objects);
         let names = objects.filter_map(|object| self.ledger().find_name(NameKind::Object, object));
         names.into_iter().any(|object| state.intake().merged_since(object, since))
-    }
-
-    fn batch_size(&self, rule: &Rule, rows: usize) -> usize {
-        match self.desk.destination.transport(&rule.to, Operation::Create, rows) {
-            Transport::Job => self.desk.job_rows,
-            Transport::Request => self.desk.destination.abilities().request_rows,
-        }
     }
 
     /// Maps one record and puts what comes of it into the outbox. Returns whether it has fields for a second pass.
@@ -443,7 +440,7 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
         id: String,
         outbox: &mut Outbox,
     ) -> Result<(), Failure> {
-        let subject = SubjectKey::new(self.desk.instance, stage.object.as_str(), &id);
+        let subject = SubjectKey::new(&self.desk.instance, stage.object.as_str(), &id);
         let destination = self.rec().subject(&subject)?;
         let event = Event::IdentityLinked { destination, by: LinkedBy::UniqueValue, candidates: 1 };
         let object = stage.object.to_string();
@@ -453,14 +450,15 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
         Ok(())
     }
 
-    /// Sends what the outbox has, if it is at least `size` rows of a kind.
+    /// Sends what the outbox has: whole batches, or everything if `flush`.
     async fn send(
         &self,
         state: &mut State,
         stage: &mut Stage<'_>,
-        writer: &Writer<'_, D, M>,
+        writer: &Writer<D, M>,
+        crew: &mut Crew<D, M>,
         outbox: &mut Outbox,
-        size: usize,
+        flush: bool,
     ) -> Result<(), Failure> {
         self.rec().append(std::mem::take(&mut outbox.notes)).await?;
         state.catch_up(self.ledger())?;
@@ -468,21 +466,26 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
             change.landed = state.landing().get(change.target);
             outbox.updates.entry(change.rule.clone()).or_default().push(change);
         }
-        if outbox.creates.len() >= size {
-            let creates = std::mem::take(&mut outbox.creates);
-            must_be_capped(
-                state,
-                self.approval,
-                stage.object.as_str(),
-                stage.name,
-                Operation::Create,
-                creates.len() as u64,
-            )?;
-            let tally = writer.create(state, creates).await?;
-            stage.add(tally, Operation::Create);
+        let creates = std::mem::take(&mut outbox.creates);
+        if !creates.is_empty() {
+            let object = stage.object.as_str();
+            let more = crew.more(state) + creates.len() as u64;
+            if let Err(over) = must_be_capped(state, self.approval, object, stage.name, Operation::Create, more) {
+                crew.come_home(state).await?;
+                return Err(over);
+            }
+            for change in creates {
+                crew.add(change);
+            }
+        }
+        let tally = if flush { crew.finish(state).await? } else { crew.go(state).await? };
+        stage.add(tally, Operation::Create);
+        let least = if flush { 1 } else { crew.size().min(200) };
+        if outbox.updates.values().any(|updates| updates.len() >= least) {
+            stage.add(crew.come_home(state).await?, Operation::Create);
         }
         for (rule, updates) in &mut outbox.updates {
-            if updates.len() < size.min(200) {
+            if updates.len() < least {
                 continue;
             }
             let updates = std::mem::take(updates);
@@ -508,7 +511,7 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
         &self,
         state: &mut State,
         stage: &mut Stage<'_>,
-        writer: &Writer<'_, D, M>,
+        writer: &Arc<Writer<D, M>>,
     ) -> Result<(), Failure> {
         let mut outbox = Outbox::default();
         for seed in self.plan.seeds().iter().filter(|seed| seed.to == stage.object) {
@@ -535,7 +538,8 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
                 _ => outbox.creates.push(change),
             }
         }
-        self.send(state, stage, writer, &mut outbox, 1).await
+        let mut crew = Crew::new(writer, state, outbox.creates.len());
+        self.send(state, stage, writer, &mut crew, &mut outbox, true).await
     }
 
     fn note(&self, coming: &Coming<'_>, part: TargetPart, event: Event, text: String) -> Draft {

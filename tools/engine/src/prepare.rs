@@ -22,6 +22,7 @@ use waybill_projector::{
 use crate::{
     extract::{Intaken, Reach, Source},
     failure::Failure,
+    files::Files,
     flaws::Flaws,
     samples,
     session::{Reached, Session},
@@ -38,6 +39,8 @@ pub struct Prepared {
     pub text: String,
     /// The source.
     pub source: Source,
+    /// The files that it has.
+    pub files: Files,
     /// What was read of it just now.
     pub intake: Vec<Intaken>,
     /// The schema of the source, as far as any reading has shown it.
@@ -131,10 +134,12 @@ impl Prepared {
             Some(wanted) => owners::resolve(wanted, references.of(&wanted.object), &users)
                 .map_err(|e| Failure::usage(e.to_string()).hint("correct [owners] in the plan"))?,
         };
+        let files = Files::new(source.shared(), plan.file_limit());
         Ok(Self {
             plan,
             text,
             source,
+            files,
             intake,
             source_schema,
             reached,
@@ -270,7 +275,7 @@ impl Prepared {
 
     /// Returns the connector.
     pub fn destination(&self) -> &impl Destination {
-        &self.reached.destination
+        &*self.reached.destination
     }
 }
 

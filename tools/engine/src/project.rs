@@ -156,6 +156,9 @@ pub struct DestinationConfig {
     /// How many requests a minute the system takes, where it does not tell; 0 if it has no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requests_per_minute: Option<u64>,
+    /// The most batches under way at once; 3 without it. Fewer are, as long as the destination is slow or reports locks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_once: Option<usize>,
 }
 
 /// `[destination.auth]`.
@@ -217,6 +220,7 @@ impl Project {
                 job_rows: None,
                 batch_rows: None,
                 requests_per_minute: None,
+                at_once: None,
             },
             keys: None,
             assess: None,

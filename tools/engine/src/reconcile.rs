@@ -190,17 +190,19 @@ pub async fn reconcile<M: Flaws>(
     let progress = std::sync::Arc::clone(&session.progress);
     let project = session.project.config.project.id.clone();
     let desk = Desk {
-        destination: &reached.destination,
-        instance: &instance,
-        user: &reached.instance.user,
+        destination: std::sync::Arc::clone(&reached.destination),
+        instance: instance.clone(),
+        user: reached.instance.user.clone(),
         key_field: plan.key_field(),
         without_key: plan.without_key().clone(),
         files: None,
-        schema: &schema,
+        schema: std::sync::Arc::new(schema),
         job_rows: 1,
-        recorder: &recorder,
-        progress: &*progress,
-        stop,
+        at_once: 1,
+        written: plan.destination_objects().into_iter().collect(),
+        recorder: recorder.clone(),
+        progress,
+        stop: stop.clone(),
         flaws: session.flaws,
     };
     let mut objects = Vec::new();
@@ -249,13 +251,13 @@ pub async fn reconcile<M: Flaws>(
 }
 
 async fn object_of<D: Destination, M: Flaws>(
-    desk: &Desk<'_, D, M>,
+    desk: &Desk<D, M>,
     session: &Session<M>,
     object: &ObjectName,
     project: &str,
     findings: &mut Findings,
 ) -> Result<Reconciled, Failure> {
-    let recorder = desk.recorder;
+    let recorder = &desk.recorder;
     let name = recorder.name(NameKind::Object, object.as_str())?;
     let live = live_of(&session.state, name);
     desk.progress.begin(&format!("reading {object} back"), live.len() as u64);
@@ -323,7 +325,7 @@ async fn object_of<D: Destination, M: Flaws>(
 /// Compares one row, and returns what is not as it was meant.
 #[expect(clippy::too_many_arguments, reason = "one row is these things, and only one place compares it")]
 fn row<D: Destination, M: Flaws>(
-    desk: &Desk<'_, D, M>,
+    desk: &Desk<D, M>,
     object: &ObjectName,
     name: waybill_ledger::NameId,
     landed: &Landed,
@@ -332,7 +334,7 @@ fn row<D: Destination, M: Flaws>(
     now: Option<&RemoteRecord>,
     drafts: &mut Vec<Draft>,
 ) -> Result<Vec<Line>, Failure> {
-    let recorder = desk.recorder;
+    let recorder = &desk.recorder;
     let line = |field: Option<&FieldName>, class| Line {
         object: object.to_string(),
         id: id.to_owned(),
@@ -362,7 +364,7 @@ fn row<D: Destination, M: Flaws>(
         return Ok(Vec::new());
     }
     let after = after_image(recorder, landed.after)?;
-    let touched = landed.touched || now.modified_by.as_ref().is_some_and(|by| by != desk.user);
+    let touched = landed.touched || now.modified_by.as_ref().is_some_and(|by| *by != desk.user);
     let mut lines = Vec::new();
     for mismatch in wrong {
         let left = after.get(mismatch.field.as_str());
@@ -435,7 +437,7 @@ fn after_image(recorder: &Recorder, at: Option<Position>) -> Result<Fields, Fail
 
 /// Finds rows that carry this project's key and that the ledger does not know.
 async fn extra<D: Destination, M: Flaws>(
-    desk: &Desk<'_, D, M>,
+    desk: &Desk<D, M>,
     session: &Session<M>,
     object: &ObjectName,
     project: &str,
@@ -452,7 +454,7 @@ async fn extra<D: Destination, M: Flaws>(
             if !row.record.fields.text(key.as_str()).is_some_and(|text| text.starts_with(&prefix)) {
                 continue;
             }
-            let subject = SubjectKey::new(desk.instance, object.as_str(), &row.record.id);
+            let subject = SubjectKey::new(&desk.instance, object.as_str(), &row.record.id);
             let subject = desk.recorder.ledger().find_subject(&subject);
             if subject.and_then(|subject| session.state.landing().owner(subject)).is_none() {
                 extra.push(row.record.id);

@@ -1,12 +1,15 @@
 //! Takes back what we wrote: rows we made go, fields we changed go back, in reverse order; then the proof.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use waybill_connectors::Destination;
 use waybill_ledger::{
-    Event, NameId, ObjectName, Position, SubjectId, Target,
+    Event, FieldKind, Mapped, NameId, ObjectName, Position, SubjectId, Target,
     event::{NameKind, Operation, RunKind, RunOutcome},
 };
 pub use waybill_projector::rollback::Scope;
@@ -15,8 +18,11 @@ use waybill_projector::rollback::{self, Inverses};
 use crate::{
     baseline::{self, Difference},
     failure::Failure,
+    files::Files,
     flaws::{Flaw, Flaws},
+    moved::Moved,
     reconcile::reach,
+    run::{AT_ONCE, JOB_ROWS},
     session::Session,
     state::State,
     write::{Change, Desk, Removal, Restore, Tally, Writer},
@@ -67,9 +73,17 @@ pub struct Undone {
 struct Inverse {
     plain: Vec<u64>,
     others: BTreeMap<NameId, Planned>,
+    /// Rows that were there before us, and that a rollback gave back: they are no records of ours any more.
+    given_back: u64,
 }
 
 impl Inverse {
+    /// Says what a rollback of a rollback does not bring back.
+    fn told(&self) -> Option<String> {
+        let rows = self.given_back;
+        (rows > 0).then(|| format!("{rows} rows that were there before us stay as they are, for they are no records of ours any more; `waybill run` takes them up again"))
+    }
+
     fn is_plain(&self, index: usize) -> bool {
         self.plain.get(index / 64).is_some_and(|bits| bits >> (index % 64) & 1 == 1)
     }
@@ -127,12 +141,12 @@ fn must_be_capped<M>(
 /// Says what a rollback would do, and what would stay because of what people did: it reads the destination, and writes nothing.
 async fn foresee<D: Destination, M: Flaws>(
     session: &Session<M>,
-    desk: &Desk<'_, D, M>,
+    desk: &Arc<Desk<D, M>>,
     scope: Scope,
     order: &[ObjectName],
 ) -> Result<Report, Failure> {
     let mut inverse = plan_of(session, scope)?;
-    let mut report = Report::default();
+    let mut report = Report { residue: inverse.told().into_iter().collect(), ..Report::default() };
     // Rows that are put back point elsewhere by then.
     let restored = |work: &Planned| work.restores.iter().filter_map(|r| r.landed.destination).collect::<Vec<_>>();
     let others = inverse.others.values();
@@ -219,24 +233,33 @@ pub async fn rollback<M: Flaws>(
     }
     let recorder = if how.dry { session.recorder.clone() } else { session.begin(RunKind::Rollback, None).await?.0 };
     let instance = reached.name();
-    let progress = std::sync::Arc::clone(&session.progress);
-    let desk = Desk {
-        destination: &reached.destination,
-        instance: &instance,
-        user: &reached.instance.user,
+    let progress = Arc::clone(&session.progress);
+    // A file that was deleted is made again from the export, if that is still at hand.
+    let binary = |object: &waybill_ledger::ObjectSchema| object.fields.iter().any(|f| f.kind == FieldKind::Binary);
+    let files = match scope {
+        Scope::Everything => None,
+        _ if how.dry || !schema.objects.iter().any(binary) => None,
+        _ => session.source().await.ok().map(|source| Files::new(source.shared(), plan.file_limit())),
+    };
+    let desk = Arc::new(Desk {
+        destination: Arc::clone(&reached.destination),
+        instance,
+        user: reached.instance.user.clone(),
         key_field: plan.key_field(),
         without_key: plan.without_key().clone(),
-        files: None,
-        schema: &schema,
-        job_rows: session.project.config.destination.job_rows.unwrap_or(10_000),
-        recorder: &recorder,
-        progress: &*progress,
-        stop,
+        files,
+        schema: Arc::new(schema),
+        job_rows: session.project.config.destination.job_rows.unwrap_or(JOB_ROWS),
+        at_once: session.project.config.destination.at_once.unwrap_or(AT_ONCE),
+        written: plan.destination_objects().into_iter().collect(),
+        recorder: recorder.clone(),
+        progress: Arc::clone(&progress),
+        stop: stop.clone(),
         flaws: session.flaws,
-    };
+    });
     if how.dry {
         let foreseen = foresee(session, &desk, scope, &order).await?;
-        return Ok(Report { residue, ..foreseen });
+        return Ok(Report { residue: residue.into_iter().chain(foreseen.residue).collect(), ..foreseen });
     }
     for object in &order {
         Writer::new(&desk, object)?.settle_open(&mut session.state).await?;
@@ -251,14 +274,35 @@ pub async fn rollback<M: Flaws>(
     };
     recorder.append(vec![recorder.draft(event)]).await?;
     let mut report = Report { run: recorder.run().map(|run| run.0), residue, ..Report::default() };
+    report.residue.extend(inverse.told());
+    let moved = if inverse.others.values().any(|work| !(work.recreates.is_empty() && work.restores.is_empty())) {
+        Moved::read(recorder.ledger(), &desk.instance)?
+    } else {
+        Moved::default()
+    };
+    // What was deleted comes back first, parents before what points to them.
+    let mut made = BTreeMap::new();
+    for object in order.iter().rev() {
+        let name = recorder.ledger().find_name(NameKind::Object, object.as_str());
+        let rows = name.and_then(|name| inverse.others.get_mut(&name)).map(|work| std::mem::take(&mut work.recreates));
+        let Some(rows) = rows.filter(|rows| !rows.is_empty()) else { continue };
+        progress.begin(&format!("making {object} again"), rows.len() as u64);
+        let writer = Writer::new(&desk, object)?;
+        let count = rows.len() as u64;
+        let tally = recreate(&writer, &mut session.state, object, rows, &moved).await?;
+        progress.end();
+        made.insert(object.clone(), (count, tally));
+    }
     for object in &order {
         let (mut undone, work) = summary(session, object, &mut inverse);
         let writer = Writer::new(&desk, object)?;
-        progress.begin(&format!("taking back {object}"), undone.deletes + undone.restores + undone.recreates);
-        undone.add(writer.restore(&mut session.state, work.restores).await?);
+        if let Some((count, tally)) = made.remove(object) {
+            undone.recreates = count;
+            undone.add(tally);
+        }
+        progress.begin(&format!("taking back {object}"), undone.deletes + undone.restores);
+        undone.add(writer.restore(&mut session.state, work.restores, &moved).await?);
         progress.advance(undone.restores);
-        undone.add(recreate(&writer, &mut session.state, object, work.recreates).await?);
-        progress.advance(undone.recreates);
         undone.add(delete(&writer, session, object, &inverse, work.deletes, stop).await?);
         progress.end();
         report.objects.push(undone);
@@ -279,7 +323,7 @@ pub async fn rollback<M: Flaws>(
 
 /// Deletes what we made of one object: the plain rows chunk by chunk, then the others.
 async fn delete<D: Destination, M: Flaws>(
-    writer: &Writer<'_, D, M>,
+    writer: &Writer<D, M>,
     session: &mut Session<M>,
     object: &ObjectName,
     inverse: &Inverse,
@@ -352,6 +396,10 @@ fn plan_of<M>(session: &Session<M>, scope: Scope) -> Result<Inverse, Failure> {
             plain[index / 64] |= 1 << (index % 64);
         }
     }
+    let runs = session.state.runs();
+    let of_rollback = |run| runs.iter().any(|known| known.id == run && known.kind == RunKind::Rollback);
+    let of_rollback = matches!(scope, Scope::Run(run) if of_rollback(run));
+    let mut given_back = 0;
     let mut others: BTreeMap<NameId, Planned> = BTreeMap::new();
     for (target, object, inverse) in fold.finish() {
         let landed = landing.get(target);
@@ -366,11 +414,12 @@ fn plan_of<M>(session: &Session<M>, scope: Scope) -> Result<Inverse, Failure> {
             (rollback::Inverse::Recreate { deleted, mapped }, Some(landed)) if !landed.is_live() => {
                 planned.recreates.push((target, mapped, deleted));
             }
+            (rollback::Inverse::Restore { .. }, Some(landed)) if of_rollback && !landed.is_live() => given_back += 1,
             // Someone else removed it meanwhile: it is drift already, and there is nothing to take back.
             _ => {}
         }
     }
-    Ok(Inverse { plain, others })
+    Ok(Inverse { plain, others, given_back })
 }
 
 fn summary<M>(session: &Session<M>, object: &ObjectName, inverse: &mut Inverse) -> (Undone, Planned) {
@@ -396,16 +445,46 @@ impl Undone {
     }
 }
 
+/// Makes rows again as they were. What points to a row of the same object waits until that is there.
 async fn recreate<D: Destination, M: Flaws>(
-    writer: &Writer<'_, D, M>,
+    writer: &Writer<D, M>,
     state: &mut State,
     object: &ObjectName,
     rows: Vec<(Target, Option<Position>, Position)>,
+    moved: &Moved,
+) -> Result<Tally, Failure> {
+    let mut tally = Tally::default();
+    let mut rest = Vec::with_capacity(rows.len());
+    for (target, mapped, deleted) in rows {
+        match mapped.map(|at| writer.mapping_at(at)).transpose()?.flatten() {
+            Some(mapped) => rest.push((target, mapped, deleted)),
+            // What it held was forgotten.
+            None => tally.held += 1,
+        }
+    }
+    while !rest.is_empty() {
+        let coming: BTreeSet<Target> = rest.iter().map(|(target, ..)| *target).collect();
+        let (mut ready, waiting): (Vec<_>, Vec<_>) =
+            rest.into_iter().partition(|(_, mapped, _)| !writer.points_to(&coming, &mapped.fields, moved));
+        rest = waiting;
+        if ready.is_empty() {
+            ready = std::mem::take(&mut rest);
+        }
+        tally += make(writer, state, object, ready, moved).await?;
+    }
+    Ok(tally)
+}
+
+async fn make<D: Destination, M: Flaws>(
+    writer: &Writer<D, M>,
+    state: &mut State,
+    object: &ObjectName,
+    rows: Vec<(Target, Mapped, Position)>,
+    moved: &Moved,
 ) -> Result<Tally, Failure> {
     let mut changes = Vec::new();
-    for (target, mapped, deleted) in rows {
-        let Some(at) = mapped else { continue };
-        let Some(mapped) = writer.mapping_at(at)? else { continue };
+    for (target, mut mapped, deleted) in rows {
+        writer.follow(state, moved, &mut mapped.fields);
         changes.push(Change {
             target,
             record: format!("{object} of event {deleted}"),

@@ -1,6 +1,6 @@
 //! A load and a delta: gates first, then the phases.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use futures::StreamExt;
 use serde::Serialize;
@@ -18,7 +18,6 @@ use crate::{
     baseline,
     extract::Intaken,
     failure::{Failure, FailureKind},
-    files::Files,
     flaws::{Flaw, Flaws},
     load::{Loader, Phase, Span},
     prepare::Prepared,
@@ -31,6 +30,8 @@ use crate::{
 
 /// The most rows in one job, unless the project says otherwise: what is under way is held in memory.
 pub(crate) const JOB_ROWS: usize = 10_000;
+/// The most batches under way at once, unless the configuration says otherwise.
+pub(crate) const AT_ONCE: usize = 3;
 
 /// What a run did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -182,23 +183,24 @@ async fn work<M: Flaws>(
     resumed: bool,
 ) -> Result<Vec<Phase>, Failure> {
     let instance = prepared.reached.name();
-    let files = Files::new(prepared.source.bundle(), prepared.plan.file_limit());
     let progress = std::sync::Arc::clone(&session.progress);
     let project = session.project.config.project.id.clone();
-    let desk = Desk {
-        destination: &prepared.reached.destination,
-        instance: &instance,
-        user: &prepared.reached.instance.user,
+    let desk = Arc::new(Desk {
+        destination: Arc::clone(&prepared.reached.destination),
+        instance,
+        user: prepared.reached.instance.user.clone(),
         key_field: prepared.plan.key_field(),
         without_key: prepared.plan.without_key().clone(),
-        files: Some(files),
-        schema: &prepared.schema,
+        files: Some(prepared.files.clone()),
+        schema: Arc::new(prepared.schema.clone()),
         job_rows: session.project.config.destination.job_rows.unwrap_or(JOB_ROWS),
-        recorder,
-        progress: &*progress,
-        stop,
+        at_once: session.project.config.destination.at_once.unwrap_or(AT_ONCE),
+        written: prepared.plan.destination_objects().into_iter().collect(),
+        recorder: recorder.clone(),
+        progress,
+        stop: stop.clone(),
         flaws: session.flaws,
-    };
+    });
     let state = &mut session.state;
     settle(&desk, state, prepared).await?;
     ours(&desk, state, prepared, &project).await?;
@@ -230,7 +232,7 @@ async fn work<M: Flaws>(
         source: &source,
         owners: &prepared.owners,
         approval,
-        files,
+        files: &prepared.files,
         exported: prepared.source.bundle().identity().exported_at,
         chosen,
     };
@@ -239,7 +241,7 @@ async fn work<M: Flaws>(
 
 /// Settles every write that an earlier process left open.
 pub(crate) async fn settle<D: Destination, M: Flaws>(
-    desk: &Desk<'_, D, M>,
+    desk: &Arc<Desk<D, M>>,
     state: &mut State,
     prepared: &Prepared,
 ) -> Result<(), Failure> {
@@ -255,7 +257,7 @@ pub(crate) async fn settle<D: Destination, M: Flaws>(
 /// Stops if the destination has rows with this project's key that the ledger does not know: a restored old ledger must
 /// not double a migration.
 async fn ours<D: Destination, M: Flaws>(
-    desk: &Desk<'_, D, M>,
+    desk: &Arc<Desk<D, M>>,
     state: &mut State,
     prepared: &Prepared,
     project: &str,
@@ -277,7 +279,7 @@ async fn ours<D: Destination, M: Flaws>(
                 let Some(text) = row.record.fields.text(key.as_str()).filter(|text| text.starts_with(&prefix)) else {
                     continue;
                 };
-                let subject = ledger.find_subject(&SubjectKey::new(desk.instance, object.as_str(), &row.record.id));
+                let subject = ledger.find_subject(&SubjectKey::new(&desk.instance, object.as_str(), &row.record.id));
                 if subject.and_then(|subject| state.landing().owner(subject)).is_none() {
                     unknown.push((text.to_owned(), format!("{object} {}", row.record.id)));
                 }

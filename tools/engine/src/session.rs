@@ -105,7 +105,7 @@ impl<M: Flaws> Session<M> {
     pub async fn destination(&self) -> Result<Reached, Failure> {
         let destination = self.project.reach(self.wire.as_ref()).await?;
         let instance = destination.identify().await?;
-        Ok(Reached { destination, instance })
+        Ok(Reached { destination: Arc::new(destination), instance })
     }
 
     /// Reads the plan and refuses it if it contradicts itself. It carries the custom fields that the source has shown.
@@ -153,7 +153,7 @@ impl<M: Flaws> Session<M> {
 #[derive(Debug)]
 pub struct Reached {
     /// The connection.
-    pub destination: AnyDestination,
+    pub destination: Arc<AnyDestination>,
     /// Which instance it is and who we are there.
     pub instance: Instance,
 }

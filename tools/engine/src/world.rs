@@ -106,7 +106,7 @@ pub struct PhaseWorld<'a> {
     /// Ids by other fields than the key, for lookups that need them: (object, field, value) to ids.
     pub others: &'a Alternates,
     /// The files of the export.
-    pub files: Files<'a>,
+    pub files: &'a Files,
     /// When the source was read.
     pub exported: Option<DateTime<Utc>>,
 }

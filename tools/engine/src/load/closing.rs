@@ -36,9 +36,12 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
 
     /// Stops if a step would delete more rows than was approved.
     pub(super) fn must_be_capped_deletes(&self, state: &State, step: &Step) -> Result<(), Failure> {
-        let count = self.removals(state, step)?.len() as u64;
+        self.must_be_capped(state, step, &self.removals(state, step)?)
+    }
+
+    fn must_be_capped(&self, state: &State, step: &Step, removals: &[Removal]) -> Result<(), Failure> {
         let name = self.rec().name(NameKind::Object, step.object.as_str())?;
-        must_be_capped(state, self.approval, step.object.as_str(), name, Operation::Delete, count)
+        must_be_capped(state, self.approval, step.object.as_str(), name, Operation::Delete, removals.len() as u64)
     }
 
     /// Deletes the rows of a step whose source record is gone.
@@ -47,7 +50,7 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
         if removals.is_empty() || self.desk.flaws.has(Flaw::KeepDeleted) {
             return Ok(Tally::default());
         }
-        self.must_be_capped_deletes(state, step)?;
+        self.must_be_capped(state, step, &removals)?;
         let destination = |removal: &Removal| state.landing().get(removal.target)?.destination;
         let going: BTreeSet<SubjectId> = removals.iter().filter_map(destination).collect();
         let leaving = |_: &State, destination: SubjectId| going.contains(&destination);

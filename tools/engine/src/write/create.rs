@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use waybill_connectors::{Batch, Destination, Outcome, Refusal, Retry, WriteRow};
 use waybill_ledger::{
-    Content, Event, Field, Fields, Position, Value,
+    BatchId, Content, Event, Field, Fields, Position, Value,
     event::{HoldReason, NameKind, Operation, UnknownCause},
 };
 
@@ -15,7 +15,7 @@ use crate::{
     state::State,
 };
 
-impl<D: Destination, M: Flaws> Writer<'_, D, M> {
+impl<D: Destination, M: Flaws> Writer<D, M> {
     /// Creates these rows, in batches of the destination's size.
     pub async fn create(&self, state: &mut State, changes: Vec<Change>) -> Result<Tally, Failure> {
         let mut tally = Tally::default();
@@ -24,7 +24,8 @@ impl<D: Destination, M: Flaws> Writer<'_, D, M> {
         while rest.peek().is_some() {
             let mut batch: Vec<Change> = rest.by_ref().take(size).collect();
             for attempt in 1.. {
-                let (done, again) = self.create_batch(state, batch, attempt == TRIES).await?;
+                let sent = self.send_creates(state.next_batch(), batch, attempt == TRIES).await;
+                let (done, again) = self.finish_creates(state, sent).await?;
                 tally += done;
                 if again.is_empty() {
                     break;
@@ -36,14 +37,14 @@ impl<D: Destination, M: Flaws> Writer<'_, D, M> {
         Ok(tally)
     }
 
-    /// Sends one batch. Returns what it came to and the rows that may be sent again.
-    async fn create_batch(
+    /// Sends one batch, writes down what came of it, and looks at what is there. It knows nothing of what happens meanwhile:
+    /// what must be asked is asked when it [is back](Self::finish_creates).
+    pub(super) async fn send_creates(
         &self,
-        state: &mut State,
+        number: BatchId,
         changes: Vec<Change>,
         last: bool,
-    ) -> Result<(Tally, Vec<Change>), Failure> {
-        let number = state.next_batch();
+    ) -> Result<Sent, Failure> {
         let batch = Batch {
             object: self.object.clone(),
             operation: Operation::Create,
@@ -89,7 +90,8 @@ impl<D: Destination, M: Flaws> Writer<'_, D, M> {
                     .earlier(mapped),
             );
         }
-        let journal = BatchJournal { recorder: self.rec(), batch: number, files: self.desk.files };
+        let journal = BatchJournal { recorder: self.rec(), batch: number, files: self.desk.files.as_ref() };
+        let (began, rows) = (tokio::time::Instant::now(), changes.len());
         let mut early = None;
         if self.desk.flaws.has(Flaw::SendBeforeIntent) {
             early = Some(self.desk.destination.write(&batch, &journal).await);
@@ -108,10 +110,10 @@ impl<D: Destination, M: Flaws> Writer<'_, D, M> {
                 // Nothing was sent, or the batch was refused unseen: every intent ends here, and so does the command.
                 let targets: Vec<_> = changes.iter().enumerate().map(|(n, c)| (c.target, intended(n))).collect();
                 self.not_sent(&targets, number, &e, true).await?;
-                state.catch_up(self.rec().ledger())?;
                 return Err(e.into());
             }
         };
+        let took = began.elapsed();
 
         let (mut tally, mut again) = (Tally::default(), Vec::new());
         let (mut drafts, mut landed, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
@@ -180,9 +182,21 @@ impl<D: Destination, M: Flaws> Writer<'_, D, M> {
             })
             .collect();
         self.look(&written).await?;
+        let open = unknown.iter().map(|n| (changes[*n].clone(), intended(*n))).collect();
+        Ok(Sent { tally, again, open, rows, took, last })
+    }
+
+    /// Takes in what came of a batch, and asks about the rows of which nobody knows. Returns what it came to and the rows that
+    /// may be sent again.
+    pub(super) async fn finish_creates(
+        &self,
+        state: &mut State,
+        sent: Result<Sent, Failure>,
+    ) -> Result<(Tally, Vec<Change>), Failure> {
         // What was just confirmed is known from here on: a row of its like is not taken for it.
         state.catch_up(self.rec().ledger())?;
-        let open: Vec<(&Change, Position)> = unknown.iter().map(|n| (&changes[*n], intended(*n))).collect();
+        let Sent { mut tally, mut again, open, last, .. } = sent?;
+        let open: Vec<(&Change, Position)> = open.iter().map(|(change, at)| (change, *at)).collect();
         let (settled, resend) = self.settle_creates(state, &open).await?;
         tally += settled;
         if last {
@@ -195,6 +209,26 @@ impl<D: Destination, M: Flaws> Writer<'_, D, M> {
         }
         state.catch_up(self.rec().ledger())?;
         Ok((tally, again))
+    }
+}
+
+/// A batch of creates that came back.
+#[derive(Debug)]
+pub(super) struct Sent {
+    tally: Tally,
+    /// Rows that were refused and may be sent again.
+    again: Vec<Change>,
+    /// Rows of which nobody knows, with their intents.
+    open: Vec<(Change, Position)>,
+    rows: usize,
+    took: Duration,
+    last: bool,
+}
+
+impl Sent {
+    /// Returns how many rows were sent and how long that took, if nothing was in the way.
+    pub(super) fn clean(&self) -> Option<(usize, Duration)> {
+        (self.again.is_empty() && self.open.is_empty()).then_some((self.rows, self.took))
     }
 }
 

@@ -1,12 +1,17 @@
 //! Sends writes so that each happens once: intent first, then the wire, then the outcome, then a look at what is there.
 
 mod create;
+mod crew;
+mod pace;
 mod remove;
 mod restore;
 mod settle;
 mod update;
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use tokio_util::sync::CancellationToken;
 use waybill_connectors::{Batch, Destination, Journal, JournalClosed, RemoteRecord, Selection};
@@ -26,6 +31,7 @@ use crate::{
     recorder::Recorder,
 };
 
+pub use crew::Crew;
 pub use remove::Removal;
 pub use restore::Restore;
 
@@ -39,40 +45,44 @@ const TRIES: usize = 5;
 const UNANSWERED: &str = "it was sent several times, no answer came, and the destination does not show it";
 
 /// What every write needs.
-pub struct Desk<'a, D, M = Sound> {
+pub struct Desk<D, M = Sound> {
     /// The destination.
-    pub destination: &'a D,
+    pub destination: Arc<D>,
     /// Its instance, the first part of destination subjects.
-    pub instance: &'a str,
+    pub instance: String,
     /// The id of the user we act as: what anyone else changed is not ours.
-    pub user: &'a str,
+    pub user: String,
     /// The field that carries our key.
     pub key_field: FieldName,
     /// Objects whose rows cannot carry it.
     pub without_key: std::collections::BTreeSet<ObjectName>,
     /// The files of the export, where there is one.
-    pub files: Option<Files<'a>>,
+    pub files: Option<Files>,
     /// The destination's schema.
-    pub schema: &'a Schema,
+    pub schema: Arc<Schema>,
     /// The most rows in one job.
     pub job_rows: usize,
+    /// The most batches under way at once.
+    pub at_once: usize,
+    /// The objects that the plan writes: rows that point to the same row of one of these wait for each other.
+    pub written: std::collections::BTreeSet<ObjectName>,
     /// Appends.
-    pub recorder: &'a Recorder,
+    pub recorder: Recorder,
     /// Listens.
-    pub progress: &'a dyn Progress,
+    pub progress: Arc<dyn Progress>,
     /// Ends the work between two batches.
-    pub stop: &'a CancellationToken,
+    pub stop: CancellationToken,
     /// The mistakes that a simulation wants.
     pub flaws: M,
 }
 
-impl<D, M> std::fmt::Debug for Desk<'_, D, M> {
+impl<D, M> std::fmt::Debug for Desk<D, M> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Desk").field("instance", &self.instance).finish_non_exhaustive()
     }
 }
 
-impl<D, M> Desk<'_, D, M> {
+impl<D, M> Desk<D, M> {
     /// Returns the field that carries our key in rows of an object, if they can.
     pub fn key(&self, object: &ObjectName) -> Option<&FieldName> {
         (!self.without_key.contains(object)).then_some(&self.key_field)
@@ -124,22 +134,22 @@ impl std::ops::AddAssign for Tally {
 
 /// Writes rows of one object.
 #[derive(Debug)]
-pub struct Writer<'a, D, M = Sound> {
-    desk: &'a Desk<'a, D, M>,
+pub struct Writer<D, M = Sound> {
+    desk: Arc<Desk<D, M>>,
     object: ObjectName,
     name: NameId,
-    schema: &'a ObjectSchema,
+    schema: ObjectSchema,
 }
 
-impl<'a, D: Destination, M: Flaws> Writer<'a, D, M> {
+impl<D: Destination, M: Flaws> Writer<D, M> {
     /// Returns a writer for an object that the destination has.
-    pub fn new(desk: &'a Desk<'a, D, M>, object: &ObjectName) -> Result<Self, Failure> {
-        let schema = desk.schema.object(object.as_str()).ok_or_else(|| {
+    pub fn new(desk: &Arc<Desk<D, M>>, object: &ObjectName) -> Result<Self, Failure> {
+        let schema = desk.schema.object(object.as_str()).cloned().ok_or_else(|| {
             Failure::stopped(format!("the destination has no object {object}, or our user may not see it"))
                 .hint("check the plan and the user's permissions; `waybill plan` lists what is missing")
         })?;
         let name = desk.recorder.name(NameKind::Object, object.as_str())?;
-        Ok(Self { desk, object: object.clone(), name, schema })
+        Ok(Self { desk: Arc::clone(desk), object: object.clone(), name, schema })
     }
 
     /// Returns the field that carries our key, if rows of this object can.
@@ -153,11 +163,11 @@ impl<'a, D: Destination, M: Flaws> Writer<'a, D, M> {
     }
 
     fn rec(&self) -> &Recorder {
-        self.desk.recorder
+        &self.desk.recorder
     }
 
     fn destination_subject(&self, id: &str) -> Result<SubjectId, Failure> {
-        self.rec().subject(&SubjectKey::new(self.desk.instance, self.object.as_str(), id))
+        self.rec().subject(&SubjectKey::new(&self.desk.instance, self.object.as_str(), id))
     }
 
     /// Returns the fingerprint of a record's encoded fields, keyed by its subject.
@@ -215,9 +225,13 @@ impl<'a, D: Destination, M: Flaws> Writer<'a, D, M> {
     /// Looks at rows that we just wrote, and keeps what the destination made of them.
     async fn look(&self, written: &[Written<'_>]) -> Result<(), Failure> {
         let unseen = || written.iter().filter(|row| row.shown.is_none());
-        let fields: std::collections::BTreeSet<FieldName> =
-            unseen().flat_map(|row| row.fields.iter().map(|(name, _)| name.clone())).collect();
-        let fields: Vec<FieldName> = fields.into_iter().collect();
+        let mut fields: BTreeSet<&FieldName> = BTreeSet::new();
+        for (name, _) in unseen().flat_map(|row| row.fields.iter()) {
+            if !fields.contains(name) {
+                fields.insert(name);
+            }
+        }
+        let fields: Vec<FieldName> = fields.into_iter().cloned().collect();
         let found = self.read_ids(&fields, unseen().map(|row| row.id.clone()).collect()).await?;
         let mut drafts = Vec::with_capacity(written.len());
         for row in written {
@@ -227,9 +241,14 @@ impl<'a, D: Destination, M: Flaws> Writer<'a, D, M> {
             // What someone else has touched since we wrote cannot be told from what the platform did: it is drift, if anything.
             let alone = now.modified_by.as_deref().is_none_or(|by| by == self.desk.user);
             for (name, value) in row.fields.iter() {
+                if !image.is_empty() {
+                    image.set(name.clone(), Field::Absent);
+                }
+                if value.is_some() && value == now.record.fields.value(name.as_str()) {
+                    continue;
+                }
                 let meant = value.map_or(Field::Null, |value| Field::Present(value.clone()));
                 let is = now.record.fields.get(name.as_str());
-                image.set(name.clone(), Field::Absent);
                 if alone && !self.same(name, &meant, &is) {
                     let is = if is == Field::Absent { Field::Null } else { is };
                     drafts.push(
@@ -310,7 +329,7 @@ struct Written<'c> {
 struct BatchJournal<'a> {
     recorder: &'a Recorder,
     batch: BatchId,
-    files: Option<Files<'a>>,
+    files: Option<&'a Files>,
 }
 
 impl Journal for BatchJournal<'_> {

@@ -80,7 +80,7 @@ struct Going {
     destination: SubjectId,
 }
 
-impl<D: Destination, M: Flaws> Writer<'_, D, M> {
+impl<D: Destination, M: Flaws> Writer<D, M> {
     /// Returns how many rows are deleted at once, of so many.
     pub fn delete_size(&self, rows: usize) -> usize {
         self.size(Operation::Delete, rows).clamp(1, 2_000)
@@ -235,7 +235,7 @@ impl<D: Destination, M: Flaws> Writer<'_, D, M> {
                 continue;
             };
             let touched = state.landing().get(row.removal.target).is_some_and(|landed| landed.touched);
-            let edited = (touched || now.modified_by.as_ref().is_some_and(|by| by != self.desk.user))
+            let edited = (touched || now.modified_by.as_ref().is_some_and(|by| *by != self.desk.user))
                 && !self.desk.flaws.has(Flaw::IgnoreDriftInRollback);
             let hangs = |what: &str, names: &[String]| {
                 let text = format!("{} {} stays: {what}: {}", self.object, row.id, some(names));
@@ -291,8 +291,8 @@ impl<D: Destination, M: Flaws> Writer<'_, D, M> {
                     // Our user writes only through us: what the ledger does not know of its rows and what carries no key,
                     // the platform made. A key that is not ours is that of another migration.
                     let keyed = key.is_some_and(|key| !row.record.fields.get(key.as_str()).is_blank());
-                    let ours = row.modified_by.as_deref() == Some(self.desk.user) && !keyed;
-                    let key = SubjectKey::new(self.desk.instance, object.name.as_str(), &row.record.id);
+                    let ours = row.modified_by.as_deref() == Some(self.desk.user.as_str()) && !keyed;
+                    let key = SubjectKey::new(&self.desk.instance, object.name.as_str(), &row.record.id);
                     let known = self.rec().ledger().find_subject(&key);
                     let known = known.is_some_and(|subject| state.landing().owner(subject).is_some());
                     let side = self.desk.destination.made_by_platform(&object.name, &row.record);
@@ -323,7 +323,7 @@ impl<D: Destination, M: Flaws> Writer<'_, D, M> {
         id: &str,
         leaving: &(dyn Fn(&State, SubjectId) -> bool + Sync),
     ) -> bool {
-        let key = SubjectKey::new(self.desk.instance, object.as_str(), id);
+        let key = SubjectKey::new(&self.desk.instance, object.as_str(), id);
         let subject = self.rec().ledger().find_subject(&key);
         subject.is_some_and(|subject| leaving(state, subject) && state.landing().owner(subject).is_some())
     }
@@ -362,7 +362,7 @@ impl<D: Destination, M: Flaws> Writer<'_, D, M> {
         }
         let first = self.rec().append(drafts).await?.first;
         let intended = |n: usize| Position(first.0 + 1 + n as u64);
-        let journal = BatchJournal { recorder: self.rec(), batch: number, files: self.desk.files };
+        let journal = BatchJournal { recorder: self.rec(), batch: number, files: self.desk.files.as_ref() };
         let outcomes = match self.desk.destination.write(&batch, &journal).await {
             Ok(outcomes) => outcomes,
             Err(e) => {

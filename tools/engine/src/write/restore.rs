@@ -7,7 +7,7 @@ use std::{
 
 use waybill_connectors::{Batch, Destination, Outcome, RemoteRecord, Retry, WriteRow};
 use waybill_ledger::{
-    Content, Event, Field, FieldName, Fields, Position, Record, SubjectId, Value,
+    Content, Event, Field, FieldKind, FieldName, Fields, Position, Record, SubjectId, Target, Value,
     event::{DriftKind, HoldReason, NameKind, Operation},
     ledger::Draft,
 };
@@ -20,6 +20,7 @@ use super::{BatchJournal, TRIES, Tally, UNANSWERED, VERSION, Writer, create::ref
 use crate::{
     failure::Failure,
     flaws::{Flaw, Flaws},
+    moved::Moved,
     state::State,
 };
 
@@ -54,15 +55,20 @@ struct Putting {
     mapped: Option<waybill_ledger::Mapped>,
 }
 
-impl<D: Destination, M: Flaws> Writer<'_, D, M> {
+impl<D: Destination, M: Flaws> Writer<D, M> {
     /// Puts fields back to what they were before us, except those that someone changed since.
-    pub async fn restore(&self, state: &mut State, restores: Vec<Restore>) -> Result<Tally, Failure> {
+    pub(crate) async fn restore(
+        &self,
+        state: &mut State,
+        restores: Vec<Restore>,
+        moved: &Moved,
+    ) -> Result<Tally, Failure> {
         let mut tally = Tally::default();
         let size = self.size(Operation::Update, restores.len()).min(2_000);
         for chunk in restores.chunks(size) {
             let mut batch = chunk.to_vec();
             for attempt in 1.. {
-                let (done, again) = self.restore_batch(state, batch, attempt == TRIES).await?;
+                let (done, again) = self.restore_batch(state, batch, moved, attempt == TRIES).await?;
                 tally += done;
                 if again.is_empty() {
                     break;
@@ -78,10 +84,11 @@ impl<D: Destination, M: Flaws> Writer<'_, D, M> {
         &self,
         state: &mut State,
         restores: Vec<Restore>,
+        moved: &Moved,
         last: bool,
     ) -> Result<(Tally, Vec<Restore>), Failure> {
         let mut tally = Tally::default();
-        let (rows, forgotten) = self.images(state, restores)?;
+        let (rows, forgotten) = self.images(state, restores, moved)?;
         tally.held += forgotten.len() as u64;
         let forgotten = forgotten.into_iter().map(|restore| {
             let event = Event::RecordHeld { reason: HoldReason::Forgotten };
@@ -121,8 +128,28 @@ impl<D: Destination, M: Flaws> Writer<'_, D, M> {
         self.put_back(state, ready, tally, last).await
     }
 
+    /// Lets fields point to where rows live by now that were deleted and made again.
+    pub(crate) fn follow(&self, state: &State, moved: &Moved, fields: &mut Fields) {
+        moved.follow(self.rec().ledger(), state, &self.schema, fields);
+    }
+
+    /// Returns whether a row points to one of these targets' rows of its own object.
+    pub(crate) fn points_to(&self, targets: &BTreeSet<Target>, fields: &Fields, moved: &Moved) -> bool {
+        let own = |kind: &FieldKind| matches!(kind, FieldKind::Reference { to } if to.contains(&self.object));
+        fields.iter().any(|(name, value)| {
+            let (Some(Value::Text(id)), Some(field)) = (value, self.schema.field(name.as_str())) else { return false };
+            own(&field.kind)
+                && moved.target(self.rec().ledger(), &field.kind, id).is_some_and(|target| targets.contains(&target))
+        })
+    }
+
     /// Finds what these rows held before us; those whose records were forgotten come second.
-    fn images(&self, state: &State, restores: Vec<Restore>) -> Result<(Vec<Imaged>, Vec<Restore>), Failure> {
+    fn images(
+        &self,
+        state: &State,
+        restores: Vec<Restore>,
+        moved: &Moved,
+    ) -> Result<(Vec<Imaged>, Vec<Restore>), Failure> {
         let (mut rows, mut forgotten) = (Vec::new(), Vec::new());
         for restore in restores {
             let destination = restore.landed.destination;
@@ -134,7 +161,8 @@ impl<D: Destination, M: Flaws> Writer<'_, D, M> {
             if self.desk.flaws.has(Flaw::NewestImage) {
                 images.reverse();
             }
-            let before = without_version(oldest(images)).0;
+            let mut before = without_version(oldest(images)).0;
+            self.follow(state, moved, &mut before);
             rows.push(Imaged { restore, destination, id, before });
         }
         Ok((rows, forgotten))
@@ -194,7 +222,7 @@ impl<D: Destination, M: Flaws> Writer<'_, D, M> {
         }
         let first = self.rec().append(drafts).await?.first;
         let intended = |n: usize| Position(first.0 + 1 + 3 * n as u64 + 2);
-        let journal = BatchJournal { recorder: self.rec(), batch: number, files: self.desk.files };
+        let journal = BatchJournal { recorder: self.rec(), batch: number, files: self.desk.files.as_ref() };
         let outcomes = match self.desk.destination.write(&batch, &journal).await {
             Ok(outcomes) => outcomes,
             Err(e) => {
@@ -291,7 +319,13 @@ impl<D: Destination, M: Flaws> Writer<'_, D, M> {
         Ok([
             about(Event::RecordMapped { object: self.name, digest }).content(Content::Mapped(mapped)),
             about(Event::BeforeImageTaken { destination: row.destination }).content(image(before)),
-            about(Event::WriteIntended { object: self.name, operation: Operation::Update, inverts })
+            row.restore
+                .before
+                .iter()
+                .fold(
+                    about(Event::WriteIntended { object: self.name, operation: Operation::Update, inverts }),
+                    |draft, at| draft.cause(*at),
+                )
                 .earlier(start)
                 .earlier(start + 1)
                 .content(image(row.set.clone())),
@@ -302,7 +336,7 @@ impl<D: Destination, M: Flaws> Writer<'_, D, M> {
     pub async fn foresee_restores(&self, state: &State, restores: &[Restore]) -> Result<Vec<String>, Failure> {
         let mut staying = Vec::new();
         for chunk in restores.chunks(200) {
-            let (known, forgotten) = self.images(state, chunk.to_vec())?;
+            let (known, forgotten) = self.images(state, chunk.to_vec(), &Moved::default())?;
             for _ in forgotten {
                 staying.push(format!("a row of {} stays: its record was forgotten", self.object));
             }

@@ -26,7 +26,7 @@ const BROKEN_OFF: &str = "its write was broken off before it was done; the same 
 /// The code of a write that the destination does not show, although it can be asked.
 const NOT_THERE: &str = "WAYBILL_NOT_THERE";
 
-impl<D: Destination, M: Flaws> Writer<'_, D, M> {
+impl<D: Destination, M: Flaws> Writer<D, M> {
     /// Closes intents that never left, so that none stays open. What was to be `landed` waits for the run that goes on.
     pub(super) async fn not_sent(
         &self,
@@ -192,10 +192,10 @@ impl<D: Destination, M: Flaws> Writer<'_, D, M> {
     ) -> Result<BTreeMap<String, Vec<RemoteRecord>>, Failure> {
         let mut rows = self.holding(field, std::slice::from_ref(field), mapped).await?;
         rows.retain(|row| {
-            let key = SubjectKey::new(self.desk.instance, self.object.as_str(), &row.record.id);
+            let key = SubjectKey::new(&self.desk.instance, self.object.as_str(), &row.record.id);
             let subject = self.rec().ledger().find_subject(&key);
             let known = subject.is_some_and(|subject| state.landing().owner(subject).is_some());
-            !known && row.modified_by.as_ref().is_none_or(|by| by == self.desk.user)
+            !known && row.modified_by.as_ref().is_none_or(|by| *by == self.desk.user)
         });
         let mut found = BTreeMap::new();
         for mapped in mapped {

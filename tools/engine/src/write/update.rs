@@ -32,7 +32,7 @@ struct Ready {
     after: Fields,
 }
 
-impl<D: Destination, M: Flaws> Writer<'_, D, M> {
+impl<D: Destination, M: Flaws> Writer<D, M> {
     /// Brings these rows to what the plan wants now.
     pub async fn update(
         &self,
@@ -296,7 +296,7 @@ impl<D: Destination, M: Flaws> Writer<'_, D, M> {
             return Ok((tally, again));
         }
 
-        let journal = BatchJournal { recorder: self.rec(), batch: number, files: self.desk.files };
+        let journal = BatchJournal { recorder: self.rec(), batch: number, files: self.desk.files.as_ref() };
         let outcomes = match self.desk.destination.write(&batch, &journal).await {
             Ok(outcomes) => outcomes,
             Err(e) => {

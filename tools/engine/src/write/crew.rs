@@ -1,0 +1,238 @@
+//! Several batches under way at once, none of which shares a parent with another.
+//!
+//! Platforms lock the row that a new one points to: two batches with contacts of one account refuse each other's rows. So rows
+//! are put into lanes by what they point to, rows of one parent always into the same, and a batch leaves only if nothing that
+//! is under way points where it does. (Source: "Managing Lookup Skew" and "Bulk API 2.0 Limits", Salesforce Developers.)
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+    time::Duration,
+};
+
+use waybill_connectors::{Destination, KnownBy};
+use waybill_ledger::{FieldKind, FieldName, event::Operation};
+
+use super::{Change, TRIES, Tally, Writer, create::Sent, pace::Pace};
+use crate::{aside::Tasks, failure::Failure, flaws::Flaws, state::State};
+
+/// Creates rows of one object, several batches at once.
+#[derive(Debug)]
+pub struct Crew<D, M> {
+    writer: Arc<Writer<D, M>>,
+    /// The fields whose targets are locked while a row is made.
+    parents: Vec<FieldName>,
+    /// What waits, by lane.
+    lanes: Vec<Vec<Change>>,
+    /// The lane that rows without a parent go to.
+    filling: usize,
+    /// How many rows make a batch.
+    size: usize,
+    /// How many creates were confirmed when the crew began.
+    confirmed: u64,
+    /// How many rows were added, without those that came to nothing.
+    meant: u64,
+    pace: Pace,
+    tasks: Tasks<(u64, Result<Sent, Failure>)>,
+    under_way: BTreeMap<u64, Trip>,
+    /// How many trips have begun.
+    trips: u64,
+    /// What is done, and not yet told.
+    tally: Tally,
+    failure: Option<Failure>,
+}
+
+/// A batch under way.
+#[derive(Debug)]
+struct Trip {
+    parents: BTreeSet<u64>,
+    attempt: usize,
+}
+
+impl<D: Destination, M: Flaws> Crew<D, M> {
+    /// Returns a crew for about this many rows.
+    pub fn new(writer: &Arc<Writer<D, M>>, state: &State, rows: usize) -> Self {
+        let (desk, size) = (&writer.desk, writer.size(Operation::Create, rows));
+        let locks = |kind: &FieldKind| matches!(kind, FieldKind::Reference { to } if to.is_empty() || to.iter().any(|object| desk.written.contains(object)));
+        let fields = writer.schema.fields.iter().filter(|field| locks(&field.kind));
+        let parents = fields.map(|field| field.name.clone()).collect();
+        // Rows that nothing but their likeness tells apart are never under way together.
+        let alike = matches!(desk.destination.known_by(&writer.object), KnownBy::Likeness(_));
+        let most = if alike { 1 } else { desk.at_once };
+        let lanes = most.min(rows.div_ceil(size)).max(1);
+        Self {
+            writer: Arc::clone(writer),
+            parents,
+            lanes: std::iter::repeat_with(Vec::new).take(lanes).collect(),
+            filling: 0,
+            size,
+            confirmed: state.confirmed(writer.name, Operation::Create),
+            meant: 0,
+            pace: Pace::new(most),
+            tasks: Tasks::new(),
+            under_way: BTreeMap::new(),
+            trips: 0,
+            tally: Tally::default(),
+            failure: None,
+        }
+    }
+
+    /// Lets a row wait for its batch.
+    pub fn add(&mut self, change: Change) {
+        let lanes = self.lanes.len();
+        let parent = self.parents_of(&change).next();
+        if parent.is_none() && self.lanes[self.filling].len() >= self.size {
+            self.filling = (self.filling + 1) % lanes;
+        }
+        let lane = parent.map_or(self.filling, |parent| usize::try_from(parent % lanes as u64).unwrap_or(0));
+        self.lanes[lane].push(change);
+        self.meant += 1;
+    }
+
+    /// Returns how many rows make a batch.
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    /// Returns how many rows wait or are under way that are not confirmed.
+    pub fn more(&self, state: &State) -> u64 {
+        let confirmed = state.confirmed(self.writer.name, Operation::Create);
+        (self.confirmed + self.meant).saturating_sub(confirmed)
+    }
+
+    /// Sends every full batch for which there is room, and returns what has come back; waits only while more is ready than
+    /// there is room for.
+    pub async fn go(&mut self, state: &mut State) -> Result<Tally, Failure> {
+        self.work(state, self.size).await
+    }
+
+    /// Sends everything, and returns when all of it is back.
+    pub async fn finish(&mut self, state: &mut State) -> Result<Tally, Failure> {
+        let tally = self.work(state, self.size).await?;
+        self.gather();
+        let rest = self.work(state, 1).await?;
+        let mut tally = tally;
+        tally += rest;
+        tally += self.come_home(state).await?;
+        Ok(tally)
+    }
+
+    /// Sends nothing more, and returns when all that is under way is back. What waited and never left is forgotten: it is mapped
+    /// again by the run that goes on.
+    pub async fn come_home(&mut self, state: &mut State) -> Result<Tally, Failure> {
+        while let Some(done) = self.tasks.next().await {
+            self.back(state, done).await;
+        }
+        self.result()
+    }
+
+    /// Puts the rests of all lanes together if they fit one batch.
+    fn gather(&mut self) {
+        if self.lanes.iter().map(Vec::len).sum::<usize>() <= self.size {
+            let rest = self.lanes.iter_mut().flat_map(std::mem::take).collect();
+            self.lanes[0] = rest;
+        }
+    }
+
+    async fn work(&mut self, state: &mut State, least: usize) -> Result<Tally, Failure> {
+        loop {
+            while let Some(done) = self.tasks.ended() {
+                self.back(state, done).await;
+            }
+            if self.failure.is_some() {
+                return self.come_home(state).await;
+            }
+            let ready = |lane: &Vec<Change>| lane.len() >= least;
+            if !self.lanes.iter().any(ready) {
+                return self.result();
+            }
+            let room = self.tasks.len() < self.pace.window();
+            if room && (0..self.lanes.len()).any(|lane| self.lanes[lane].len() >= least && self.leave(state, lane)) {
+                continue;
+            }
+            // If nothing is under way, nothing is in the way: the next round sends something.
+            if let Some(done) = self.tasks.next().await {
+                self.back(state, done).await;
+            }
+        }
+    }
+
+    fn result(&mut self) -> Result<Tally, Failure> {
+        let tally = std::mem::take(&mut self.tally);
+        match self.failure.take() {
+            Some(failure) => Err(failure),
+            None => Ok(tally),
+        }
+    }
+
+    /// Sends a batch from a lane, of rows whose parents no other batch is busy with. Returns whether there were enough.
+    fn leave(&mut self, state: &mut State, lane: usize) -> bool {
+        let busy: BTreeSet<u64> = self.under_way.values().flat_map(|trip| trip.parents.iter().copied()).collect();
+        let wanted = self.lanes[lane].len().min(self.size);
+        let (mut batch, mut staying) = (Vec::with_capacity(wanted), Vec::new());
+        for change in std::mem::take(&mut self.lanes[lane]) {
+            let free = batch.len() < wanted && !self.parents_of(&change).any(|parent| busy.contains(&parent));
+            if free { batch.push(change) } else { staying.push(change) }
+        }
+        if batch.len() < wanted.div_ceil(2) {
+            // So few are not worth a batch of their own; what is in their way will be back.
+            batch.append(&mut staying);
+            self.lanes[lane] = batch;
+            return false;
+        }
+        self.lanes[lane] = staying;
+        // Within a batch, what points to the same row stands together.
+        batch.sort_by_cached_key(|change| self.parents_of(change).next());
+        self.begin(state, batch, 1);
+        true
+    }
+
+    fn begin(&mut self, state: &mut State, batch: Vec<Change>, attempt: usize) {
+        let parents = batch.iter().flat_map(|change| self.parents_of(change).collect::<Vec<_>>()).collect();
+        self.trips += 1;
+        let (trip, number, writer) = (self.trips, state.next_batch(), Arc::clone(&self.writer));
+        self.under_way.insert(trip, Trip { parents, attempt });
+        self.tasks.begin(async move {
+            if attempt > 1 {
+                tokio::time::sleep(Duration::from_millis(100 << attempt)).await;
+            }
+            (trip, writer.send_creates(number, batch, attempt == TRIES).await)
+        });
+    }
+
+    /// Takes in a batch that came back.
+    async fn back(&mut self, state: &mut State, done: Result<(u64, Result<Sent, Failure>), crate::aside::Stopped>) {
+        let (trip, sent) = match done {
+            Ok((trip, sent)) => (self.under_way.remove(&trip), sent),
+            Err(stopped) => (None, Err(Failure::failed(format!("a batch was broken off: {stopped}")))),
+        };
+        match sent.as_ref().ok().and_then(Sent::clean) {
+            Some((rows, took)) => self.pace.good(rows, took),
+            None => self.pace.bad(),
+        }
+        match self.writer.finish_creates(state, sent).await {
+            Ok((tally, again)) => {
+                self.meant -= tally.held + tally.rejected;
+                self.tally += tally;
+                if !again.is_empty() {
+                    self.begin(state, again, trip.map_or(TRIES, |trip| trip.attempt + 1));
+                }
+            }
+            // The first failure is told; the batches that are under way come home before.
+            Err(failure) => {
+                self.failure.get_or_insert(failure);
+            }
+        }
+    }
+
+    /// Returns what a row points to, as numbers.
+    fn parents_of<'c>(&'c self, change: &'c Change) -> impl Iterator<Item = u64> + 'c {
+        self.parents.iter().filter_map(|field| {
+            let id = change.mapped.fields.text(field.as_str())?;
+            let mut hasher = DefaultHasher::new();
+            id.hash(&mut hasher);
+            Some(hasher.finish())
+        })
+    }
+}
