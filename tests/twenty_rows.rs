@@ -177,7 +177,10 @@ fn row_c01_contacts_become_people_whole_and_what_is_refused_goes_beside() {
     );
     assert_eq!(anna["phones"]["additionalPhones"][0]["number"], "701234567");
     assert_eq!(anna["otherPhonesAsGiven"], "831.605.2433x7");
-    assert_eq!((&anna["jobTitle"], &anna["leadStatus"], &anna["doNotContact"]), (&json!("CEO"), &json!("lead"), &json!(false)));
+    assert_eq!(
+        (&anna["jobTitle"], &anna["leadStatus"], &anna["doNotContact"]),
+        (&json!("CEO"), &json!("lead"), &json!(false))
+    );
     assert_eq!(anna["postalAddress"]["addressCity"], "Aarhus");
     assert_eq!(anna["companyId"], id("companies", "c1"));
     assert_eq!(anna["furtherCompanies"], "Beta, Board member");
@@ -271,7 +274,10 @@ fn row_c04_notes_keep_their_text_their_times_and_all_their_targets() {
     assert_eq!(first["title"], "Note");
     assert_eq!(first["bodyV2"]["markdown"], "Kickoff **went well**\n* numbers");
     assert!(first["bodyV2"]["blocknote"].as_str().unwrap().contains("went well"));
-    assert_eq!((&first["createdAt"], &first["updatedAt"]), (&json!("2021-03-04T05:06:07.000Z"), &json!("2022-05-06T07:08:09.000Z")));
+    assert_eq!(
+        (&first["createdAt"], &first["updatedAt"]),
+        (&json!("2021-03-04T05:06:07.000Z"), &json!("2022-05-06T07:08:09.000Z"))
+    );
     assert_eq!(
         targets("noteTargets", "noteId", &first["id"]),
         [("targetCompanyId".to_owned(), id("companies", "c1")), ("targetPersonId".to_owned(), id("people", "p1"))]
@@ -315,12 +321,16 @@ fn row_c06_owners_become_members_by_their_address_or_are_decided() {
 #[test]
 fn row_c07_custom_fields_of_people_keep_their_kind() {
     let anna = &all("people")["p1"];
-    assert_eq!((&anna["leadScore"], &anna["customerSince"], &anna["vip"]), (&json!(12.5), &json!("2020-02-29"), &json!(true)));
+    assert_eq!(
+        (&anna["leadScore"], &anna["customerSince"], &anna["vip"]),
+        (&json!(12.5), &json!("2020-02-29"), &json!(true))
+    );
     assert_eq!(anna["interests"], json!(["GOLF", "R_D_LABS"]));
     assert_eq!(anna["preferredLanguage"], "EN", "spelled as the option is");
     assert_eq!(all("people")["p5"]["preferredLanguage"], "DE");
     let language = moved().workspace.field("person", "preferredLanguage");
-    let labels: Vec<&str> = language["options"].as_array().unwrap().iter().map(|o| o["label"].as_str().unwrap()).collect();
+    let labels: Vec<&str> =
+        language["options"].as_array().unwrap().iter().map(|o| o["label"].as_str().unwrap()).collect();
     assert_eq!((language["type"].as_str(), labels), (Some("SELECT"), vec!["en", "de"]));
     assert_eq!(all("companies")["c1"]["tier"], "A");
 }
@@ -345,11 +355,8 @@ fn row_c09_tags_become_options_split_and_folded() {
 #[test]
 fn row_c10_files_arrive_byte_by_byte_and_all_are_listed() {
     let Moved { workspace, project, dir, .. } = moved();
-    let found: BTreeMap<String, Json> = workspace
-        .rows("attachments")
-        .into_iter()
-        .map(|row| (row["name"].as_str().unwrap().to_owned(), row))
-        .collect();
+    let found: BTreeMap<String, Json> =
+        workspace.rows("attachments").into_iter().map(|row| (row["name"].as_str().unwrap().to_owned(), row)).collect();
     assert_eq!(found.keys().collect::<Vec<_>>(), ["hello.txt", "minutes.txt"]);
     assert_eq!(found["hello.txt"]["targetPersonId"], id("people", "p1"));
     assert_eq!(found["minutes.txt"]["targetTaskId"], id("tasks", "k1"));
@@ -403,7 +410,10 @@ fn row_c12_calls_mails_and_meetings_become_tasks_and_agendas_notes() {
     assert_eq!(call["createdAt"], "2021-03-04T05:06:07.000Z");
     assert_eq!(targets("taskTargets", "taskId", &call["id"]).len(), 2);
     let mail = &tasks["e1"];
-    assert_eq!((&mail["title"], &mail["activityType"], &mail["emailTo"]), (&json!("Hello"), &json!("EMAIL"), &json!("anna@acme.example; x@y.example")));
+    assert_eq!(
+        (&mail["title"], &mail["activityType"], &mail["emailTo"]),
+        (&json!("Hello"), &json!("EMAIL"), &json!("anna@acme.example; x@y.example"))
+    );
     assert_eq!(mail["bodyV2"]["markdown"], "Dear Anna");
     let meeting = &tasks["m1"];
     assert_eq!((&meeting["location"], &meeting["recurrence"]), (&json!("Room 4"), &json!("FREQ=WEEKLY;COUNT=5")));
@@ -423,7 +433,10 @@ fn row_c13_custom_objects_have_relations_and_junctions() {
     assert_eq!(cases["s2"]["ownedById"], Json::Null);
     assert_eq!(case["ownerId"], member("ada.lovelace@example.com"));
     let relation = moved().workspace.field("serviceCase", "ownedBy");
-    assert_eq!((relation["type"].as_str(), relation["settings"]["relationType"].as_str()), (Some("RELATION"), Some("MANY_TO_ONE")));
+    assert_eq!(
+        (relation["type"].as_str(), relation["settings"]["relationType"].as_str()),
+        (Some("RELATION"), Some("MANY_TO_ONE"))
+    );
     let links = moved().workspace.ours("serviceCaseContactLinks");
     let mut pairs: Vec<(Json, Json)> =
         links.iter().map(|link| (link["serviceCaseId"].clone(), link["contactId"].clone())).collect();

@@ -14,8 +14,8 @@ pub mod transport;
 pub mod twenty;
 
 pub use destination::{
-    Abilities, Automation, Automations, Batch, Budget, Destination, Hanging, Holder, Instance, Journal, JournalClosed, KnownBy,
-    Limits, Need, Outcome, Planned, Refusal, RemoteRecord, Scan, SchemaOutcome, Selection, WriteRow,
+    Abilities, Automation, Automations, Batch, Budget, Destination, Hanging, Holder, Instance, Journal, JournalClosed,
+    KnownBy, Limits, Need, Outcome, Planned, Refusal, RemoteRecord, Scan, SchemaOutcome, Selection, WriteRow,
 };
 pub use error::{RemoteError, Retry};
 pub use reach::AnyDestination;

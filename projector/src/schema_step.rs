@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use waybill_ledger::{
-    Choice, Digest, FieldKind, FieldName, FieldSchema, NewChoice, ObjectName, ObjectSchema, Record, Schema, SchemaChange, Variant,
+    Choice, Digest, FieldKind, FieldName, FieldSchema, NewChoice, ObjectName, ObjectSchema, Record, Schema,
+    SchemaChange, Variant,
 };
 
 use crate::mapping::{NewField, Plan, fold};

@@ -98,7 +98,10 @@ impl Workspace {
 
     /// Returns the rows that carry our key by the id that they have in the source.
     pub fn by_source(&self, plural: &str) -> BTreeMap<String, Json> {
-        self.ours(plural).into_iter().map(|row| (row["sourceId"].as_str().unwrap_or_default().to_owned(), row)).collect()
+        self.ours(plural)
+            .into_iter()
+            .map(|row| (row["sourceId"].as_str().unwrap_or_default().to_owned(), row))
+            .collect()
     }
 
     /// Returns the metadata of an object's field.

@@ -116,9 +116,8 @@ mod tests {
 
     impl Server {
         fn takes(&mut self, at: u128) -> bool {
-            let available = self.1.map_or(self.0, |last| {
-                100.min(self.0 + u64::try_from((at - last) * 100 / 60_000).unwrap())
-            });
+            let available =
+                self.1.map_or(self.0, |last| 100.min(self.0 + u64::try_from((at - last) * 100 / 60_000).unwrap()));
             if available > 0 {
                 (self.0, self.1) = (available - 1, Some(at));
             }

@@ -12,7 +12,8 @@ use crate::{
     error::RemoteError,
 };
 
-const WORKFLOWS: &str = "query{workflowVersions(filter:{status:{eq:ACTIVE}},first:500){edges{node{id trigger workflow{name}}}}}";
+const WORKFLOWS: &str =
+    "query{workflowVersions(filter:{status:{eq:ACTIVE}},first:500){edges{node{id trigger workflow{name}}}}}";
 
 impl Twenty {
     pub(super) async fn list_automation(&self, objects: &[ObjectName]) -> Result<Automations, RemoteError> {
@@ -68,9 +69,7 @@ fn webhook(hook: &Json, objects: &[ObjectName]) -> Vec<Automation> {
     let url = hook["targetUrl"].as_str().unwrap_or_default();
     let host = reqwest::Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default();
     let concerns = objects.iter().filter(|object| told.iter().any(|name| *name == "*" || *name == object.as_str()));
-    concerns
-        .map(|object| Automation { kind: "webhook", name: host.clone(), object: object.to_string() })
-        .collect()
+    concerns.map(|object| Automation { kind: "webhook", name: host.clone(), object: object.to_string() }).collect()
 }
 
 #[cfg(test)]

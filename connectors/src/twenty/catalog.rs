@@ -135,7 +135,12 @@ impl Catalog {
                 plural: node.name_plural,
                 label: node.label_singular,
                 label_plural: node.label_plural,
-                fields: node.fields_list.into_iter().filter(|field| field.is_active != Some(false)).map(field).collect(),
+                fields: node
+                    .fields_list
+                    .into_iter()
+                    .filter(|field| field.is_active != Some(false))
+                    .map(field)
+                    .collect(),
             };
             self.0.insert(object.singular.clone(), object);
         }

@@ -112,10 +112,9 @@ fn parts(wire: &Wire) -> Vec<(&'static str, Part, FieldKind)> {
             ("primaryEmail", Part::Text("primaryEmail"), FieldKind::Email),
             ("additionalEmails", Part::Texts("additionalEmails"), LIST),
         ],
-        Wire::Phones => vec![
-            ("primaryPhoneNumber", Part::Phone, FieldKind::Phone),
-            ("additionalPhones", Part::Phones, LIST),
-        ],
+        Wire::Phones => {
+            vec![("primaryPhoneNumber", Part::Phone, FieldKind::Phone), ("additionalPhones", Part::Phones, LIST)]
+        }
         Wire::Links => vec![
             ("primaryLinkUrl", Part::Text("primaryLinkUrl"), FieldKind::Url),
             text("primaryLinkLabel"),

@@ -60,8 +60,7 @@ impl Twenty {
         };
         let name = row.fields.text("name").map_or_else(|| "file".to_owned(), str::to_owned);
         let field = object.field(&column.key).map(|field| field.id.clone()).unwrap_or_default();
-        let variables =
-            json!({ "filename": name, "size": bytes.len(), "fieldMetadataId": field });
+        let variables = json!({ "filename": name, "size": bytes.len(), "fieldMetadataId": field });
         let opened = match self.wire.ask("an upload", "/metadata", OPEN, variables, Counted::No).await {
             Ok(mut data) => data["createFileUpload"].take(),
             Err(RemoteError::Refused { code, message, .. }) => return refused(&code, message),

@@ -24,8 +24,7 @@ use super::{
 use crate::{destination::SchemaOutcome, error::RemoteError};
 
 /// The colours that the product shows, so that new options can be told apart.
-const COLOURS: [&str; 10] =
-    ["green", "turquoise", "sky", "blue", "purple", "pink", "red", "orange", "yellow", "gray"];
+const COLOURS: [&str; 10] = ["green", "turquoise", "sky", "blue", "purple", "pink", "red", "orange", "yellow", "gray"];
 /// The most characters of a name, a label and an option's value.
 const NAME: usize = 63;
 
@@ -142,8 +141,7 @@ fn body_of(catalog: &Catalog, object: &Object, field: &FieldSchema) -> Result<Js
         FieldKind::Choice { options, .. } | FieldKind::Choices { options, .. } => {
             let several = matches!(field.kind, FieldKind::Choices { .. });
             body["type"] = json!(if several { "MULTI_SELECT" } else { "SELECT" });
-            body["options"] =
-                (0..).zip(options).map(|(at, choice)| option(&choice.value, &choice.label, at)).collect();
+            body["options"] = (0..).zip(options).map(|(at, choice)| option(&choice.value, &choice.label, at)).collect();
         }
         kind => body["type"] = json!(word(&wire_of(kind))),
     }
@@ -279,7 +277,8 @@ fn upper_snake(text: &str) -> String {
         }
     }
     let value = value.trim_end_matches('_');
-    let value = if value.starts_with(|c: char| c.is_ascii_uppercase()) { value.to_owned() } else { format!("V_{value}") };
+    let value =
+        if value.starts_with(|c: char| c.is_ascii_uppercase()) { value.to_owned() } else { format!("V_{value}") };
     let value: String = value.chars().take(NAME).collect();
     value.trim_end_matches('_').to_owned()
 }

@@ -143,8 +143,7 @@ impl Twenty {
         let filter = self.holding(object, &Columns::of(object), scan)?;
         let (plural, kind) = (&object.plural, object.type_name("FilterInput"));
         let query = format!("query($filter:{kind}){{{plural}(filter:$filter,first:1){{totalCount}}}}");
-        let data =
-            self.wire.ask("a count", "/graphql", &query, json!({ "filter": filter }), Counted::Yes).await?;
+        let data = self.wire.ask("a count", "/graphql", &query, json!({ "filter": filter }), Counted::Yes).await?;
         data[plural]["totalCount"].as_u64().ok_or_else(|| strange("a count", "it has no number"))
     }
 
@@ -158,12 +157,7 @@ impl Twenty {
         }
     }
 
-    fn column<'c>(
-        &self,
-        object: &Object,
-        columns: &'c Columns,
-        field: &FieldName,
-    ) -> Result<&'c Column, RemoteError> {
+    fn column<'c>(&self, object: &Object, columns: &'c Columns, field: &FieldName) -> Result<&'c Column, RemoteError> {
         columns.get(field.as_str()).filter(|column| column.path().is_some()).ok_or_else(|| RemoteError::Refused {
             system: SYSTEM.to_owned(),
             what: format!("a search of {} by {field}", object.plural),

@@ -169,7 +169,9 @@ pub(super) fn read(column: &Column, row: &Row) -> Field {
             Some(micros) => Field::from((micros / Decimal::from(MICROS)).normalize()),
             None => Field::Null,
         },
-        Part::Texts(name) => list(held[name].as_array().into_iter().flatten().filter_map(Json::as_str).map(Value::from)),
+        Part::Texts(name) => {
+            list(held[name].as_array().into_iter().flatten().filter_map(Json::as_str).map(Value::from))
+        }
         Part::Phone => {
             let part = |name: &str| held[name].as_str().unwrap_or_default();
             blank_is_null(&international(part("primaryPhoneNumber"), part("primaryPhoneCallingCode")))

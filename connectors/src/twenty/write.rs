@@ -55,9 +55,7 @@ impl Twenty {
             Operation::Create => self.create(object, batch, journal).await,
             Operation::Update => self.update(object, batch).await,
             Operation::Delete => self.destroy(object, batch).await,
-            Operation::Nothing => {
-                Ok(batch.rows.iter().map(|row| done(row)).collect())
-            }
+            Operation::Nothing => Ok(batch.rows.iter().map(|row| done(row)).collect()),
         }
     }
 
@@ -68,7 +66,8 @@ impl Twenty {
         journal: &J,
     ) -> Result<Vec<Outcome>, RemoteError> {
         let columns = Columns::of(object);
-        let named: Vec<FieldName> = batch.rows.iter().flat_map(|row| row.fields.iter().map(|(n, _)| n.clone())).collect();
+        let named: Vec<FieldName> =
+            batch.rows.iter().flat_map(|row| row.fields.iter().map(|(n, _)| n.clone())).collect();
         let content = files::of(&columns, &named);
         let mut outcomes: Vec<Option<Outcome>> = vec![None; batch.rows.len()];
         let mut bodies: Vec<Json> = Vec::with_capacity(batch.rows.len());
@@ -212,9 +211,9 @@ impl Twenty {
             let holders = self.find_holders(object, &column.shown, &wanted).await?;
             rest.retain(|n| {
                 let mine = value(n);
-                let holder = holders.iter().find(|holder| {
-                    mine.as_ref().is_some_and(|mine| mine.eq_ignore_ascii_case(&holder.value))
-                });
+                let holder = holders
+                    .iter()
+                    .find(|holder| mine.as_ref().is_some_and(|mine| mine.eq_ignore_ascii_case(&holder.value)));
                 let Some(holder) = holder else { return true };
                 let place = if holder.trashed.is_some() { "in the trash " } else { "" };
                 outcomes[*n] = Some(Outcome::Rejected(Refusal {

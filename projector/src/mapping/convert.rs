@@ -170,7 +170,8 @@ fn choice(text: &str, options: &[Choice], restricted: bool) -> Result<Fitted, Un
     let (first, second) = if first.is_some() || !restricted {
         (first, second)
     } else {
-        let bare = |text: &str| text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect::<String>();
+        let bare =
+            |text: &str| text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect::<String>();
         let wanted = bare(text);
         let mut alike = active().filter(|option| !wanted.is_empty() && bare(&option.label) == wanted);
         (alike.next(), alike.next())

@@ -100,7 +100,9 @@ mod tests {
 
     #[test]
     fn a_site_has_one_spelling() {
-        for written in ["acme.example", "https://www.ACME.example/about?x", "http://acme.example:8080", "WWW.acme.example"] {
+        for written in
+            ["acme.example", "https://www.ACME.example/about?x", "http://acme.example:8080", "WWW.acme.example"]
+        {
             assert_eq!(one(Form::Site, written).as_deref(), Some("https://acme.example"), "{written}");
         }
         for other in ["acme", "hello world.com", "a..b", ""] {

@@ -35,7 +35,8 @@ pub use self::{
     matching::{MatchKey, unique_form},
     objects::{ObjectsPlan, Relation},
     plan::{
-        Gone, NewField, NewObject, Otherwise, OwnerPlan, PipelinePlan, Plan, PlanError, Rule, Seed, Trash, ValueMap, fold,
+        Gone, NewField, NewObject, Otherwise, OwnerPlan, PipelinePlan, Plan, PlanError, Rule, Seed, Trash, ValueMap,
+        fold,
     },
 };
 

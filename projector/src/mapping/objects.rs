@@ -71,7 +71,12 @@ impl Relation {
         let text = |name: &str| link.fields.value(name).map(|value| value.to_string().trim().to_owned());
         let many = text("cardinality").is_some_and(|kind| kind.eq_ignore_ascii_case("nn"));
         let (from, to) = (text("from_object")?, text("to_object")?);
-        (!from.is_empty() && !to.is_empty()).then(|| Self { from, to, name: text("relation").unwrap_or_default(), many })
+        (!from.is_empty() && !to.is_empty()).then(|| Self {
+            from,
+            to,
+            name: text("relation").unwrap_or_default(),
+            many,
+        })
     }
 }
 
@@ -179,7 +184,8 @@ impl Plan {
             name.push_str("Link");
         }
         let object = ObjectName::from(name);
-        let label = format!("{} {}", capital(&relation.from.replace('_', " ")), capital(&relation.to.replace('_', " ")));
+        let label =
+            format!("{} {}", capital(&relation.from.replace('_', " ")), capital(&relation.to.replace('_', " ")));
         let condition = format!(
             "from_object == {} && to_object == {} && relation == {} && cardinality == 'nn'",
             quoted(&relation.from),
@@ -198,7 +204,8 @@ impl Plan {
             theirs = FieldName::from(format!("other{}", capital(theirs.as_str())));
         }
         let constant = FieldRule { value: Some(toml::Value::String(relation.name.clone())), ..FieldRule::default() };
-        let mut fields = BTreeMap::from([(mine.clone(), look("from_id", &one)), (theirs.clone(), look("to_id", &other))]);
+        let mut fields =
+            BTreeMap::from([(mine.clone(), look("from_id", &one)), (theirs.clone(), look("to_id", &other))]);
         if !relation.name.is_empty() {
             fields.insert("name".into(), constant);
         }
@@ -286,12 +293,8 @@ mod tests {
             .map(|(name, text)| (name, Field::from(text)))
             .collect();
         let listed = [Record { id: "service_case".into(), fields }];
-        let relation = |name: &str, many| Relation {
-            from: "service_case".into(),
-            to: "company".into(),
-            name: name.into(),
-            many,
-        };
+        let relation =
+            |name: &str, many| Relation { from: "service_case".into(), to: "company".into(), name: name.into(), many };
         let relations = BTreeSet::from([relation("owned by", false), relation("seen by", true)]);
         let plan = Plan::parse(PLAN).unwrap().with_custom_objects(listed.iter(), &relations);
         let rules: Vec<(&str, &str, &str)> =

@@ -171,7 +171,17 @@ impl NewField {
     /// Returns a field of a kind, without any of the kind's particulars.
     pub(super) fn of(object: ObjectName, name: FieldName, label: String, kind: &str) -> Self {
         let kind = kind.to_owned();
-        Self { object, name, label, kind, length: None, scale: None, options: Vec::new(), options_from: Vec::new(), to: None }
+        Self {
+            object,
+            name,
+            label,
+            kind,
+            length: None,
+            scale: None,
+            options: Vec::new(),
+            options_from: Vec::new(),
+            to: None,
+        }
     }
 
     /// Returns a choice without options.

@@ -126,8 +126,7 @@ impl Prepared {
         )
         .map_err(|e| Failure::stopped(e.to_string()).hint("correct the plan's value map or kinds"))?;
         // What an approval binds is the schema as the destination itself will show it.
-        let changes: Vec<SchemaChange> =
-            changes.into_iter().map(|change| reached.destination.shaped(change)).collect();
+        let changes: Vec<SchemaChange> = changes.into_iter().map(|change| reached.destination.shaped(change)).collect();
         let schema = schema_step::after(&present, &changes, &reached.destination.born());
         let owners = match &plan.owners {
             None => BTreeMap::new(),

@@ -4,11 +4,11 @@ use std::{
     time::Instant,
 };
 
+use clap::ValueEnum;
 use waybill_engine::{
     failure::Failure,
     project::{AuthConfig, Project, SecretRef, random_id},
 };
-use clap::ValueEnum;
 use waybill_sandbox::{salesforce, spark_bundle, twenty};
 
 use super::{
@@ -88,8 +88,7 @@ impl Home {
                 // A limit of a hundred requests a minute would make a long demo; the prefilled workflow is switched off, as
                 // preflight advises.
                 let switches = twenty::Switches { workflow: false, ..twenty::Switches::default() };
-                let options =
-                    twenty::Options { seed, state, switches, limits: false, ..twenty::Options::default() };
+                let options = twenty::Options { seed, state, switches, limits: false, ..twenty::Options::default() };
                 Self::Twenty(twenty::serve(options).await?)
             }
         })
