@@ -136,7 +136,7 @@ mod tests {
             assert!(server.takes(start.elapsed().as_millis() + jitter), "request {n}");
         }
         assert!(jitter < 5);
-        let least = Duration::from_millis(500 * 600);
+        let least = Duration::from_secs(300);
         let ratio = start.elapsed().as_secs_f64() / least.as_secs_f64();
         assert!(ratio < 1.03, "{ratio}");
     }

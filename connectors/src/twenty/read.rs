@@ -98,7 +98,7 @@ impl Twenty {
                 }
             }
             Selection::Keys { field, values } => {
-                let column = self.column(object, &columns, field)?;
+                let column = column_of(object, &columns, field)?;
                 let select = selected(&columns, fields.iter().chain([field]));
                 for values in values.chunks(VALUES) {
                     found.extend(self.all(object, &select, &any_of(column, values)).await?);
@@ -132,7 +132,7 @@ impl Twenty {
         // A scan of files does not look into them: that they cannot be changed is enough to compare by.
         let content = files::of(&columns, fields).map(|column| column.shown.clone());
         let fields: Vec<FieldName> = fields.iter().filter(|name| Some(*name) != content.as_ref()).cloned().collect();
-        let filter = self.holding(object, &columns, scan)?;
+        let filter = holding(object, &columns, scan)?;
         let page = self.page(object, &selected(&columns, fields.iter()), &filter, PAGE, after).await?;
         let rows = page.rows.iter().map(|row| values::record(row, &columns, fields.iter())).collect();
         Ok((rows, page.next))
@@ -140,30 +140,11 @@ impl Twenty {
 
     /// Counts live rows.
     pub(super) async fn count_rows(&self, object: &Object, scan: Scan<'_>) -> Result<u64, RemoteError> {
-        let filter = self.holding(object, &Columns::of(object), scan)?;
+        let filter = holding(object, &Columns::of(object), scan)?;
         let (plural, kind) = (&object.plural, object.type_name("FilterInput"));
         let query = format!("query($filter:{kind}){{{plural}(filter:$filter,first:1){{totalCount}}}}");
         let data = self.wire.ask("a count", "/graphql", &query, json!({ "filter": filter }), Counted::Yes).await?;
         data[plural]["totalCount"].as_u64().ok_or_else(|| strange("a count", "it has no number"))
-    }
-
-    fn holding(&self, object: &Object, columns: &Columns, scan: Scan<'_>) -> Result<Json, RemoteError> {
-        match scan {
-            Scan::All => Ok(json!({})),
-            Scan::Holding(field) => {
-                let path = self.column(object, columns, field)?.path().unwrap_or_default();
-                Ok(nested(&path, json!({ "is": "NOT_NULL" })))
-            }
-        }
-    }
-
-    fn column<'c>(&self, object: &Object, columns: &'c Columns, field: &FieldName) -> Result<&'c Column, RemoteError> {
-        columns.get(field.as_str()).filter(|column| column.path().is_some()).ok_or_else(|| RemoteError::Refused {
-            system: SYSTEM.to_owned(),
-            what: format!("a search of {} by {field}", object.plural),
-            code: "FIELD_NOT_FOUND".to_owned(),
-            message: String::new(),
-        })
     }
 
     /// Finds the rows that hold values which are allowed once, in the trash or not.
@@ -174,7 +155,7 @@ impl Twenty {
         wanted: &[String],
     ) -> Result<Vec<Holder>, RemoteError> {
         let columns = Columns::of(object);
-        let column = self.column(object, &columns, field)?;
+        let column = column_of(object, &columns, field)?;
         let select = format!("id {TRASHED} {}", column.selection());
         // Addresses are kept in lower case, and a filter compares as it stands.
         let lower = column.schema.kind == FieldKind::Email;
@@ -194,6 +175,25 @@ impl Twenty {
         }
         Ok(holders)
     }
+}
+
+fn holding(object: &Object, columns: &Columns, scan: Scan<'_>) -> Result<Json, RemoteError> {
+    match scan {
+        Scan::All => Ok(json!({})),
+        Scan::Holding(field) => {
+            let path = column_of(object, columns, field)?.path().unwrap_or_default();
+            Ok(nested(&path, json!({ "is": "NOT_NULL" })))
+        }
+    }
+}
+
+fn column_of<'c>(object: &Object, columns: &'c Columns, field: &FieldName) -> Result<&'c Column, RemoteError> {
+    columns.get(field.as_str()).filter(|column| column.path().is_some()).ok_or_else(|| RemoteError::Refused {
+        system: SYSTEM.to_owned(),
+        what: format!("a search of {} by {field}", object.plural),
+        code: "FIELD_NOT_FOUND".to_owned(),
+        message: String::new(),
+    })
 }
 
 fn strange(what: &str, detail: &str) -> RemoteError {

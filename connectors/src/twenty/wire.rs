@@ -265,7 +265,7 @@ pub(super) fn refused(what: &str, status: u16, error: WireError) -> RemoteError 
         (403, _) | (_, "PERMISSION_DENIED" | "FORBIDDEN" | "FORBIDDEN_EXCEPTION") => {
             RemoteError::Forbidden { system, what: what.to_owned(), code }
         }
-        (429, _) | (_, "LIMIT_REACHED") | (500 | 502..=504, _) => RemoteError::Busy { system, code },
+        (429 | 500 | 502..=504, _) | (_, "LIMIT_REACHED") => RemoteError::Busy { system, code },
         _ => RemoteError::Refused { system, what: what.to_owned(), code, message: error.message },
     }
 }

@@ -15,7 +15,7 @@ use waybill_ledger::{
 use super::{
     Twenty,
     catalog::{Object, capital},
-    columns::{Columns, keys},
+    columns::{Column, Columns, keys},
     files, id,
     read::by_ids,
     values::{self, Row},
@@ -55,7 +55,7 @@ impl Twenty {
             Operation::Create => self.create(object, batch, journal).await,
             Operation::Update => self.update(object, batch).await,
             Operation::Delete => self.destroy(object, batch).await,
-            Operation::Nothing => Ok(batch.rows.iter().map(|row| done(row)).collect()),
+            Operation::Nothing => Ok(batch.rows.iter().map(done).collect()),
         }
     }
 
@@ -280,7 +280,7 @@ impl Twenty {
         let mut stamped = true;
         for row in &batch.rows {
             let touched = row.fields.iter().filter_map(|(name, _)| columns.get(name.as_str()));
-            select.extend(touched.filter(|column| keys(&column.wire).is_some()).map(|column| column.selection()));
+            select.extend(touched.filter(|column| keys(&column.wire).is_some()).map(Column::selection));
             stamped &= row.fields.contains("updatedAt");
         }
         if stamped && select.len() == 2 {

@@ -83,7 +83,7 @@ impl Plan {
                     let label: String = label.chars().take(NAME).collect();
                     let mut new = new_field(object.clone(), name, label, &field.kind);
                     if custom.options_from_data {
-                        new.kind = "choices".to_owned();
+                        "choices".clone_into(&mut new.kind);
                         new.options_from = vec![format!("{from}.{}", field.name)];
                     }
                     self.new_fields.push(new);
