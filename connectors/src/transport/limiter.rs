@@ -10,6 +10,8 @@ use tokio::{sync::Mutex, time::Instant};
 
 /// How much longer than needed a gap is: the network makes some of them shorter on their way.
 const MARGIN: Duration = Duration::from_millis(6);
+/// How long after its time a request goes once more that came too early.
+const SOON: Duration = Duration::from_millis(40);
 /// Tokens that are never counted on: gaps that the network made too short are paid with them.
 const RESERVE: u64 = 3;
 
@@ -34,11 +36,13 @@ struct Bucket {
     rate: Rate,
     tokens: u64,
     last: Option<Instant>,
+    /// When the request before the last was taken, unless that one was refused.
+    before: Option<Instant>,
 }
 
 impl Bucket {
     fn new(rate: Rate) -> Self {
-        Self { rate, tokens: full(rate), last: None }
+        Self { rate, tokens: full(rate), last: None, before: None }
     }
 
     fn available(&self, now: Instant) -> u64 {
@@ -57,7 +61,15 @@ impl Bucket {
 
     fn take(&mut self, now: Instant) {
         self.tokens = self.available(now).saturating_sub(1);
-        self.last = Some(now);
+        self.before = self.last.replace(now);
+    }
+
+    /// Believes a refusal. A request that came a moment too early is in time a moment later, because a refusal does not count
+    /// as taken; if that is refused as well, somebody else took a token, and a whole one must grow.
+    fn refused(&mut self, now: Instant) {
+        let early = self.before.take().map(|before| before + SOON);
+        self.tokens = 0;
+        self.last = early.filter(|early| *early + self.rate.gap() > now).or(Some(now));
     }
 }
 
@@ -99,7 +111,8 @@ impl Limiter {
             buckets.len() - 1
         });
         if let Some(bucket) = buckets.get_mut(at) {
-            *bucket = Bucket { rate, tokens: 0, last: Some(Instant::now()) };
+            bucket.rate = rate;
+            bucket.refused(Instant::now());
         }
     }
 }
