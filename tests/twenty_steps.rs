@@ -62,8 +62,8 @@ fn step_s01_to_s15_a_company_moves_and_is_taken_back_and_moves_again() {
     assert_eq!(workspace.digest(), moved);
     // Every value can say where it comes from.
     let person = workspace.ours("people")[0].clone();
-    let value = format!("person/{}.emails.primaryEmail", person["id"].as_str().unwrap());
-    let told = project.run(&["audit", "explain", &value]).exits(0).out;
+    let explained = ["audit", "explain", "person", person["id"].as_str().unwrap(), "emails.primaryEmail"];
+    let told = project.run(&explained).exits(0).out;
     assert!(told.contains("emails.primaryEmail"), "{told}");
     let handover = dir.path().join("handover");
     project.run(&["handover", handover.to_str().unwrap()]).exits(0);
