@@ -2,14 +2,18 @@
 //!
 //! Source: "Bulk API 2.0 Ingest" in the Bulk API 2.0 Developer Guide.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use rand::{SeedableRng, seq::SliceRandom};
 use serde_json::{Value as Json, json};
 
 use super::{
     ids::Id,
-    load::{Task, check_header, error_text, load_row},
+    load::{Task, check_header, error_text, load_row, locking_columns},
     org::{Org, RowError},
     service::{Call, Reply, Service, locked},
     validate::stamp,
@@ -42,6 +46,8 @@ struct Job {
     done: Vec<(String, bool, Vec<String>)>,
     failed: Vec<(String, String, Vec<String>)>,
     rest: Vec<Vec<String>>,
+    /// The rows that the chunk in work points to, while parents are held.
+    held: HashSet<String>,
 }
 
 impl Job {
@@ -177,6 +183,7 @@ impl Service {
             done: Vec::new(),
             failed: Vec::new(),
             rest: Vec::new(),
+            held: HashSet::new(),
         };
         let mut jobs = locked(&self.jobs);
         jobs.next += 1;
@@ -242,8 +249,19 @@ impl Service {
         let _shared = self.gate.read();
         let mut org = self.org();
         let mut results = Vec::with_capacity(rows.len());
+        let holding = locked(&self.faults).hold_parents;
+        let columns = if holding { locking_columns(&org, &job.task, header) } else { Vec::new() };
+        let parents = |row: &[String]| {
+            columns.iter().filter_map(|at| row.get(*at)).filter(|id| !id.is_empty()).cloned().collect::<Vec<_>>()
+        };
+        let elsewhere = if holding {
+            self.hold(number, rows.iter().flat_map(|row| parents(row)).collect())
+        } else {
+            HashSet::new()
+        };
         for row in rows {
-            let result = if locked(&self.faults).lock_row() {
+            let contended = parents(&row).iter().any(|id| elsewhere.contains(id));
+            let result = if contended || locked(&self.faults).lock_row() {
                 Err((
                     String::new(),
                     vec![RowError::new(
@@ -267,6 +285,17 @@ impl Service {
                 }
             }
         }
+    }
+
+    /// Lets a job hold these rows in place of those it has held, and returns what other jobs hold.
+    fn hold(&self, number: u64, parents: HashSet<String>) -> HashSet<String> {
+        let mut jobs = locked(&self.jobs);
+        let others = jobs.jobs.iter().filter(|(other, job)| **other != number && job.state == "InProgress");
+        let elsewhere: HashSet<String> = others.flat_map(|(_, job)| job.held.iter().cloned()).collect();
+        if let Some(job) = jobs.jobs.get_mut(&number) {
+            job.held = parents.into_iter().filter(|id| !elsewhere.contains(id)).collect();
+        }
+        elsewhere
     }
 
     fn end(&self, number: u64, state: &'static str, message: Option<String>, rest: Vec<Vec<String>>) {

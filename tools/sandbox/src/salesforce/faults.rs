@@ -32,6 +32,8 @@ pub(crate) struct Faults {
     pub(crate) expire_every: u64,
     /// Of a thousand rows, so many cannot be locked at the moment.
     pub(crate) lock_per_mille: u64,
+    /// A job under way holds the rows that the rows it has in work point to: those of other jobs cannot be loaded then.
+    pub(crate) hold_parents: bool,
     /// Calls since these faults were armed.
     #[serde(skip)]
     calls: u64,

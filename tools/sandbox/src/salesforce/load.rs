@@ -55,6 +55,18 @@ fn check_column(org: &Org, object: usize, task: &Task, name: &str) -> Result<(),
     if usable { Ok(()) } else { Err(unknown()) }
 }
 
+/// Returns which columns of a file point to rows that the platform locks while it loads a row: those of everything but setup
+/// objects (Source: "Record-Level Locking" in Record Access: Under the Hood).
+pub(crate) fn locking_columns(org: &Org, task: &Task, header: &[String]) -> Vec<usize> {
+    let Some(object) = org.find(&task.object) else { return Vec::new() };
+    let locks = |name: &String| {
+        let field = org.objects[object].field(name).map(|at| &org.objects[object].fields[at]);
+        let Some(Kind::Reference { to, .. }) = field.map(|field| &field.kind) else { return false };
+        to.iter().any(|target| org.find(target).is_some_and(|target| !org.objects[target].setup))
+    };
+    header.iter().enumerate().filter(|(_, name)| locks(name)).map(|(column, _)| column).collect()
+}
+
 /// Loads a row of a CSV file.
 pub(crate) fn load_row(org: &mut Org, task: &Task, header: &[String], row: &[String]) -> Loaded {
     let mut body = Map::new();
