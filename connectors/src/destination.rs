@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use futures::stream::BoxStream;
 use waybill_ledger::{
-    FieldName, Fields, ObjectName, Record, Schema, SchemaChange, SystemName, User,
+    FieldName, FieldSchema, Fields, ObjectName, Record, Schema, SchemaChange, SystemName, User,
     event::{Operation, Transport, UnknownCause},
 };
 
@@ -100,6 +100,34 @@ pub trait Destination: Send + Sync + 'static {
         changes: &[SchemaChange],
     ) -> impl Future<Output = Result<Vec<SchemaOutcome>, RemoteError>> + Send;
 
+    /// Returns a change as this system's own describe will show what it makes: a system may spell options, or keep kinds of
+    /// fields, in its own way. Nothing is sent.
+    fn shaped(&self, change: SchemaChange) -> SchemaChange {
+        change
+    }
+
+    /// Returns the fields that every new object has by itself.
+    fn born(&self) -> Vec<FieldSchema> {
+        Vec::new()
+    }
+
+    /// Returns the id that a new row gets for a key of ours, where the writer chooses ids.
+    fn id_for(&self, _key: &str) -> Option<String> {
+        None
+    }
+
+    /// Finds rows that hold one of these values in a field that the system keeps unique, those in its trash included, where
+    /// such rows would stop a create. A system that refuses such a create row by row, and in whose trash nothing counts, finds
+    /// nothing here.
+    fn holders(
+        &self,
+        _object: &ObjectName,
+        _field: &FieldName,
+        _values: &[String],
+    ) -> impl Future<Output = Result<Vec<Holder>, RemoteError>> + Send {
+        std::future::ready(Ok(Vec::new()))
+    }
+
     /// Writes the changes as files that an administrator can deploy, with a setup plan in words, and returns their paths
     /// relative to `dir`. `present` is the schema as it is.
     fn export_schema(
@@ -172,6 +200,8 @@ pub struct Budget {
 /// How a row of ours is known again at the destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KnownBy {
+    /// By its id, which we chose ([`Destination::id_for`]).
+    Id,
     /// By our key, which it carries in a unique field.
     Key,
     /// By fields of which the destination allows each combination once.
@@ -235,6 +265,17 @@ pub struct Hanging {
     pub object: ObjectName,
     /// Its id.
     pub id: String,
+}
+
+/// A row that holds a value which the system allows once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// The value, as the row holds it.
+    pub value: String,
+    /// The row's id.
+    pub id: String,
+    /// If the row is in the trash: what an update sets to bring it back.
+    pub trashed: Option<Fields>,
 }
 
 /// Which rows to read.
@@ -302,6 +343,8 @@ pub enum Outcome {
     Done {
         /// The destination's id.
         id: String,
+        /// The row as the answer shows it, where it does, with at least the fields that were set: it need not be read.
+        shown: Option<Box<RemoteRecord>>,
     },
     /// It was refused and changed nothing.
     Rejected(Refusal),

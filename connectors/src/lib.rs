@@ -7,12 +7,15 @@ pub mod blueprints;
 pub mod bundle;
 pub mod destination;
 pub mod error;
+mod reach;
 pub mod rest;
 pub mod salesforce;
 pub mod transport;
+pub mod twenty;
 
 pub use destination::{
-    Abilities, Automation, Automations, Batch, Budget, Destination, Hanging, Instance, Journal, JournalClosed, KnownBy,
-    Limits, Need, Outcome, Planned, Refusal, RemoteRecord, Scan, SchemaOutcome, Selection, WriteRow,
+    Abilities, Automation, Automations, Batch, Budget, Destination, Hanging, Holder, Instance, Journal, JournalClosed,
+    KnownBy, Limits, Need, Outcome, Planned, Refusal, RemoteRecord, Scan, SchemaOutcome, Selection, WriteRow,
 };
 pub use error::{RemoteError, Retry};
+pub use reach::AnyDestination;

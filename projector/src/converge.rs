@@ -60,7 +60,9 @@ impl std::fmt::Debug for Views<'_> {
 }
 
 /// Returns what an update sets, leaves, and leaves to a person.
-pub fn converge(views: &Views<'_>, touch: Touch, winner: Winner) -> Converged {
+///
+/// `winner` says of each field who wins it.
+pub fn converge(views: &Views<'_>, touch: Touch, winner: impl Fn(&FieldName) -> Winner) -> Converged {
     let mut converged = Converged::default();
     for (name, value) in views.desired.iter() {
         let wanted = value.map_or(Field::Null, |value| Field::Present(value.clone()));
@@ -79,7 +81,7 @@ pub fn converge(views: &Views<'_>, touch: Touch, winner: Winner) -> Converged {
                 after => after,
             };
             if !(views.same)(name, &now, &ours) {
-                match winner {
+                match winner(name) {
                     Winner::Hold => converged.conflicts.push(name.clone()),
                     Winner::Destination => {}
                     Winner::Source => set(&mut converged, name, wanted, now),
@@ -129,7 +131,7 @@ mod tests {
             now: &fields(&[("f", now)]),
             same: &|_, a, b| a == b,
         };
-        let converged = converge(&views, Touch::Merge, winner);
+        let converged = converge(&views, Touch::Merge, |_| winner);
         (converged.set.text("f").map(str::to_owned), converged.conflicts.len())
     }
 
@@ -156,10 +158,10 @@ mod tests {
     fn a_record_that_was_there_before_us_is_filled_or_merged() {
         let (desired, now) = (fields(&[("a", "new"), ("b", "new")]), fields(&[("a", "old")]));
         let views = Views { last: None, after: &Fields::new(), desired: &desired, now: &now, same: &|_, a, b| a == b };
-        let filled = converge(&views, Touch::FillEmpty, Winner::Hold);
+        let filled = converge(&views, Touch::FillEmpty, |_| Winner::Hold);
         assert_eq!((filled.set.text("a"), filled.set.text("b")), (None, Some("new")));
         assert_eq!(filled.before.get("b"), Field::Null);
-        assert_eq!(converge(&views, Touch::Merge, Winner::Hold).set.len(), 2);
-        assert!(converge(&views, Touch::CreateOnly, Winner::Hold).set.is_empty());
+        assert_eq!(converge(&views, Touch::Merge, |_| Winner::Hold).set.len(), 2);
+        assert!(converge(&views, Touch::CreateOnly, |_| Winner::Hold).set.is_empty());
     }
 }

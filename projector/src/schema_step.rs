@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use waybill_ledger::{
-    Choice, Digest, FieldKind, FieldSchema, NewChoice, ObjectName, ObjectSchema, Record, Schema, SchemaChange, Variant,
+    Choice, Digest, FieldKind, FieldName, FieldSchema, NewChoice, ObjectName, ObjectSchema, Record, Schema,
+    SchemaChange, Variant,
 };
 
 use crate::mapping::{NewField, Plan, fold};
@@ -13,7 +14,7 @@ use crate::mapping::{NewField, Plan, fold};
 pub enum SchemaError {
     /// A kind of field that does not exist.
     #[error(
-        "{object}.{field}: there is no kind of field `{kind}` (text, long_text, number, money, percent, date, time, bool, choice, choices, email, phone, url)"
+        "{object}.{field}: there is no kind of field `{kind}` (text, long_text, number, money, percent, date, time, bool, choice, choices, email, phone, url, reference)"
     )]
     Kind {
         /// The object.
@@ -35,16 +36,26 @@ pub enum SchemaError {
     },
 }
 
+/// What records of the source hold in fields that options are made of, by `object.field`.
+pub type Options = BTreeMap<String, BTreeSet<String>>;
+
 /// Returns the changes that make a destination ready for a plan; none if it is.
 ///
-/// `pipelines` and `stages` are the rows of those source objects, if the plan has pipelines.
+/// `data` is what records hold in the fields that the plan makes options of, `pipelines` and `stages` are the rows of those source objects, if the plan has pipelines.
 pub fn changes<'a>(
     plan: &Plan,
     pipelines: impl Iterator<Item = &'a Record>,
     stages: impl Iterator<Item = &'a Record>,
+    data: &Options,
     present: &Schema,
 ) -> Result<Vec<SchemaChange>, SchemaError> {
     let mut changes = Vec::new();
+    let mut made = BTreeSet::new();
+    for new in plan.new_objects.iter().filter(|new| present.object(new.name.as_str()).is_none()) {
+        let (name, label, label_plural) = (new.name.clone(), new.label.clone(), new.label_plural.clone());
+        made.insert(name.clone());
+        changes.push(SchemaChange::AddObject { name, label, label_plural });
+    }
     let written: BTreeSet<ObjectName> = plan
         .rules()
         .iter()
@@ -52,8 +63,12 @@ pub fn changes<'a>(
         .chain(plan.seeds().iter().map(|seed| seed.to.clone()))
         .collect();
     for object in written {
-        let Some(known) = present.object(object.as_str()) else { continue };
-        if plan.has_key(object.as_str()) && known.field(plan.key_field().as_str()).is_none() {
+        let known = present.object(object.as_str());
+        if known.is_none() && !made.contains(&object) {
+            continue;
+        }
+        let there = known.is_some_and(|known| known.field(plan.key_field().as_str()).is_some());
+        if plan.has_key(object.as_str()) && !there {
             changes.push(SchemaChange::AddField { object, field: key_field(plan) });
         }
     }
@@ -68,9 +83,37 @@ pub fn changes<'a>(
         if stood_for.peek().is_some() && stood_for.all(|(name, _)| sets(name.as_str())) {
             continue;
         }
-        let there = present.object(new.object.as_str()).is_some_and(|known| known.field(new.name.as_str()).is_some());
-        if !there {
-            changes.push(SchemaChange::AddField { object: new.object.clone(), field: field(new)? });
+        let there = present.object(new.object.as_str()).and_then(|known| known.field(new.name.as_str()));
+        let found: Vec<&String> = new.options_from.iter().filter_map(|from| data.get(from)).flatten().collect();
+        match there.map(|field| &field.kind) {
+            None => {
+                let mut new = new.clone();
+                for option in found {
+                    if !new.options.iter().any(|known| fold(known) == fold(option)) {
+                        new.options.push(option.clone());
+                    }
+                }
+                // A choice of nothing is no field: it comes with the first value.
+                if new.options_from.is_empty() || !new.options.is_empty() {
+                    changes.push(SchemaChange::AddField { object: new.object.clone(), field: field(&new)? });
+                }
+            }
+            Some(FieldKind::Choice { options, .. } | FieldKind::Choices { options, .. }) => {
+                let known = |text: &str| {
+                    let text = fold(text);
+                    options.iter().any(|option| fold(&option.label) == text || fold(&option.value) == text)
+                };
+                let missing: Vec<NewChoice> = found
+                    .into_iter()
+                    .filter(|text| !known(text))
+                    .map(|text| NewChoice { value: text.clone(), label: text.clone(), properties: BTreeMap::new() })
+                    .collect();
+                if !missing.is_empty() {
+                    let (object, field) = (new.object.clone(), new.name.clone());
+                    changes.push(SchemaChange::AddOptions { object, field, options: missing });
+                }
+            }
+            Some(_) => {}
         }
     }
     if let Some(wanted) = &plan.pipelines {
@@ -108,6 +151,7 @@ fn field(new: &NewField) -> Result<FieldSchema, SchemaError> {
         "email" => FieldKind::Email,
         "phone" => FieldKind::Phone,
         "url" => FieldKind::Url,
+        "reference" => FieldKind::Reference { to: new.to.iter().cloned().collect() },
         "choice" => {
             FieldKind::Choice { options: new.options.iter().map(|value| option(value)).collect(), restricted: true }
         }
@@ -222,6 +266,10 @@ fn stage_changes<'a>(
         let (object, field) = (wanted.object.clone(), wanted.field.clone());
         changes.push(SchemaChange::AddOptions { object, field, options: missing });
     }
+    if let Some(into) = &wanted.into {
+        changes.extend(pipeline_choice(wanted.object.clone(), into.clone(), known, names.values()));
+        return Ok(changes);
+    }
     let variants = known.map_or(&[][..], |object| object.variants.as_slice());
     for (id, label) in &names {
         let there = variants.iter().any(|variant| variant.label == *label || variant.name == *label);
@@ -235,6 +283,34 @@ fn stage_changes<'a>(
         }
     }
     Ok(changes)
+}
+
+/// Returns what a choice field needs to take every pipeline.
+fn pipeline_choice<'n>(
+    object: ObjectName,
+    into: FieldName,
+    known: Option<&ObjectSchema>,
+    names: impl Iterator<Item = &'n String>,
+) -> Option<SchemaChange> {
+    let names: BTreeSet<&String> = names.filter(|name| !name.is_empty()).collect();
+    let field = known.and_then(|object| object.field(into.as_str()));
+    let Some(field) = field else {
+        let label = "Pipeline".to_owned();
+        let options: Vec<String> = names.into_iter().cloned().collect();
+        let new = NewField { options, ..NewField::choice(object.clone(), into, label) };
+        return self::field(&new).ok().map(|field| SchemaChange::AddField { object, field });
+    };
+    let options = match &field.kind {
+        FieldKind::Choice { options, .. } => options.as_slice(),
+        _ => return None,
+    };
+    let there = |name: &str| options.iter().any(|option| fold(&option.label) == fold(name) || option.value == name);
+    let missing: Vec<NewChoice> = names
+        .into_iter()
+        .filter(|name| !there(name))
+        .map(|name| NewChoice { value: name.clone(), label: name.clone(), properties: BTreeMap::new() })
+        .collect();
+    (!missing.is_empty()).then_some(SchemaChange::AddOptions { object, field: into, options: missing })
 }
 
 /// Returns a technical name: letters, digits and single underscores, beginning with a letter, and unique by the id.
@@ -253,9 +329,9 @@ fn technical(label: &str, id: &str) -> String {
     name.chars().take(80).collect()
 }
 
-/// Returns the schema as it will be after these changes.
+/// Returns the schema as it will be after these changes; `born` are the fields that every new object has by itself.
 #[must_use]
-pub fn after(present: &Schema, changes: &[SchemaChange]) -> Schema {
+pub fn after(present: &Schema, changes: &[SchemaChange], born: &[FieldSchema]) -> Schema {
     let mut schema = present.clone();
     for change in changes {
         match change {
@@ -265,7 +341,7 @@ pub fn after(present: &Schema, changes: &[SchemaChange]) -> Schema {
                 createable: true,
                 updateable: true,
                 deletable: true,
-                fields: Vec::new(),
+                fields: born.to_vec(),
                 variants: Vec::new(),
             }),
             SchemaChange::AddField { object, field } => {

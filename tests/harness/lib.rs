@@ -15,10 +15,18 @@ use std::{
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 
+mod twenty;
+
+pub use twenty::Workspace;
+
 /// Returns the real binary, built once.
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
+        // One that was built elsewhere, such as the one that is to be released.
+        if let Some(path) = std::env::var_os("WAYBILL_BINARY") {
+            return path.into();
+        }
         let own = std::env::current_exe().unwrap();
         // target/PROFILE/deps/test-hash
         let profile = own.parent().and_then(Path::parent).unwrap().to_owned();
@@ -288,7 +296,7 @@ impl Project {
 
     /// Makes a project with the shipped plan as it is.
     pub fn bare(org: &Org, bundle: &Path) -> Self {
-        let project = Self { dir: tempfile::tempdir().unwrap(), at: None, turn: Mutex::default() };
+        let project = Self::empty();
         let done: Done = Command::new(binary())
             .args(["init", "--from", "spark", "--to", "salesforce", "--url", &org.url, "--bundle"])
             .arg(bundle)
@@ -308,6 +316,11 @@ impl Project {
         project.set_config(&config);
         fs::write(project.path().join("token"), &org.token).unwrap();
         project
+    }
+
+    /// Makes room for a project.
+    fn empty() -> Self {
+        Self { dir: tempfile::tempdir().unwrap(), at: None, turn: Mutex::default() }
     }
 
     /// Takes a folder for a project, whatever is in it.

@@ -246,11 +246,11 @@ impl<'b> Join<'b> {
             };
             let Some(&n) = self.rows.get(key) else { continue };
             self.outcomes[n] = Some(match columns.error {
-                None => Outcome::Done { id: id.to_owned() },
+                None => Outcome::Done { id: id.to_owned(), shown: None },
                 Some(at) => {
                     let error = answer::bulk_error(cell(Some(at)));
                     if self.batch.operation == Operation::Delete && error.code == "ENTITY_IS_DELETED" {
-                        Outcome::Done { id: key.to_owned() }
+                        Outcome::Done { id: key.to_owned(), shown: None }
                     } else {
                         Outcome::Rejected(answer::refusal(&error, self.batch.key_field.as_ref()))
                     }
@@ -326,7 +326,7 @@ mod tests {
         let outcomes = join.finish();
         assert!(matches!(&outcomes[0], Outcome::Rejected(refusal) if refusal.duplicate));
         assert_eq!(outcomes[1], Outcome::Unknown(UnknownCause::NoResult));
-        assert_eq!(outcomes[2], Outcome::Done { id: "001".into() });
+        assert_eq!(outcomes[2], Outcome::Done { id: "001".into(), shown: None });
     }
 
     #[test]

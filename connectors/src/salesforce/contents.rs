@@ -97,7 +97,7 @@ impl Salesforce {
         }
         if response.status.is_success() {
             return match serde_json::from_slice::<answer::RowAnswer>(&response.body) {
-                Ok(answer::RowAnswer { success: true, id: Some(id), .. }) => Outcome::Done { id },
+                Ok(answer::RowAnswer { success: true, id: Some(id), .. }) => Outcome::Done { id, shown: None },
                 _ => Outcome::Unknown(UnknownCause::NoResult),
             };
         }

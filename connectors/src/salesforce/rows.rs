@@ -93,7 +93,7 @@ fn body(batch: &Batch, rows: &[WriteRow]) -> Json {
 
 fn outcome(answer: answer::RowAnswer, batch: &Batch) -> Outcome {
     match (answer.success, answer.id, answer.errors.first()) {
-        (true, Some(id), _) => Outcome::Done { id },
+        (true, Some(id), _) => Outcome::Done { id, shown: None },
         (false, _, Some(error)) => {
             // A row that is already gone is as deleted as we want it.
             if batch.operation == Operation::Delete && error.code == "ENTITY_IS_DELETED" {
@@ -109,7 +109,7 @@ fn outcome(answer: answer::RowAnswer, batch: &Batch) -> Outcome {
 }
 
 fn done(id: Option<String>) -> Outcome {
-    Outcome::Done { id: id.unwrap_or_default() }
+    Outcome::Done { id: id.unwrap_or_default(), shown: None }
 }
 
 /// The outcome of a row that did not leave.

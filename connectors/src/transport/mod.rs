@@ -5,6 +5,7 @@
 //! The wire itself is a port ([`Http`]): the network by default, or a server in the same process, whose answers a
 //! simulation can lose at will.
 
+mod limiter;
 mod network;
 
 use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
@@ -15,6 +16,7 @@ use futures::future::BoxFuture;
 use http::{Method, StatusCode};
 use waybill_ledger::event::UnknownCause;
 
+pub(crate) use self::limiter::{Limiter, Rate};
 pub use self::network::Network;
 use crate::error::RemoteError;
 

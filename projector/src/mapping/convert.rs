@@ -165,7 +165,18 @@ fn choice(text: &str, options: &[Choice], restricted: bool) -> Result<Fitted, Un
     }
     let folded = fold(text);
     let mut alike = active().filter(|option| fold(&option.value) == folded || fold(&option.label) == folded);
-    match (alike.next(), alike.next()) {
+    let (first, second) = (alike.next(), alike.next());
+    // Labels lose signs that a system does not take in them.
+    let (first, second) = if first.is_some() || !restricted {
+        (first, second)
+    } else {
+        let bare =
+            |text: &str| text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect::<String>();
+        let wanted = bare(text);
+        let mut alike = active().filter(|option| !wanted.is_empty() && bare(&option.label) == wanted);
+        (alike.next(), alike.next())
+    };
+    match (first, second) {
         (Some(option), None) => Ok(Fitted {
             value: Value::Text(option.value.clone()),
             decision: Some(format!("spelled `{}` at the destination", option.value)),
@@ -177,7 +188,7 @@ fn choice(text: &str, options: &[Choice], restricted: bool) -> Result<Fitted, Un
 }
 
 /// Returns whether a text has the form that mail systems take: one `@`, something before it, a dotted name after it.
-fn is_email(text: &str) -> bool {
+pub(super) fn is_email(text: &str) -> bool {
     let Some((local, domain)) = text.rsplit_once('@') else { return false };
     let plain = |c: char| {
         c.is_ascii_graphic() && !matches!(c, '(' | ')' | '<' | '>' | ',' | ';' | ':' | '\\' | '"' | '[' | ']' | '@')

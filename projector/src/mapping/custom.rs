@@ -26,6 +26,30 @@ pub struct CustomPlan {
     /// Those that are not carried.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub except: BTreeSet<String>,
+    /// How the destination spells names of custom fields.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub names: Names,
+    /// Whether the beginning of the name is part of it at the destination, too.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub keep_prefix: bool,
+    /// Whether the options of a choice are those that the records hold, instead of those that the source lists.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub options_from_data: bool,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// How a destination spells names of custom fields.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Names {
+    /// `Lead_score__c`.
+    #[default]
+    Suffixed,
+    /// `leadScore`.
+    Camel,
 }
 
 impl Plan {
@@ -48,12 +72,21 @@ impl Plan {
             for field in carried {
                 let label = if field.label.is_empty() { field.name.as_str() } else { &field.label };
                 let taken = |name: &FieldName| self.rules[at].fields.contains_key(name);
-                let name = unused(label.trim_start_matches(&custom.prefix), &taken);
+                let stem = if custom.keep_prefix { label } else { label.trim_start_matches(&custom.prefix) };
+                let name = match custom.names {
+                    Names::Suffixed => unused(stem, &taken),
+                    Names::Camel => unused_camel(stem, &taken),
+                };
                 let rule = FieldRule { from: vec![field.name.to_string()], ..FieldRule::default() };
                 self.rules[at].fields.insert(name.clone(), rule);
                 if !self.new_fields.iter().any(|new| new.object == object && new.name == name) {
-                    let label = label.chars().take(NAME).collect();
-                    self.new_fields.push(new_field(object.clone(), name, label, &field.kind));
+                    let label: String = label.chars().take(NAME).collect();
+                    let mut new = new_field(object.clone(), name, label, &field.kind);
+                    if custom.options_from_data {
+                        "choices".clone_into(&mut new.kind);
+                        new.options_from = vec![format!("{from}.{}", field.name)];
+                    }
+                    self.new_fields.push(new);
                 }
             }
         }
@@ -83,6 +116,29 @@ fn unused(label: &str, taken: &dyn Fn(&FieldName) -> bool) -> FieldName {
         .unwrap_or_else(|| FieldName::from("Custom__c"))
 }
 
+/// Returns words in one, each but the first with a capital letter: `leadScore`.
+pub(super) fn camel(text: &str) -> String {
+    let mut name = String::new();
+    for word in text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()) {
+        let mut letters = word.chars();
+        let first = letters.next().unwrap_or_default();
+        // A word in capitals is one word, not many: VIP becomes vip.
+        let rest: String = letters.collect();
+        let rest = if rest.chars().all(|c| !c.is_ascii_lowercase()) { rest.to_lowercase() } else { rest };
+        name.push(if name.is_empty() { first.to_ascii_lowercase() } else { first.to_ascii_uppercase() });
+        name.push_str(&rest);
+    }
+    if name.starts_with(|c: char| c.is_ascii_lowercase()) { name } else { format!("field{name}") }
+}
+
+fn unused_camel(label: &str, taken: &dyn Fn(&FieldName) -> bool) -> FieldName {
+    let stem: String = camel(label).chars().take(NAME).collect();
+    (1..10_000_u32)
+        .map(|turn| FieldName::from(if turn == 1 { stem.clone() } else { format!("{stem}{turn}") }))
+        .find(|name| !taken(name))
+        .unwrap_or_else(|| FieldName::from("custom"))
+}
+
 fn new_field(object: ObjectName, name: FieldName, label: String, kind: &FieldKind) -> NewField {
     let (word, length, scale) = match kind {
         // A length that the source does not tell is as long as the kind allows.
@@ -108,7 +164,7 @@ fn new_field(object: ObjectName, name: FieldName, label: String, kind: &FieldKin
         }
         _ => Vec::new(),
     };
-    NewField { object, name, label, kind: word.to_owned(), length, scale, options }
+    NewField { length, scale, options, ..NewField::of(object, name, label, word) }
 }
 
 #[cfg(test)]

@@ -8,7 +8,8 @@ use serde::{
 };
 use waybill_ledger::{FieldName, RuleId};
 
-use super::condition::Condition;
+use super::{condition::Condition, form::Form};
+use crate::converge::Winner;
 
 /// How one destination field gets its value.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -74,6 +75,18 @@ pub struct FieldRule {
     /// What stands in where there is no value.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub default: Option<toml::Value>,
+    /// The record of another source object that names this one, and whose field is taken where `from` gives nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub link: Option<Link>,
+    /// The form into which the value is brought.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub form: Option<Form>,
+    /// The field that takes the value, as the source has it, where it does not fit this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spill: Option<FieldName>,
+    /// Who wins this field if someone changed it at the destination, where that differs from the rule.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conflict: Option<Winner>,
     /// What happens to a text that is too long.
     #[serde(skip_serializing_if = "is_default")]
     pub long: Long,
@@ -131,6 +144,27 @@ pub struct Children {
     /// The objects that such fields name records of.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub links: BTreeMap<String, String>,
+    /// What the records hold in these fields; others are left out.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub is: BTreeMap<String, String>,
+}
+
+/// A record of another source object that names the record at hand, and what is taken of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Link {
+    /// The object.
+    pub object: String,
+    /// Its field with the id of the record at hand.
+    pub by: String,
+    /// Its field that is taken.
+    pub take: String,
+    /// What it holds in these fields; others are left out.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub is: BTreeMap<String, String>,
+    /// Its field by which the latest of several is chosen; without it, several are a question.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latest: Option<String>,
 }
 
 /// A record that stands between a value and the record it leads to.
@@ -162,6 +196,8 @@ pub struct Via {
 pub enum Html {
     /// Plain text, with its paragraphs and lists.
     Text,
+    /// Text with the marks of Markdown where the HTML stresses, links or lists.
+    Markdown,
     /// HTML without anything that could run or be fetched.
     Safe,
 }

@@ -12,12 +12,22 @@ const TAGS: [&str; 15] =
 /// Returns the text of HTML, a line a paragraph. `None` if it cannot be read as HTML.
 pub(super) fn text(html: &str) -> Option<String> {
     let plain = html2text::config::plain_no_decorate().allow_width_overflow().no_link_wrapping();
-    let text = plain.string_from_read(html.as_bytes(), WIDTH).ok()?;
+    Some(trimmed(&plain.string_from_read(html.as_bytes(), WIDTH).ok()?))
+}
+
+/// Returns lines without what is blank at their ends, and without blank ones before and after all others.
+fn trimmed(text: &str) -> String {
     let mut lines: Vec<&str> = text.lines().map(str::trim_end).collect();
     while lines.last().is_some_and(|line| line.is_empty()) {
         lines.pop();
     }
-    Some(lines.join("\n").trim_start_matches('\n').to_owned())
+    lines.join("\n").trim_start_matches('\n').to_owned()
+}
+
+/// Returns the Markdown of HTML, a line a paragraph. `None` if it cannot be read as HTML.
+pub(super) fn markdown(html: &str) -> Option<String> {
+    let plain = html2text::config::plain().allow_width_overflow().no_link_wrapping();
+    Some(trimmed(&plain.string_from_read(html.as_bytes(), WIDTH).ok()?))
 }
 
 /// Returns HTML that cannot run, fetch or imitate anything.
@@ -40,6 +50,8 @@ mod tests {
         assert_eq!(text(html).unwrap(), "Dear Anna,\n\ntwo < three\nlines\n* one");
         assert_eq!(text("<script>alert(1)</script>").unwrap(), "");
         assert_eq!(text("مرحبا 👋").unwrap(), "مرحبا 👋");
+        let marked = markdown("<h1>Plan</h1><p>Dear <b>Anna</b>, <em>soon</em></p><ul><li>one</li></ul>").unwrap();
+        assert_eq!(marked, "# Plan\n\nDear **Anna**, *soon*\n* one");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Which row that was there before us a record *is*: the one that holds the same in all fields of the rule's `match`.
 
-use waybill_ledger::{Field, FieldKind, Fields, Record, Value};
+use waybill_ledger::{Field, FieldKind, FieldName, Fields, Record, Value};
 
 use super::{Mapping, Plan, Rule, World};
 
@@ -61,6 +61,32 @@ impl Plan {
         }
         rule.match_key(&fields)
     }
+}
+
+impl Plan {
+    /// Returns what a record would hold, under a rule that wants it, in fields of which the destination allows each value once;
+    /// our own key does not count.
+    pub fn unique_values(&self, rule: &Rule, record: &Record, world: &impl World) -> Vec<(FieldName, Value)> {
+        if rule.expand.is_some() || rule.when.as_ref().is_some_and(|when| when.holds(record) != Ok(true)) {
+            return Vec::new();
+        }
+        let Some(schema) = world.schema(rule.to.as_str()) else { return Vec::new() };
+        let unique = |name: &FieldName| schema.field(name.as_str()).filter(|known| known.unique);
+        let fields = rule.fields.iter().filter(|(name, _)| **name != self.key_field());
+        let values = fields.filter_map(|(name, field)| {
+            match self.field(rule, field, unique(name)?, record, world, &mut |_| {}) {
+                Mapping::Set(Field::Present(value)) if unique_form(&value).is_some() => Some((name.clone(), value)),
+                _ => None,
+            }
+        });
+        values.collect()
+    }
+}
+
+/// Returns a value as it is compared where each is allowed once, without case and surrounding spaces; none if it holds nothing.
+pub fn unique_form(value: &Value) -> Option<String> {
+    let text = value.to_string().trim().to_lowercase();
+    (!text.is_empty()).then_some(text)
 }
 
 /// Returns whether rows can be told apart by what this kind of field holds: short texts, which mean the same in both systems.

@@ -9,8 +9,10 @@ mod custom;
 mod difference;
 mod expand;
 mod field_rule;
+mod form;
 mod html;
 mod matching;
+mod objects;
 mod plan;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,9 +30,14 @@ pub use self::{
     custom::CustomPlan,
     difference::PlanChange,
     expand::Expand,
-    field_rule::{Children, FieldRule, Html, Invalid, Long, Lookup, Missing, Via},
-    matching::MatchKey,
-    plan::{Gone, NewField, Otherwise, OwnerPlan, PipelinePlan, Plan, PlanError, Rule, Seed, ValueMap, fold},
+    field_rule::{Children, FieldRule, Html, Invalid, Link, Long, Lookup, Missing, Via},
+    form::Form,
+    matching::{MatchKey, unique_form},
+    objects::{ObjectsPlan, Relation},
+    plan::{
+        Gone, NewField, NewObject, Otherwise, OwnerPlan, PipelinePlan, Plan, PlanError, Rule, Seed, Trash, ValueMap,
+        fold,
+    },
 };
 
 /// What the mapping may ask.
@@ -160,6 +167,8 @@ pub enum MapOutcome {
 /// What came of one field.
 enum Mapping {
     Set(Field),
+    /// Part of it fits; the rest is what did not.
+    Split(Field, String),
     Leave,
     Later,
     Hold(HoldReason, String),
@@ -200,8 +209,13 @@ impl Plan {
                 let id = RuleId::from(format!("{}.{name}", rule.id));
                 decisions.push(Decision { field: name.clone(), rule: id, what });
             };
-            match self.field(rule, field, known, record, world, &mut decide) {
-                Mapping::Set(value) => fields.set(known.name.clone(), value),
+            let mapping = self.field(rule, field, known, record, world, &mut decide);
+            let mapping = match &field.spill {
+                None => mapping,
+                Some(spill) => self.spilled(field, spill, mapping, schema, record, &mut fields, &mut decide),
+            };
+            match mapping {
+                Mapping::Split(value, _) | Mapping::Set(value) => fields.set(known.name.clone(), value),
                 Mapping::Leave => {}
                 Mapping::Later => later.set(known.name.clone(), Field::Null),
                 Mapping::Hold(reason, text) => holds.push((reason, format!("{}.{name}: {text}", rule.to))),
@@ -217,6 +231,46 @@ impl Plan {
             Some((reason, _)) => {
                 let text = holds.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>().join("; ");
                 MapOutcome::Held { reason: *reason, text }
+            }
+        }
+    }
+
+    /// Lets another field take what does not fit; it holds nothing where everything fits.
+    #[expect(clippy::too_many_arguments, reason = "it stands between a field's mapping and the record's")]
+    fn spilled(
+        &self,
+        field: &FieldRule,
+        spill: &FieldName,
+        mapping: Mapping,
+        schema: &ObjectSchema,
+        record: &Record,
+        fields: &mut Fields,
+        decide: &mut impl FnMut(String),
+    ) -> Mapping {
+        let (kept, rest, why) = match mapping {
+            Mapping::Split(kept, rest) => (kept, Field::from(rest), "some of it does not fit".to_owned()),
+            Mapping::Hold(HoldReason::BadValue | HoldReason::UnmappedValue, why) => {
+                (Field::Null, taken(field, record).unwrap_or_default(), why)
+            }
+            other => {
+                if !fields.contains(spill.as_str()) {
+                    fields.set(spill.clone(), Field::Null);
+                }
+                return other;
+            }
+        };
+        let fitted = match (schema.field(spill.as_str()), &rest) {
+            (Some(known), Field::Present(rest)) => fit(rest, &known.kind, field.long, self.zone()),
+            _ => Err(Unfit::Bad(format!("there is no field {spill} to take it"))),
+        };
+        match fitted {
+            Ok(fitted) => {
+                decide(format!("{spill} takes what does not fit: {why}"));
+                fields.set(spill.clone(), Field::Present(fitted.value));
+                Mapping::Set(kept)
+            }
+            Err(Unfit::Bad(text) | Unfit::NotAnOption(text)) => {
+                Mapping::Hold(HoldReason::BadValue, format!("{why}; {spill}: {text}"))
             }
         }
     }
@@ -252,11 +306,41 @@ impl Plan {
         if let (Some(wanted), Field::Present(Value::Text(html))) = (field.html, &value) {
             value = match wanted {
                 Html::Safe => Field::from(html::safe(html)),
+                Html::Markdown => match html::markdown(html) {
+                    Some(text) => Field::from(text),
+                    None => return Mapping::Hold(HoldReason::BadValue, "it cannot be read as HTML".to_owned()),
+                },
                 Html::Text => match html::text(html) {
                     Some(text) => Field::from(text),
                     None => return Mapping::Hold(HoldReason::BadValue, "it cannot be read as HTML".to_owned()),
                 },
             };
+        }
+        if let (Some(link), true) = (&field.link, is_blank(&value)) {
+            match linked(link, record, world) {
+                Ok(found) => value = found,
+                Err(text) => return Mapping::Hold(HoldReason::Ambiguous, text),
+            }
+        }
+        let mut rest = None;
+        if let (Some(form), Field::Present(given), false) = (field.form, &value, is_blank(&value)) {
+            match form.bring(given, matches!(known.kind, FieldKind::Choices { .. })) {
+                Ok((fit, left)) => (value, rest) = (fit, left),
+                Err(text) if field.invalid == Invalid::Blank => {
+                    decide(format!("left empty: {text}"));
+                    value = Field::Null;
+                }
+                Err(text) => return Mapping::Hold(HoldReason::BadValue, format!("`{given}` does not fit: {text}")),
+            }
+        }
+        if let Some(left) = rest {
+            if field.spill.is_some() {
+                return Mapping::Split(value, left);
+            }
+            if field.invalid != Invalid::Blank {
+                return Mapping::Hold(HoldReason::BadValue, format!("`{left}` does not fit"));
+            }
+            decide(format!("left out: {left}"));
         }
         if let (Some(via), false) = (&field.via, is_blank(&value)) {
             let id = text_of(&value);
@@ -525,9 +609,31 @@ fn listed(children: &Children, record: &Record, world: &impl World) -> Field {
         });
         shown.collect::<Vec<_>>().join(", ")
     };
-    let all = world.children(&children.object, &children.by, &record.id);
+    let mut all = world.children(&children.object, &children.by, &record.id);
+    all.retain(|child| holds(child, &children.is));
     let lines: Vec<String> = all.iter().map(line).filter(|line| !line.is_empty()).collect();
     if lines.is_empty() { Field::Null } else { Field::from(lines.join("\n")) }
+}
+
+/// Returns what a record that names this one holds.
+fn linked(link: &Link, record: &Record, world: &impl World) -> Result<Field, String> {
+    let mut found = world.children(&link.object, &link.by, &record.id);
+    found.retain(|child| holds(child, &link.is) && !is_blank(&child.fields.get(&link.take)));
+    if let Some(latest) = &link.latest {
+        // Of two of the same time, the one with the higher id: a choice that is the same every time.
+        found.sort_by_key(|child| (text_of(&child.fields.get(latest)), child.id.clone()));
+        return Ok(found.last().map_or(Field::Null, |child| child.fields.get(&link.take)));
+    }
+    match found.as_slice() {
+        [] => Ok(Field::Null),
+        [one] => Ok(one.fields.get(&link.take)),
+        several => Err(format!("{} records of {} name it", several.len(), link.object)),
+    }
+}
+
+/// Returns whether a record holds these values.
+fn holds(record: &Record, wanted: &BTreeMap<String, String>) -> bool {
+    wanted.iter().all(|(name, value)| fold(&text_of(&record.fields.get(name))) == fold(value))
 }
 
 fn text_of(field: &Field) -> String {

@@ -10,6 +10,7 @@ use super::{
     custom::CustomPlan,
     expand::Expand,
     field_rule::{FieldRule, Lookup, Missing, field_rules},
+    objects::ObjectsPlan,
 };
 use crate::converge::{Touch, Winner};
 
@@ -47,6 +48,12 @@ pub struct Plan {
     /// Fields that the destination must have.
     #[serde(default, rename = "field", skip_serializing_if = "Vec::is_empty")]
     pub new_fields: Vec<NewField>,
+    /// Objects that the destination must have.
+    #[serde(default, rename = "object", skip_serializing_if = "Vec::is_empty")]
+    pub new_objects: Vec<NewObject>,
+    /// How custom objects of the source are carried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objects: Option<ObjectsPlan>,
     /// Custom fields of the source that are carried as they are described there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) custom: Vec<CustomPlan>,
@@ -114,6 +121,21 @@ pub struct PipelinePlan {
     /// The value map of stage names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub map: Option<String>,
+    /// The choice field that takes the pipeline, where the destination has no variants; it is made if it is not there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub into: Option<FieldName>,
+}
+
+/// An object that the destination must have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewObject {
+    /// The object.
+    pub name: ObjectName,
+    /// The name that people see.
+    pub label: String,
+    /// The plural of it.
+    pub label_plural: String,
 }
 
 /// A field that the destination must have.
@@ -126,7 +148,7 @@ pub struct NewField {
     pub name: FieldName,
     /// The name that people see.
     pub label: String,
-    /// What it holds: text, long_text, number, money, percent, date, time, bool, choice, choices, email, phone, url.
+    /// What it holds: text, long_text, number, money, percent, date, time, bool, choice, choices, email, phone, url, reference.
     pub kind: String,
     /// The most characters of a text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -137,6 +159,35 @@ pub struct NewField {
     /// The options of a choice.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub options: Vec<String>,
+    /// Fields of the source, as `object.field`, whose values are options of a choice as well.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub options_from: Vec<String>,
+    /// The object that a reference points to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<ObjectName>,
+}
+
+impl NewField {
+    /// Returns a field of a kind, without any of the kind's particulars.
+    pub(super) fn of(object: ObjectName, name: FieldName, label: String, kind: &str) -> Self {
+        let kind = kind.to_owned();
+        Self {
+            object,
+            name,
+            label,
+            kind,
+            length: None,
+            scale: None,
+            options: Vec::new(),
+            options_from: Vec::new(),
+            to: None,
+        }
+    }
+
+    /// Returns a choice without options.
+    pub(crate) fn choice(object: ObjectName, name: FieldName, label: String) -> Self {
+        Self::of(object, name, label, "choice")
+    }
 }
 
 /// A constant record, such as the account of those who have none.
@@ -230,6 +281,9 @@ pub struct Rule {
     /// them. Without any, every record becomes a row of its own.
     #[serde(default, rename = "match", skip_serializing_if = "Vec::is_empty")]
     pub matching: Vec<FieldName>,
+    /// What happens if a row in the destination's trash holds a value that a record needs and that is allowed once.
+    #[serde(default, skip_serializing_if = "is_hold")]
+    pub trash: Trash,
     /// How rows that are there already are treated.
     #[serde(default)]
     pub touch: Touch,
@@ -245,6 +299,22 @@ pub struct Rule {
     /// The fields.
     #[serde(deserialize_with = "field_rules")]
     pub fields: BTreeMap<FieldName, FieldRule>,
+}
+
+/// What happens to a row in the trash that stands in a record's way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Trash {
+    /// The record waits for a person, who brings the row back or deletes it for good.
+    #[default]
+    Hold,
+    /// The row is brought back and becomes the record's; a rollback puts it into the trash again, as it was.
+    Restore,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+fn is_hold(trash: &Trash) -> bool {
+    *trash == Trash::Hold
 }
 
 /// What happens to a destination row when its source record is gone.
@@ -339,10 +409,11 @@ impl Plan {
     }
 
     fn contradictions_of(&self, field: &FieldRule, at: &str, wrong: &mut Vec<String>) {
-        let sources = [!field.from.is_empty(), field.value.is_some(), field.cel.is_some(), field.children.is_some()];
+        let from = !field.from.is_empty() || field.link.is_some();
+        let sources = [from, field.value.is_some(), field.cel.is_some(), field.children.is_some()];
         if sources.iter().filter(|given| **given).count() != 1 {
             wrong.push(format!(
-                "{at}: exactly one of `from`, `value`, `cel` and `children` says where the value comes from"
+                "{at}: exactly one of `from` (or `link`), `value`, `cel` and `children` says where the value comes from"
             ));
         }
         if let Some(map) = &field.map
@@ -443,6 +514,7 @@ impl Plan {
         objects.extend(self.pipelines.iter().flat_map(|p| [p.pipelines.clone(), p.stages.clone()]));
         let vias = self.rules.iter().flat_map(|rule| rule.fields.values()).filter_map(|field| field.via.as_ref());
         objects.extend(vias.map(|via| via.object.clone()));
+        objects.extend(self.objects.iter().map(|objects| objects.list.clone()));
         objects
     }
 
@@ -454,6 +526,9 @@ impl Plan {
         objects.extend(
             self.rules.iter().flat_map(|rule| rule.fields.values()).filter_map(|f| Some(f.through.clone()?.object)),
         );
+        let links = self.rules.iter().flat_map(|rule| rule.fields.values()).filter_map(|field| field.link.as_ref());
+        objects.extend(links.map(|link| link.object.clone()));
+        objects.extend(self.objects.iter().map(|objects| objects.links.clone()));
         for children in children {
             objects.insert(children.object.clone());
             objects.extend(children.links.values().cloned());
@@ -484,13 +559,17 @@ impl Plan {
                 .iter()
                 .filter(|(_, field)| field.instead.is_none() && !field.if_allowed)
                 .map(|(name, _)| name.clone());
-            fields.entry(rule.to.clone()).or_default().extend(names);
+            let of = fields.entry(rule.to.clone()).or_default();
+            of.extend(names);
+            of.extend(rule.fields.values().filter_map(|field| field.spill.clone()));
         }
         for seed in &self.seeds {
             fields.entry(seed.to.clone()).or_default().extend(seed.raw.keys().cloned());
         }
         if let Some(pipelines) = &self.pipelines {
-            fields.entry(pipelines.object.clone()).or_default().insert(pipelines.field.clone());
+            let of = fields.entry(pipelines.object.clone()).or_default();
+            of.insert(pipelines.field.clone());
+            of.extend(pipelines.into.clone());
         }
         fields
     }
@@ -522,12 +601,17 @@ impl Plan {
                 if let Some(children) = &field.children {
                     let own = children.show.iter().filter_map(|shown| shown.split('.').next()).map(str::to_owned);
                     let of = fields.entry(children.object.clone()).or_default();
-                    of.extend(own.chain([children.by.clone()]));
+                    of.extend(own.chain([children.by.clone()]).chain(children.is.keys().cloned()));
                     for (link, other) in children.show.iter().filter_map(|shown| shown.split_once('.')) {
                         if let Some(object) = children.links.get(link) {
                             fields.entry(object.clone()).or_default().insert(other.to_owned());
                         }
                     }
+                }
+                if let Some(link) = &field.link {
+                    let of = fields.entry(link.object.clone()).or_default();
+                    of.extend([link.by.clone(), link.take.clone()]);
+                    of.extend(link.is.keys().chain(&link.latest).cloned());
                 }
                 if let Some(via) = &field.via {
                     fields.entry(via.object.clone()).or_default().insert(via.field.clone());
@@ -554,8 +638,15 @@ impl Rule {
             _ => None,
         });
         let children = self.fields.values().filter_map(|field| field.children.as_ref());
+        let links = self.fields.values().filter_map(|field| field.link.as_ref());
+        let links = links.map(|link| (link.object.clone(), link.by.clone()));
         let moved = self.expand.iter().map(|expand| (self.from.clone(), expand.series.clone()));
-        lookups.chain(children.map(|children| (children.object.clone(), children.by.clone()))).chain(moved)
+        lookups.chain(children.map(|children| (children.object.clone(), children.by.clone()))).chain(links).chain(moved)
+    }
+
+    /// Returns who wins a field that someone changed at the destination.
+    pub fn winner(&self, field: &FieldName) -> Winner {
+        self.fields.get(field).and_then(|field| field.conflict).unwrap_or(self.conflict)
     }
 
     /// Returns the fields by which records of this rule point to records of the same source object.

@@ -105,6 +105,15 @@ impl Concerns {
         *self.0.entry((true, at, what)).or_default() += 1;
     }
 
+    /// Counts a record in whose way something stands.
+    fn stands(&mut self, rule: &Rule, is: &Match) {
+        let what = match is {
+            Match::Buried(_) => "a row in the trash holds a value that is allowed once",
+            _ => "ambiguous",
+        };
+        *self.0.entry((true, rule.id.to_string(), what.to_owned())).or_default() += 1;
+    }
+
     fn mapped(&mut self, decisions: &[waybill_ledger::Decision]) {
         const LOSSES: [(&str, &str); 6] = [
             ("cut from", "a text is cut"),
@@ -214,7 +223,10 @@ pub async fn predict<M: Flaws>(session: &Session<M>, prepared: &Prepared) -> Res
     let mut matches = BTreeMap::new();
     for phase in prepared.plan.phases().map_err(|e| Failure::stopped(e.to_string()))? {
         let rules: Vec<&Rule> = phase.rules.iter().filter_map(|id| prepared.plan.rule(id)).collect();
-        if rules.iter().all(|rule| rule.matching.is_empty()) {
+        let schema = prepared.schema.object(phase.object.as_str());
+        let once = |name: &str| schema.and_then(|schema| schema.field(name)).is_some_and(|field| field.unique);
+        let asks = |rule: &&Rule| !rule.matching.is_empty() || rule.fields.keys().any(|name| once(name.as_str()));
+        if !rules.iter().any(asks) {
             continue;
         }
         let others = world::alternates(session.recorder.ledger(), &session.state, &rules)?;
@@ -327,16 +339,17 @@ fn counted<M: Flaws>(
                         });
                         let same = same.transpose()?;
                         let is = matches.get(&rule.to).filter(|_| same.is_none());
-                        match is.map_or(Match::New, |matches| matches.of(rule, &mapped.fields)) {
+                        let is = is.map_or(Match::New, |matches| matches.of(rule, &mapped.fields));
+                        match &is {
                             Match::New => {}
-                            Match::Row(_) => {
+                            Match::Row(_) | Match::Trashed { .. } => {
                                 counts.matched += 1;
                                 counts.update += 1;
                                 continue;
                             }
-                            Match::Ambiguous(text) => {
+                            Match::Ambiguous(_) | Match::Buried(_) => {
                                 world.waiting.borrow_mut().insert((rule.from.clone(), record.id.clone()));
-                                concerns.held(rule, HoldReason::Ambiguous, &text);
+                                concerns.stands(rule, &is);
                                 *counts.held.entry(HoldReason::Ambiguous).or_default() += 1;
                                 continue;
                             }
@@ -415,7 +428,8 @@ fn changed<M: Flaws>(session: &Session<M>, prepared: &Prepared) -> Result<Option
         return Ok(None);
     };
     let Ok(plan) = Plan::parse(&text) else { return Ok(None) };
-    Ok(Some(prepared.plan.changes_since(&plan.with_custom_fields(&prepared.source_schema))))
+    let plan = crate::prepare::whole(plan, &prepared.source_schema, session)?;
+    Ok(Some(prepared.plan.changes_since(&plan)))
 }
 
 /// The caps that a prediction leads to: what is predicted, and `allowance` percent more for what the source still gains.

@@ -179,9 +179,10 @@ pub fn explain(session: &Session, object: &str, id: &str, field: &str) -> Result
     let approved = approval(ledger, chapter.mapped.0.position)?;
     let said = approved.as_ref().and_then(|(_, plan)| plan.as_ref()).map(|text| {
         let schema = last_schema(session, Side::Source).unwrap_or_default();
-        Plan::parse(text).map(|plan| plan.with_custom_fields(&schema))
+        let plan = Plan::parse(text).ok()?;
+        crate::prepare::whole(plan, &schema, session).ok()
     });
-    let plan = said.and_then(Result::ok);
+    let plan = said.flatten();
     let field_rule = plan.as_ref().and_then(|plan| plan.rule(&rule.as_str().into())).and_then(|rule| {
         rule.fields.iter().find(|(name, by)| {
             name.as_str().eq_ignore_ascii_case(field)

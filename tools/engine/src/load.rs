@@ -414,20 +414,40 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
             }
             _ => match stage.matches.of(coming.rule, &change.mapped.fields) {
                 Match::New => outbox.creates.push(change),
-                Match::Row(id) => {
-                    let subject = SubjectKey::new(&self.desk.instance, stage.object.as_str(), &id);
-                    let destination = self.rec().subject(&subject)?;
-                    let event = Event::IdentityLinked { destination, by: LinkedBy::UniqueValue, candidates: 1 };
-                    let object = stage.object.to_string();
-                    let draft = self.rec().draft(event).subject(coming.subject).target(part).cause(coming.cause);
-                    outbox.notes.push(draft.content(Content::DestinationId { object, id }));
-                    outbox.links.push(change);
+                Match::Row(id) => self.link(stage, coming, part, change, id, outbox)?,
+                Match::Trashed { id, set } => {
+                    let mut change = change;
+                    for (name, value) in set.iter() {
+                        let value = value.cloned().map_or(waybill_ledger::Field::Null, Into::into);
+                        change.mapped.fields.set(name.clone(), value);
+                    }
+                    self.link(stage, coming, part, change, id, outbox)?;
                 }
-                Match::Ambiguous(text) => {
+                Match::Ambiguous(text) | Match::Buried(text) => {
                     self.hold(state, stage, coming, part, HoldReason::Ambiguous, text, outbox);
                 }
             },
         }
+        Ok(())
+    }
+
+    /// Says that a record is a row that was there, and lets it be updated.
+    fn link(
+        &self,
+        stage: &Stage<'_>,
+        coming: &Coming<'_>,
+        part: TargetPart,
+        change: Change,
+        id: String,
+        outbox: &mut Outbox,
+    ) -> Result<(), Failure> {
+        let subject = SubjectKey::new(&self.desk.instance, stage.object.as_str(), &id);
+        let destination = self.rec().subject(&subject)?;
+        let event = Event::IdentityLinked { destination, by: LinkedBy::UniqueValue, candidates: 1 };
+        let object = stage.object.to_string();
+        let draft = self.rec().draft(event).subject(coming.subject).target(part).cause(coming.cause);
+        outbox.notes.push(draft.content(Content::DestinationId { object, id }));
+        outbox.links.push(change);
         Ok(())
     }
 
@@ -478,8 +498,10 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
                 Operation::Update,
                 updates.len() as u64,
             )?;
-            let (touch, winner) = self.plan.rule(rule).map(|rule| (rule.touch, rule.conflict)).unwrap_or_default();
-            let tally = writer.update(state, updates, touch, winner).await?;
+            let known = self.plan.rule(rule);
+            let winner = |field: &FieldName| known.map(|rule| rule.winner(field)).unwrap_or_default();
+            let touch = known.map(|rule| rule.touch).unwrap_or_default();
+            let tally = writer.update(state, updates, touch, &winner).await?;
             stage.add(tally, Operation::Update);
         }
         Ok(())

@@ -1,16 +1,19 @@
 //! Everything that a command about the plan needs to know: the plan, both schemas, the owners, what is missing.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use serde::Serialize;
 use waybill_connectors::Destination;
 use waybill_ledger::{
-    Content, Digest, Event, Record, Schema, SchemaChange, User,
-    event::{OwnerHow, RunKind, RunOutcome, Side},
-    ledger::Opened,
+    Content, Digest, Event, Record, Schema, SchemaChange, User, Value,
+    event::{NameKind, OwnerHow, RunKind, RunOutcome, Side},
+    ledger::{Ledger, Opened},
 };
 use waybill_projector::{
-    mapping::{self, Finding, Plan, Severity},
+    mapping::{self, Finding, Plan, Relation, Severity},
     order::find_cycles,
     owners::{self, OwnerResolution},
     schema_step,
@@ -23,6 +26,7 @@ use crate::{
     flaws::Flaws,
     samples,
     session::{Reached, Session},
+    state::State,
     world::{References, records_at},
 };
 
@@ -53,6 +57,8 @@ pub struct Prepared {
     pub users: Vec<User>,
     /// How owners were resolved, by their id in the source.
     pub owners: BTreeMap<String, OwnerResolution>,
+    /// What records hold in the fields that the plan makes options of.
+    pub options: schema_step::Options,
     /// Rows of reference objects.
     pub references: References,
 }
@@ -90,25 +96,38 @@ impl Prepared {
         source.must_be_known(&session.recorder)?;
         let (recorder, _) = session.begin(RunKind::Discover, None).await?;
         let source_schema = source.see_schema(&recorder, &last_schema(session, Side::Source)?).await?;
-        let plan = plan.with_custom_fields(&source_schema);
+        samples::teach_source(recorder.ledger(), &source_schema).await?;
+        let progress = std::sync::Arc::clone(&session.progress);
+        // What the source calls its own is known once its lists are read, and is read then.
+        let (mut intake, mut read) = (Vec::new(), BTreeSet::new());
+        let plan = loop {
+            let whole = whole(plan.clone(), &source_schema, session)?;
+            let objects: Vec<String> = whole.source_objects().into_iter().filter(|o| read.insert(o.clone())).collect();
+            if objects.is_empty() {
+                break whole;
+            }
+            let reach = Reach::Changes;
+            intake.extend(
+                source.extract(&recorder, &mut session.state, &objects, reach, &*progress, &mut |_, _| {}).await?,
+            );
+        };
         let present = reached.schema(&plan).await?;
         crate::schema::see_destination(&recorder, &reached, &present).await?;
-        samples::teach_source(recorder.ledger(), &source_schema).await?;
-        let objects: Vec<String> = plan.source_objects().into_iter().collect();
-        let progress = std::sync::Arc::clone(&session.progress);
-        let intake =
-            source.extract(&recorder, &mut session.state, &objects, Reach::Changes, &*progress, &mut |_, _| {}).await?;
         session.end(&recorder, RunOutcome::Done).await?;
         let references = References::load(&plan, session.recorder.ledger(), &session.state)?;
+        let options = options(&plan, session.recorder.ledger(), &session.state)?;
         let pipelines = plan.pipelines.iter();
         let changes = schema_step::changes(
             &plan,
             pipelines.clone().flat_map(|p| references.of(&p.pipelines)),
             pipelines.flat_map(|p| references.of(&p.stages)),
+            &options,
             &present,
         )
         .map_err(|e| Failure::stopped(e.to_string()).hint("correct the plan's value map or kinds"))?;
-        let schema = schema_step::after(&present, &changes);
+        // What an approval binds is the schema as the destination itself will show it.
+        let changes: Vec<SchemaChange> = changes.into_iter().map(|change| reached.destination.shaped(change)).collect();
+        let schema = schema_step::after(&present, &changes, &reached.destination.born());
         let owners = match &plan.owners {
             None => BTreeMap::new(),
             Some(wanted) => owners::resolve(wanted, references.of(&wanted.object), &users)
@@ -128,6 +147,7 @@ impl Prepared {
             schema,
             users,
             owners,
+            options,
             references,
         })
     }
@@ -268,6 +288,59 @@ pub fn how(how: OwnerHow) -> &'static str {
         OwnerHow::Inactive => "inactive user",
         OwnerHow::Ambiguous => "several users",
     }
+}
+
+/// Returns a plan with the objects and fields of its own that the source has shown.
+pub(crate) fn whole<M: Flaws>(plan: Plan, schema: &Schema, session: &Session<M>) -> Result<Plan, Failure> {
+    let Some(objects) = plan.objects.clone() else { return Ok(plan.with_custom_fields(schema)) };
+    let (ledger, state) = (session.recorder.ledger(), &session.state);
+    let mut relations = BTreeSet::new();
+    for link in records_of(ledger, state, &objects.links)? {
+        relations.extend(Relation::of(&link?.1));
+    }
+    let listed = References::load(&plan, ledger, state)?;
+    Ok(plan.with_custom_objects(listed.of(&objects.list), &relations).with_custom_fields(schema))
+}
+
+/// Reads the live records of a source object.
+fn records_of(
+    ledger: &Arc<Ledger>,
+    state: &State,
+    object: &str,
+) -> Result<impl Iterator<Item = Result<(waybill_ledger::Position, Record), Failure>>, Failure> {
+    let name = ledger.find_name(NameKind::Object, object);
+    records_at(ledger, name.map(|name| state.intake().positions(name)).unwrap_or_default())
+}
+
+/// Returns what records hold in the fields that the plan makes options of.
+pub(crate) fn options(plan: &Plan, ledger: &Arc<Ledger>, state: &State) -> Result<schema_step::Options, Failure> {
+    let mut wanted: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for from in plan.new_fields.iter().flat_map(|new| &new.options_from) {
+        if let Some((object, field)) = from.split_once('.') {
+            wanted.entry(object).or_default().insert(field);
+        }
+    }
+    let mut found = schema_step::Options::new();
+    for (object, fields) in wanted {
+        for record in records_of(ledger, state, object)? {
+            let (_, record) = record?;
+            for field in &fields {
+                let items = match record.fields.value(field) {
+                    None => continue,
+                    Some(Value::List(items)) => items.clone(),
+                    Some(one) => vec![one.clone()],
+                };
+                let texts = items.iter().map(|item| item.to_string().trim().to_owned()).filter(|text| !text.is_empty());
+                found.entry(format!("{object}.{field}")).or_default().extend(texts);
+            }
+        }
+    }
+    // Spelled alike but for case and spaces, they are one option.
+    for texts in found.values_mut() {
+        let mut seen = BTreeSet::new();
+        texts.retain(|text| seen.insert(mapping::fold(text)));
+    }
+    Ok(found)
 }
 
 /// Returns the latest schema of one side that the ledger has seen.

@@ -12,14 +12,18 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use waybill_connectors::{
+    AnyDestination,
     bundle::Profile,
     rest::{Description, Endpoint},
-    salesforce::{Auth, Connection},
+    salesforce::{self, Auth, Salesforce},
+    transport::Http,
+    twenty::{self, Twenty},
 };
 use waybill_ledger::ledger::{Guard, Home};
 use waybill_projector::mapping::Plan;
@@ -146,6 +150,12 @@ pub struct DestinationConfig {
     pub bulk_threshold: Option<usize>,
     /// The most rows in one bulk job.
     pub job_rows: Option<usize>,
+    /// The most rows in one request, where the system leaves it to us.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch_rows: Option<usize>,
+    /// How many requests a minute the system takes, where it does not tell; 0 if it has no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests_per_minute: Option<u64>,
     /// The most batches under way at once; 3 without it. Fewer are, as long as the destination is slow or reports locks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at_once: Option<usize>,
@@ -208,6 +218,8 @@ impl Project {
                 ca_certificate: None,
                 bulk_threshold: None,
                 job_rows: None,
+                batch_rows: None,
+                requests_per_minute: None,
                 at_once: None,
             },
             keys: None,
@@ -359,8 +371,58 @@ impl Project {
         Ok(found)
     }
 
-    /// Returns how to reach the destination, with the secrets read.
-    pub fn connection(&self) -> Result<Connection, Failure> {
+    /// Connects to the destination, over this carrier of requests or else over the network.
+    pub async fn reach(&self, wire: Option<&Arc<dyn Http>>) -> Result<AnyDestination, Failure> {
+        match self.config.destination.system.as_str() {
+            "salesforce" => {
+                let connection = self.salesforce()?;
+                let reached = match wire {
+                    Some(wire) => Salesforce::connect_over(Arc::clone(wire), connection).await?,
+                    None => Salesforce::connect(connection).await?,
+                };
+                Ok(AnyDestination::Salesforce(Box::new(reached)))
+            }
+            "twenty" => {
+                let connection = self.twenty()?;
+                let reached = match wire {
+                    Some(wire) => Twenty::connect_over(Arc::clone(wire), connection),
+                    None => Twenty::connect(connection)?,
+                };
+                Ok(AnyDestination::Twenty(Box::new(reached)))
+            }
+            other => Err(Failure::usage(format!("there is no connector to `{other}`"))
+                .hint("the destinations that ship: salesforce, twenty")),
+        }
+    }
+
+    /// Returns how to reach a Twenty workspace, with the key read.
+    fn twenty(&self) -> Result<twenty::Connection, Failure> {
+        let destination = &self.config.destination;
+        let missing = |what: &str| {
+            Failure::usage(format!("waybill.toml names no {what} of the destination"))
+                .hint("set url and auth under [destination]; the README shows how")
+        };
+        let url = destination.url.clone().ok_or_else(|| missing("url"))?;
+        let key = match destination.auth.as_ref().ok_or_else(|| missing("auth"))? {
+            AuthConfig::Token { token } => self.secret(token)?,
+            AuthConfig::ClientCredentials { .. } => {
+                return Err(Failure::usage("Twenty signs in with an API key")
+                    .hint("set [destination.auth] type = \"token\" and let token name the place of the key"));
+            }
+        };
+        let mut connection = twenty::Connection::new(url, key.into());
+        connection.ca_certificate = destination.ca_certificate.as_ref().map(|path| self.dir.join(path));
+        if let Some(rows) = destination.batch_rows {
+            connection.batch_rows = rows;
+        }
+        if let Some(requests) = destination.requests_per_minute {
+            connection.requests_per_minute = requests;
+        }
+        Ok(connection)
+    }
+
+    /// Returns how to reach a Salesforce org, with the secrets read.
+    fn salesforce(&self) -> Result<salesforce::Connection, Failure> {
         let destination = &self.config.destination;
         let missing = |what: &str| {
             Failure::usage(format!("waybill.toml names no {what} of the destination"))
@@ -373,7 +435,7 @@ impl Project {
                 Auth::ClientCredentials { id: client_id.clone(), secret: self.secret(client_secret)?.into() }
             }
         };
-        let mut connection = Connection::new(url, auth);
+        let mut connection = salesforce::Connection::new(url, auth);
         connection.ca_certificate = destination.ca_certificate.as_ref().map(|path| self.dir.join(path));
         if let Some(rows) = destination.bulk_threshold {
             connection.bulk_threshold = rows;
@@ -402,8 +464,9 @@ const CONFIG_HEAD: &str = "# A Waybill project. Secrets never stand here: name a
 pub fn blueprint(from: &str, to: &str) -> Result<&'static str, Failure> {
     match (from, to) {
         ("spark", "salesforce") => Ok(waybill_connectors::blueprints::SPARK_TO_SALESFORCE),
+        ("spark", "twenty") => Ok(waybill_connectors::blueprints::SPARK_TO_TWENTY),
         _ => Err(Failure::usage(format!("there is no blueprint from `{from}` to `{to}`"))
-            .hint("the pairs that ship: spark to salesforce")),
+            .hint("the pairs that ship: spark to salesforce, spark to twenty")),
     }
 }
 

@@ -226,7 +226,8 @@ pub async fn rollback<M: Flaws>(
     if !session.flaws.has(Flaw::ParentsFirst) {
         order.reverse();
     }
-    let residue = residue(session, &schema, &plan.key_field());
+    let bin = !reached.destination.abilities().hard_delete;
+    let residue = residue(session, &schema, &plan.key_field(), bin);
     if how.at_most.is_some() && !how.dry {
         let inverse = plan_of(session, scope)?;
         must_be_capped(session, &order, inverse, how.at_most)?;
@@ -501,8 +502,13 @@ async fn make<D: Destination, M: Flaws>(
     writer.create(state, changes).await
 }
 
-/// Says what stays: the schema elements that we added.
-fn residue<M>(session: &Session<M>, schema: &waybill_ledger::Schema, key: &waybill_ledger::FieldName) -> Vec<String> {
+/// Says what stays: the schema elements that we added, and what lies in a `bin` that the destination keeps.
+fn residue<M>(
+    session: &Session<M>,
+    schema: &waybill_ledger::Schema,
+    key: &waybill_ledger::FieldName,
+    bin: bool,
+) -> Vec<String> {
     let made = session.state.runs().iter().any(|run| run.kind == RunKind::Schema);
     if !made {
         return Vec::new();
@@ -514,7 +520,8 @@ fn residue<M>(session: &Session<M>, schema: &waybill_ledger::Schema, key: &waybi
         .map(|object| object.name.as_str())
         .collect();
     vec![format!(
-        "fields, options and record types that `waybill schema apply` made stay (among them {key} on {}); rows in the recycle bin stay until it is emptied",
-        objects.join(", ")
+        "fields, options and record types that `waybill schema apply` made stay (among them {key} on {}){}",
+        objects.join(", "),
+        if bin { "; rows in the recycle bin stay until it is emptied" } else { "" }
     )]
 }

@@ -368,7 +368,8 @@ fn must_balance<M: Flaws>(session: &Session<M>, sources: &[Accounted], kind: Run
 fn accounts<M: Flaws>(session: &Session<M>, prepared: &Prepared) -> Vec<Accounted> {
     let ledger = session.recorder.ledger();
     let mut objects: Vec<String> = prepared.plan.rules().iter().map(|rule| rule.from.clone()).collect();
-    objects.dedup();
+    let mut told = std::collections::BTreeSet::new();
+    objects.retain(|object| told.insert(object.clone()));
     objects
         .into_iter()
         .filter_map(|object| {

@@ -85,6 +85,7 @@ pub fn export(prepared: &Prepared, dir: &Path) -> Result<Vec<PathBuf>, Failure> 
         &prepared.plan,
         prepared.pipelines(),
         prepared.stages(),
+        &prepared.options,
         &without(&prepared.present, &prepared.plan, &labels),
     )
     .map_err(|e| Failure::usage(e.to_string()))?;
@@ -103,6 +104,7 @@ fn without(
     pipelines: &std::collections::BTreeSet<String>,
 ) -> Schema {
     let mut schema = present.clone();
+    schema.objects.retain(|object| plan.new_objects.iter().all(|new| new.name != object.name));
     for object in &mut schema.objects {
         if plan.pipelines.as_ref().is_some_and(|pipelines| pipelines.object == object.name) {
             object.variants.retain(|variant| !pipelines.contains(&variant.label));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use waybill_connectors::{Destination, Instance, salesforce::Salesforce, transport::Http};
+use waybill_connectors::{AnyDestination, Destination, Instance, transport::Http};
 use waybill_ledger::{
     Event, Schema, User,
     event::{RunKind, RunOutcome},
@@ -103,25 +103,16 @@ impl<M: Flaws> Session<M> {
 
     /// Connects to the destination that the project writes.
     pub async fn destination(&self) -> Result<Reached, Failure> {
-        match self.project.config.destination.system.as_str() {
-            "salesforce" => {
-                let connection = self.project.connection()?;
-                let destination = match &self.wire {
-                    Some(wire) => Salesforce::connect_over(Arc::clone(wire), connection).await?,
-                    None => Salesforce::connect(connection).await?,
-                };
-                let instance = destination.identify().await?;
-                Ok(Reached { destination: Arc::new(destination), instance })
-            }
-            other => Err(Failure::usage(format!("there is no connector to `{other}`"))
-                .hint("the destinations that ship: salesforce")),
-        }
+        let destination = self.project.reach(self.wire.as_ref()).await?;
+        let instance = destination.identify().await?;
+        Ok(Reached { destination: Arc::new(destination), instance })
     }
 
     /// Reads the plan and refuses it if it contradicts itself. It carries the custom fields that the source has shown.
     pub fn plan(&self) -> Result<(Plan, String), Failure> {
         let (plan, text) = self.project.plan()?;
-        Ok((plan.with_custom_fields(&crate::prepare::last_schema(self, waybill_ledger::event::Side::Source)?), text))
+        let schema = crate::prepare::last_schema(self, waybill_ledger::event::Side::Source)?;
+        Ok((crate::prepare::whole(plan, &schema, self)?, text))
     }
 
     /// Ends the session: everything is durable and the lock is free when it returns.
@@ -162,7 +153,7 @@ impl<M: Flaws> Session<M> {
 #[derive(Debug)]
 pub struct Reached {
     /// The connection.
-    pub destination: Arc<Salesforce>,
+    pub destination: Arc<AnyDestination>,
     /// Which instance it is and who we are there.
     pub instance: Instance,
 }

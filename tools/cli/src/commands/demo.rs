@@ -1,17 +1,15 @@
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
     time::Instant,
 };
 
+use clap::ValueEnum;
 use waybill_engine::{
     failure::Failure,
     project::{AuthConfig, Project, SecretRef, random_id},
 };
-use waybill_sandbox::{
-    salesforce::{Options, Running, serve},
-    spark_bundle,
-};
+use waybill_sandbox::{salesforce, spark_bundle, twenty};
 
 use super::{
     approve::ApproveArgs, assess::AssessArgs, audit::AuditArgs, delta::DeltaArgs, diff::DiffArgs,
@@ -22,10 +20,13 @@ use crate::{Context, exit::Exit};
 
 /// Watch a company move, be counted, and be taken back to the byte
 ///
-/// Makes a small messy company, starts a Salesforce org at home that has some records already, and goes through every
+/// Makes a small messy company, starts the destination at home, with some records of its own already, and goes through every
 /// step. Nothing leaves this machine.
 #[derive(Debug, clap::Args)]
 pub(crate) struct DemoArgs {
+    /// The system that the company moves to
+    #[arg(long, value_enum, default_value_t = To::Salesforce, value_name = "SYSTEM")]
+    to: To,
     /// Keep everything in this folder, to look around afterwards; it must not exist or be empty
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
@@ -35,6 +36,108 @@ pub(crate) struct DemoArgs {
     /// The seed of everything that looks random
     #[arg(long, default_value_t = 1, value_name = "N")]
     seed: u64,
+}
+
+/// Where the company moves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum To {
+    Salesforce,
+    Twenty,
+}
+
+impl To {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Salesforce => "salesforce",
+            Self::Twenty => "twenty",
+        }
+    }
+
+    /// What people call an instance of it.
+    fn place(self) -> &'static str {
+        match self {
+            Self::Salesforce => "Salesforce org",
+            Self::Twenty => "Twenty workspace",
+        }
+    }
+
+    /// What it has before us.
+    fn rows(self) -> &'static str {
+        match self {
+            Self::Salesforce => ORG,
+            Self::Twenty => WORKSPACE,
+        }
+    }
+}
+
+/// The destination while it runs.
+enum Home {
+    Salesforce(salesforce::Running),
+    Twenty(twenty::Running),
+}
+
+impl Home {
+    async fn start(to: To, seed: u64, state: PathBuf) -> io::Result<Self> {
+        let state = Some(state);
+        Ok(match to {
+            To::Salesforce => {
+                let options = salesforce::Options { seed, state, ..salesforce::Options::default() };
+                Self::Salesforce(salesforce::serve(options).await?)
+            }
+            To::Twenty => {
+                // A limit of a hundred requests a minute would make a long demo; the prefilled workflow is switched off, as
+                // preflight advises.
+                let switches = twenty::Switches { workflow: false, ..twenty::Switches::default() };
+                let options = twenty::Options { seed, state, switches, limits: false, ..twenty::Options::default() };
+                Self::Twenty(twenty::serve(options).await?)
+            }
+        })
+    }
+
+    fn url(&self) -> &str {
+        match self {
+            Self::Salesforce(org) => &org.url,
+            Self::Twenty(workspace) => &workspace.url,
+        }
+    }
+
+    fn digest(&self) -> String {
+        match self {
+            Self::Salesforce(org) => org.digest(),
+            Self::Twenty(workspace) => workspace.digest(),
+        }
+    }
+
+    /// Lets a project sign in.
+    fn sign_in(&self, project: &Path) -> Result<(), Failure> {
+        let write = |name: &str, secret: &str| {
+            let path = project.join(name);
+            fs::write(&path, secret).map_err(|e| Failure::io("write", &path, &e))
+        };
+        let mut opened = Project::open(project)?;
+        opened.config.destination.auth = Some(match self {
+            Self::Salesforce(org) => {
+                write("client-secret", &org.client_secret)?;
+                AuthConfig::ClientCredentials {
+                    client_id: org.client_id.clone(),
+                    client_secret: SecretRef::File("client-secret".into()),
+                }
+            }
+            Self::Twenty(workspace) => {
+                write("api-key", &workspace.token)?;
+                opened.config.destination.requests_per_minute = Some(0);
+                AuthConfig::Token { token: SecretRef::File("api-key".into()) }
+            }
+        });
+        opened.save()
+    }
+
+    async fn shutdown(self) {
+        match self {
+            Self::Salesforce(org) => org.shutdown().await,
+            Self::Twenty(workspace) => workspace.shutdown().await,
+        }
+    }
 }
 
 /// Parses a command as a person would type it.
@@ -86,12 +189,14 @@ impl DemoArgs {
             spark_bundle::generate(&spec, &export).map_err(|e| Failure::io("write the export to", &export, &e))?;
         say(&format!("{} rows in {} files, some of them broken as real ones are", summary.total(), summary.rows.len()));
 
-        step(2, "A Salesforce org with records of its own", "sandbox salesforce");
-        let state = dir.join("org.json");
-        fs::write(&state, ORG).map_err(|e| Failure::io("write", &state, &e))?;
-        let options = Options { seed: self.seed, state: Some(state), ..Options::default() };
-        let org = serve(options).await.map_err(|e| Failure::failed(format!("the sandbox cannot start: {e}")))?;
-        say(&format!("it listens on {}", org.url));
+        let (name, place) = (self.to.name(), self.to.place());
+        step(2, &format!("A {place} with records of its own"), &format!("sandbox {name}"));
+        let state = dir.join("rows-before.json");
+        fs::write(&state, self.to.rows()).map_err(|e| Failure::io("write", &state, &e))?;
+        let org = Home::start(self.to, self.seed, state)
+            .await
+            .map_err(|e| Failure::failed(format!("the sandbox cannot start: {e}")))?;
+        say(&format!("it listens on {}", org.url()));
         let done = self.journey(&own, &project, &export, &org, dir).await;
         org.shutdown().await;
         done
@@ -102,34 +207,29 @@ impl DemoArgs {
         context: &Context,
         project: &Path,
         export: &Path,
-        org: &Running,
+        org: &Home,
         dir: &Path,
     ) -> Result<(), Failure> {
         let say = |text: &str| context.output.say(text);
         let step = |n: u32, what: &str, command: &str| say(&format!("\n== {n}. {what}\n   $ waybill {command}\n"));
 
-        step(3, "A project, with the pair's blueprint as its plan", "init project --from spark --to salesforce");
+        let (name, place) = (self.to.name(), self.to.place());
+        let command = format!("init project --from spark --to {name}");
+        step(3, "A project, with the pair's blueprint as its plan", &command);
         let text = |path: &Path| path.display().to_string();
         typed::<InitArgs>(&[
             &text(project),
             "--from",
             "spark",
             "--to",
-            "salesforce",
+            name,
             "--bundle",
             &text(export),
             "--url",
-            &org.url,
+            org.url(),
         ])?
         .run(context)?;
-        let secret = project.join("client-secret");
-        fs::write(&secret, &org.client_secret).map_err(|e| Failure::io("write", &secret, &e))?;
-        let mut opened = Project::open(project)?;
-        opened.config.destination.auth = Some(AuthConfig::ClientCredentials {
-            client_id: org.client_id.clone(),
-            client_secret: SecretRef::File("client-secret".into()),
-        });
-        opened.save()?;
+        org.sign_in(project)?;
 
         step(4, "Take stock of the export", "discover");
         typed::<DiscoverArgs>(&[])?.run(context).await?;
@@ -144,7 +244,7 @@ impl DemoArgs {
         decide(project)?;
         say("[owners] fallback = \"grace.hopper@example.com\", unowned = \"ada.lovelace@example.com\"");
 
-        step(8, "Make the org ready", "schema apply");
+        step(8, &format!("Make the {place} ready"), "schema apply");
         let exit = typed::<SchemaArgs>(&["apply"])?.run(context).await?;
         must(exit, "the schema step")?;
         let before = org.digest();
@@ -201,12 +301,12 @@ impl DemoArgs {
         let exit = typed::<RollbackArgs>(&[])?.run(context).await?;
         must(exit, "the rollback")?;
         let after = org.digest();
-        say(&format!("\norg before   {before}\norg moved    {moved}\norg now      {after}"));
+        say(&format!("\nbefore   {before}\nmoved    {moved}\nnow      {after}"));
         if before != after {
-            return Err(Failure::stopped("the org is not what it was before: this must never happen")
+            return Err(Failure::stopped(format!("the {place} is not what it was before: this must never happen"))
                 .hint("keep the folder with --dir and report it"));
         }
-        say("the org is what it was, to the byte");
+        say(&format!("the {place} is what it was, to the byte"));
 
         step(17, "Prove the ledger", "audit verify");
         typed::<AuditArgs>(&["verify"])?.run(context).await?;
@@ -246,5 +346,20 @@ const ORG: &str = r#"{
   ],
   "Opportunity": [
     { "Name": "Oven service", "StageName": "Prospecting", "CloseDate": "2027-03-01", "Amount": 1200.5 }
+  ]
+}"#;
+
+/// What the workspace of the demo has before us, beside what every workspace begins with.
+const WORKSPACE: &str = r#"{
+  "companies": [
+    { "name": "Harbour Bakery", "domainName": { "primaryLinkUrl": "https://harbour-bakery.example" } },
+    { "name": "North Light Studio", "annualRevenue": { "amountMicros": 250000000000, "currencyCode": "EUR" } }
+  ],
+  "people": [
+    { "name": { "firstName": "Ida", "lastName": "Rhodes" }, "emails": { "primaryEmail": "ida.rhodes@example.org" } },
+    { "name": { "firstName": "", "lastName": "Franklin" }, "jobTitle": "Met at the fair" }
+  ],
+  "opportunities": [
+    { "name": "Oven service", "stage": "MEETING", "amount": { "amountMicros": 1200500000, "currencyCode": "EUR" } }
   ]
 }"#;

@@ -127,9 +127,9 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
                     .cause(intended(n))
             };
             match outcome {
-                Outcome::Done { id } => {
+                Outcome::Done { id, shown } => {
                     let destination = self.destination_subject(&id)?;
-                    landed.push((n, drafts.len(), id.clone(), destination));
+                    landed.push((n, drafts.len(), id.clone(), destination, shown));
                     drafts.push(
                         about(Event::WriteConfirmed { destination, operation: Operation::Create })
                             .content(self.destination_id(&id)),
@@ -170,13 +170,14 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
         tally.done += landed.len() as u64;
         let written: Vec<Written<'_>> = landed
             .into_iter()
-            .map(|(n, at, id, destination)| Written {
+            .map(|(n, at, id, destination, shown)| Written {
                 target: changes[n].target,
                 record: &changes[n].record,
                 id,
                 destination,
                 confirmed: Position(first.0 + at as u64),
                 kept: Fields::new(),
+                shown,
                 fields: &changes[n].mapped.fields,
             })
             .collect();

@@ -225,17 +225,18 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
 
     /// Looks at rows that we just wrote, and keeps what the destination made of them.
     async fn look(&self, written: &[Written<'_>]) -> Result<(), Failure> {
+        let unseen = || written.iter().filter(|row| row.shown.is_none());
         let mut fields: BTreeSet<&FieldName> = BTreeSet::new();
-        for (name, _) in written.iter().flat_map(|row| row.fields.iter()) {
+        for (name, _) in unseen().flat_map(|row| row.fields.iter()) {
             if !fields.contains(name) {
                 fields.insert(name);
             }
         }
         let fields: Vec<FieldName> = fields.into_iter().cloned().collect();
-        let found = self.read_ids(&fields, written.iter().map(|row| row.id.clone()).collect()).await?;
+        let found = self.read_ids(&fields, unseen().map(|row| row.id.clone()).collect()).await?;
         let mut drafts = Vec::with_capacity(written.len());
         for row in written {
-            let Some(now) = found.get(&row.id) else { continue };
+            let Some(now) = row.shown.as_deref().or_else(|| found.get(&row.id)) else { continue };
             // What the platform made of fields that this write left alone, it made then.
             let mut image = row.kept.clone();
             // What someone else has touched since we wrote cannot be told from what the platform did: it is drift, if anything.
@@ -320,6 +321,8 @@ struct Written<'c> {
     fields: &'c Fields,
     /// What the destination was known to hold differently in other fields.
     kept: Fields,
+    /// The row as the answer to the write showed it, if it did.
+    shown: Option<Box<RemoteRecord>>,
 }
 
 /// Writes down the remote job of one batch before the job gets any rows.

@@ -131,6 +131,7 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
                 destination,
                 confirmed: Position(first.0 + at as u64),
                 kept: Fields::new(),
+                shown: None,
                 fields: &open[n].0.mapped.fields,
             })
             .collect();
@@ -145,10 +146,19 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
         mapped: &[&Mapped],
     ) -> Result<BTreeMap<String, Vec<RemoteRecord>>, Failure> {
         match self.desk.destination.known_by(&self.object) {
+            KnownBy::Id => self.by_id(mapped).await,
             KnownBy::Key => self.by_key(mapped).await,
             KnownBy::Fields(names) => self.by_fields(&names, mapped).await,
             KnownBy::Likeness(field) => self.by_likeness(state, &field, mapped).await,
         }
+    }
+
+    /// Reads the rows that have the ids which follow from these keys.
+    async fn by_id(&self, mapped: &[&Mapped]) -> Result<BTreeMap<String, Vec<RemoteRecord>>, Failure> {
+        let id = |mapped: &&Mapped| Some((self.desk.destination.id_for(&mapped.key)?, mapped.key.clone()));
+        let keys: BTreeMap<String, String> = mapped.iter().filter_map(id).collect();
+        let rows = self.read_ids(&columns(self.least(), mapped), keys.keys().cloned().collect()).await?;
+        Ok(rows.into_iter().filter_map(|(id, row)| Some((keys.get(&id)?.clone(), vec![row]))).collect())
     }
 
     /// Reads the rows that carry these keys.
@@ -327,9 +337,9 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
             let intended = change.landed.and_then(|landed| landed.intended).unwrap_or(Position(0));
             let about = |event: Event| self.about(event, change.target, intended);
             match outcome {
-                Outcome::Done { id } => {
+                Outcome::Done { id, shown } => {
                     let destination = self.destination_subject(&id)?;
-                    landed.push((change, drafts.len(), id.clone(), destination));
+                    landed.push((change, drafts.len(), id.clone(), destination, shown));
                     drafts.push(
                         about(Event::WriteConfirmed { destination, operation }).content(self.destination_id(&id)),
                     );
@@ -348,7 +358,7 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
         let first = self.rec().append(drafts).await?.first;
         let written: Vec<Written<'_>> = landed
             .into_iter()
-            .map(|(change, at, id, destination)| Written {
+            .map(|(change, at, id, destination, shown)| Written {
                 target: change.target,
                 record: &change.record,
                 id,
@@ -356,6 +366,7 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
                 confirmed: Position(first.0 + at as u64),
                 fields: &change.mapped.fields,
                 kept: Fields::new(),
+                shown,
             })
             .collect();
         self.look(&written).await
@@ -400,7 +411,7 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
             }
             let (id, record) = (meant.id.clone(), format!("{}/{}", self.object, meant.id));
             let (target, record, fields) = (landed.target, record.as_str(), &meant.fields);
-            self.look(&[Written { target, record, id, destination, confirmed, fields, kept }]).await?;
+            self.look(&[Written { target, record, id, destination, confirmed, fields, kept, shown: None }]).await?;
         }
         Ok(tally)
     }

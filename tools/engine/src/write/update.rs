@@ -39,7 +39,7 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
         state: &mut State,
         changes: Vec<Change>,
         touch: Touch,
-        winner: Winner,
+        winner: &(dyn Fn(&FieldName) -> Winner + Sync),
     ) -> Result<Tally, Failure> {
         let mut tally = Tally::default();
         let size = self.size(Operation::Update, changes.len()).min(2_000);
@@ -66,7 +66,7 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
         state: &mut State,
         changes: Vec<Change>,
         touch: Touch,
-        winner: Winner,
+        winner: &(dyn Fn(&FieldName) -> Winner + Sync),
         tally: &mut Tally,
     ) -> Result<Vec<Ready>, Failure> {
         let mut names: Vec<FieldName> = self.least().to_vec();
@@ -121,7 +121,8 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
                 Some(at) => self.mapping_at(at)?.map(|mapped| mapped.fields),
                 None => None,
             };
-            let winner = if self.desk.flaws.has(Flaw::IgnoreDriftInDelta) { Winner::Source } else { winner };
+            let ignore = self.desk.flaws.has(Flaw::IgnoreDriftInDelta);
+            let winner = |field: &FieldName| if ignore { Winner::Source } else { winner(field) };
             let (after, _) = without_version(self.image_at(landed.and_then(|landed| landed.after))?);
             let same = |name: &FieldName, one: &_, other: &_| self.same(name, one, other);
             let mut converged = converge(
@@ -310,8 +311,8 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
         for (n, (row, outcome)) in something.iter().zip(outcomes).enumerate() {
             let about = |event: Event| self.about(event, row.change.target, intended(n)).batch(number);
             match outcome {
-                Outcome::Done { .. } => {
-                    landed.push((n, drafts.len()));
+                Outcome::Done { shown, .. } => {
+                    landed.push((n, drafts.len(), shown));
                     let event = Event::WriteConfirmed { destination: row.destination, operation: Operation::Update };
                     drafts.push(about(event).content(self.destination_id(&row.id)));
                 }
@@ -337,15 +338,16 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
         let first = self.rec().append(drafts).await?.first;
         tally.done += landed.len() as u64;
         let written: Vec<Written<'_>> = landed
-            .iter()
-            .map(|(n, at)| Written {
-                target: something[*n].change.target,
-                record: &something[*n].change.record,
-                id: something[*n].id.clone(),
-                destination: something[*n].destination,
-                confirmed: Position(first.0 + *at as u64),
-                fields: &something[*n].converged.set,
-                kept: something[*n].after.clone(),
+            .into_iter()
+            .map(|(n, at, shown)| Written {
+                target: something[n].change.target,
+                record: &something[n].change.record,
+                id: something[n].id.clone(),
+                destination: something[n].destination,
+                confirmed: Position(first.0 + at as u64),
+                fields: &something[n].converged.set,
+                kept: something[n].after.clone(),
+                shown,
             })
             .collect();
         self.look(&written).await?;

@@ -44,6 +44,8 @@ pub(crate) fn answer(state: &mut State, start: &Workspace, call: &Call) -> Reply
             state.reset(start);
             Reply::json(200, &json!({}))
         }
+        // How many record operations passed the limit since the start, and how many it refused.
+        ("GET", ["requests"]) => Reply::json(200, &json!({ "taken": state.asked.0, "refused": state.asked.1 })),
         ("GET", ["clock"]) => Reply::json(200, &clock(state)),
         // Puts the clock forward; what becomes due on the way is done. `settle` goes as far as the last of it.
         ("POST", ["clock"]) => {

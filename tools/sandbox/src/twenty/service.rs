@@ -164,6 +164,8 @@ pub(crate) struct State {
     pub(crate) workspace: Workspace,
     pub(crate) keys: Keys,
     pub(crate) limiter: Limiter,
+    /// Record operations that the limit let pass, and those that it refused.
+    pub(crate) asked: (u64, u64),
     pub(crate) faults: Faults,
     /// Whether time goes on between requests, as it does for clients that have a clock of their own.
     pub(crate) wall: bool,
@@ -188,6 +190,7 @@ impl Service {
             workspace,
             keys,
             limiter: Limiter::default(),
+            asked: (0, 0),
             faults: Faults::default(),
             wall,
             offset: 0,
@@ -259,6 +262,7 @@ impl State {
         self.workspace = start.clone();
         self.workspace.files.base = base;
         (self.limiter, self.faults, self.late) = (Limiter::default(), Faults::default(), Vec::new());
+        self.asked = (0, 0);
         // Schemas are known by the count of changes, which begins anew.
         self.schemas = graphql::Schemas::default();
         self.keys.revoked = false;
@@ -349,7 +353,9 @@ impl State {
     /// Takes a token of the rate limit.
     pub(crate) fn take_token(&mut self) -> Result<(), Refusal> {
         let now = self.clock();
-        self.limiter.take(&self.workspace.switches, now)
+        let taken = self.limiter.take(&self.workspace.switches, now);
+        *(if taken.is_ok() { &mut self.asked.0 } else { &mut self.asked.1 }) += 1;
+        taken
     }
 }
 
