@@ -18,4 +18,4 @@ pub use destination::{
     KnownBy, Limits, Need, Outcome, Planned, Refusal, RemoteRecord, Scan, SchemaOutcome, Selection, WriteRow,
 };
 pub use error::{RemoteError, Retry};
-pub use reach::AnyDestination;
+pub use reach::{AnyDestination, Pace, pace};

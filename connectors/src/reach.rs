@@ -154,3 +154,23 @@ impl Destination for AnyDestination {
         each!(self, it => it.export_schema(changes, present, dir))
     }
 }
+
+/// How a system takes rows, before anybody has asked it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// The most rows of one ordinary request.
+    pub request_rows: u64,
+    /// From how many rows on jobs are used, and the most rows of one; systems without jobs have none.
+    pub jobs: Option<(u64, u64)>,
+    /// The most requests in a minute, where the system says so.
+    pub requests_per_minute: Option<u64>,
+}
+
+/// Returns how a system takes rows unless a configuration says otherwise. (Sources: "sObject Collections" in the REST API
+/// Developer Guide and the connector's own use of Bulk API 2.0 for Salesforce; "Rate limits" in Twenty's API documentation.)
+pub fn pace(system: &str) -> Pace {
+    match system {
+        "twenty" => Pace { request_rows: 60, jobs: None, requests_per_minute: Some(100) },
+        _ => Pace { request_rows: 200, jobs: Some((2_000, 10_000)), requests_per_minute: None },
+    }
+}

@@ -11,12 +11,19 @@ use crate::mapping::Long;
 pub struct Wire {
     /// The most rows of one ordinary request.
     pub rows_per_request: u64,
-    /// From how many rows of an object on bulk jobs are used.
-    pub bulk_from: u64,
-    /// The most rows of one bulk job.
-    pub rows_per_job: u64,
+    /// The bulk jobs, where there are any.
+    pub jobs: Option<Jobs>,
     /// How many records a second are expected to land: a guess until a sample has been measured.
     pub records_per_second: u64,
+}
+
+/// Jobs for many rows at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Jobs {
+    /// From how many rows of an object on they are used.
+    pub from: u64,
+    /// The most rows of one.
+    pub rows: u64,
 }
 
 /// The grade.
@@ -104,7 +111,8 @@ pub fn grade(
     effects: &Effects<'_>,
     wire: Wire,
 ) -> Grade {
-    let (mut objects, mut constraints) = (Vec::new(), Vec::new());
+    let mut objects = Vec::new();
+    let mut wanted: Vec<(String, u64)> = Vec::new();
     let (mut cells, mut carried_cells, mut to_carry) = (0, 0, 0);
     for full in completeness {
         let (own, filled, carried) = one(source, full, findings, effects);
@@ -114,7 +122,10 @@ pub fn grade(
         }
         for to in &own.to {
             to_carry += full.records;
-            constraints.push(constraint(to, full.records, wire));
+            match wanted.iter_mut().find(|(known, _)| known == to) {
+                Some((_, records)) => *records += full.records,
+                None => wanted.push((to.clone(), full.records)),
+            }
         }
         objects.push(own);
     }
@@ -131,7 +142,7 @@ pub fn grade(
         complexity,
         reasons,
         objects,
-        constraints,
+        constraints: wanted.iter().map(|(to, records)| constraint(to, *records, wire)).collect(),
         records: completeness.iter().map(|full| full.records).sum(),
         to_carry,
         file_bytes,
@@ -145,12 +156,12 @@ fn one(source: &Schema, full: &Completeness, findings: &[Finding], effects: &Eff
     let object = full.object.as_str();
     let mut to: Vec<String> = Vec::new();
     let (mut read, mut because): (Vec<&str>, Vec<String>) = (Vec::new(), Vec::new());
-    let mut maps = false;
+    let (mut maps, mut conditions) = (false, Vec::new());
     for rule in effects.rules(object) {
         to.push(rule.to.to_string());
         if rule.when.is_some() {
             maps = true;
-            because.push(format!("`{}` takes some of the records by a condition", rule.id));
+            conditions.push(rule.id.as_str());
         }
         for field in rule.fields.values() {
             read.extend(field.from.iter().map(String::as_str));
@@ -158,6 +169,11 @@ fn one(source: &Schema, full: &Completeness, findings: &[Finding], effects: &Eff
                 field.map.is_some() || field.lookup.is_some() || field.via.is_some() || field.owner || field.variant;
             maps |= field.join.is_some() || field.from.len() > 1 || field.cel.is_some();
         }
+    }
+    match conditions.as_slice() {
+        [] => {}
+        [rule] => because.push(format!("`{rule}` takes some of the records by a condition")),
+        rules => because.push(format!("{} rules take some of the records by a condition", rules.len())),
     }
     let used_by_plan = effects.plan.map(crate::mapping::Plan::source_fields).unwrap_or_default();
     let referenced = effects.plan.is_some_and(|plan| plan.source_objects().contains(object));
@@ -214,9 +230,9 @@ fn loses(finding: &Finding) -> bool {
 }
 
 fn constraint(to: &str, records: u64, wire: Wire) -> String {
-    if records >= wire.bulk_from {
-        let jobs = records.div_ceil(wire.rows_per_job.max(1));
-        format!("{to}: {records} records in {jobs} bulk jobs of at most {} rows", wire.rows_per_job)
+    if let Some(bulk) = wire.jobs.filter(|bulk| records >= bulk.from) {
+        let jobs = records.div_ceil(bulk.rows.max(1));
+        format!("{to}: {records} records in {jobs} bulk jobs of at most {} rows", bulk.rows)
     } else {
         let requests = records.div_ceil(wire.rows_per_request.max(1));
         format!("{to}: {records} records in {requests} requests of at most {} rows", wire.rows_per_request)

@@ -11,13 +11,16 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use waybill_connectors::bundle::{Bundle, Item};
+use waybill_connectors::{
+    bundle::{Bundle, Item},
+    pace,
+};
 use waybill_ledger::{Digest, Event, FieldKind, Schema, event::Side};
 use waybill_projector::{
     assess::{
         self, Completeness, Effects, Finding, NAMED, ObjectAssessor, Setup, Severity,
         duplicates::{Layout, Who},
-        grade::{Grade, Wire, grade},
+        grade::{Grade, Jobs, Wire, grade},
     },
     mapping::Plan,
 };
@@ -29,11 +32,6 @@ const FILE_LIMIT_MB: u64 = 25;
 /// How many records a second are expected to land, unless the configuration says otherwise: a guess on the safe side, below
 /// what a sandbox org takes by bulk jobs. A sample of one's own is the better figure.
 const RECORDS_PER_SECOND: u64 = 300;
-/// The most rows of one request: Salesforce, "sObject Collections" of the REST API Developer Guide.
-const ROWS_PER_REQUEST: u64 = 200;
-/// From how many rows on bulk jobs are used, and the most rows of one: the connector's own settings.
-const BULK_FROM: u64 = 2_000;
-const ROWS_PER_JOB: u64 = 10_000;
 /// How many objects are read side by side at most.
 const READERS: usize = 4;
 /// How often progress is told.
@@ -118,13 +116,19 @@ pub async fn assess(session: &mut Session) -> Result<Assessment, Failure> {
         .collect();
     skipped.extend(unknown_targets(&schema, &words));
     let exported = bundle.identity().exported_at;
-    let job_rows = session.project.config.destination.job_rows.map(|rows| rows as u64);
-    let bulk_from = session.project.config.destination.bulk_threshold.map(|rows| rows as u64);
+    let to = &session.project.config.destination;
+    let usual = pace(&to.system);
+    let given = |rows: Option<usize>| rows.map(|rows| rows as u64);
+    let rows_per_request = given(to.batch_rows).unwrap_or(usual.request_rows);
+    let limit = to.requests_per_minute.or(usual.requests_per_minute);
+    let at_most = limit.map_or(u64::MAX, |requests| (requests * rows_per_request / 60).max(1));
     let wire = Wire {
-        rows_per_request: ROWS_PER_REQUEST,
-        bulk_from: bulk_from.unwrap_or(BULK_FROM),
-        rows_per_job: job_rows.unwrap_or(ROWS_PER_JOB),
-        records_per_second: settings.records_per_second.unwrap_or(RECORDS_PER_SECOND),
+        rows_per_request,
+        jobs: usual.jobs.map(|(from, rows)| Jobs {
+            from: given(to.bulk_threshold).unwrap_or(from),
+            rows: given(to.job_rows).unwrap_or(rows),
+        }),
+        records_per_second: settings.records_per_second.unwrap_or(RECORDS_PER_SECOND.min(at_most)),
     };
     let work = Work {
         bundle,

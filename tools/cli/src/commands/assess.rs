@@ -82,7 +82,7 @@ fn objects(assessment: &Assessment) -> String {
         let full = assessment.completeness.iter().find(|full| full.object == object.object);
         vec![
             object.object.clone(),
-            object.to.join(", "),
+            becomes(&object.to),
             object.fit.word().to_owned(),
             object.because.join("; "),
             full.map_or_else(String::new, |full| format!("{} %", full.filled_percent)),
@@ -90,6 +90,21 @@ fn objects(assessment: &Assessment) -> String {
         ]
     });
     table(&["object", "becomes", "fit", "because", "filled", "records"], 4, rows)
+}
+
+/// Names the objects that records become, each once.
+fn becomes(to: &[String]) -> String {
+    let mut named: Vec<(&str, usize)> = Vec::new();
+    for object in to {
+        match named.iter_mut().find(|(known, _)| known == object) {
+            Some((_, times)) => *times += 1,
+            None => named.push((object, 1)),
+        }
+    }
+    let word = |(object, times): &(&str, usize)| {
+        if *times == 1 { (*object).to_owned() } else { format!("{object} ({times} rules)") }
+    };
+    named.iter().map(word).collect::<Vec<_>>().join(", ")
 }
 
 fn grade(assessment: &Assessment) -> Vec<String> {
