@@ -345,8 +345,21 @@ impl<'de, C> BorrowDecode<'de, C> for Value {
 
 /// The fields of a record, by name. A field that is not listed is [`Field::Absent`].
 // A record has tens of fields and is copied, read and thrown away by the million: one sorted list is one allocation.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Clone, PartialEq, Eq, Default)]
 pub struct Fields(Vec<(FieldName, Option<Value>)>);
+
+/// Shows what it is, a map.
+impl fmt::Debug for Fields {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        struct Map<'a>(&'a [(FieldName, Option<Value>)]);
+        impl fmt::Debug for Map<'_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_map().entries(self.0.iter().map(|(name, value)| (name, value))).finish()
+            }
+        }
+        f.debug_tuple("Fields").field(&Map(&self.0)).finish()
+    }
+}
 
 impl Fields {
     /// Returns no fields at all.

@@ -248,6 +248,8 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
                 (Some(only), _) => positions.retain(|at| only.binary_search(at).is_ok()),
                 // What points to records that were merged meanwhile points elsewhere now.
                 (None, Span::Since(since)) if self.points_to_merged(state, rule, since) => {}
+                // What points to records that waited, and landed only now, could not point there before.
+                (None, Span::Since(since)) if self.points_to_late(state, rule, since) => {}
                 (None, Span::Since(since)) => {
                     let held = state.intake().held().filter_map(|(subject, _)| state.intake().seen(subject));
                     let held: BTreeSet<Position> = held.map(|seen| seen.position).collect();
@@ -294,6 +296,16 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
         let objects = rule.fields.values().flat_map(waybill_projector::mapping::FieldRule::objects);
         let names = objects.filter_map(|object| self.ledger().find_name(NameKind::Object, object));
         names.into_iter().any(|object| state.intake().merged_since(object, since))
+    }
+
+    /// Returns whether a rule looks up records that were read before then and were written since.
+    fn points_to_late(&self, state: &State, rule: &Rule, since: Position) -> bool {
+        let objects = rule.fields.values().flat_map(waybill_projector::mapping::FieldRule::objects);
+        let names: BTreeSet<NameId> =
+            objects.filter_map(|object| self.ledger().find_name(NameKind::Object, object)).collect();
+        let written = state.landing().all().filter(|landed| landed.is_live() && landed.mapped >= Some(since));
+        let mut seen = written.filter_map(|landed| state.intake().seen(landed.target.subject));
+        !names.is_empty() && seen.any(|seen| names.contains(&seen.object) && seen.position < since)
     }
 
     /// Maps one record and puts what comes of it into the outbox. Returns whether it has fields for a second pass.

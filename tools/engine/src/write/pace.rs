@@ -74,7 +74,7 @@ mod tests {
             pace.good(100, SECOND * 3);
         }
         assert_eq!(pace.window(), before);
-        for _ in 0..20 {
+        for _ in 0..40 {
             pace.good(1_000, SECOND * 3);
         }
         assert_eq!(pace.window(), 8, "a larger batch may take longer");
