@@ -23,7 +23,7 @@ use crate::{
     laws::{self, Landscape},
     org::Org,
     place::{Dump, Place},
-    source::Source,
+    source::{Kind, Source},
     time::{Chance, Time},
     wire::{COMPANY, Weather, Wire},
     workspace::Workspace,
@@ -80,7 +80,7 @@ impl<M: Flaws> Stage<M> {
         let server_source = dice.random_bool(0.4);
         std::fs::write(dir.path().join("secret"), wire.place.secret()).map_err(|e| e.to_string())?;
         std::fs::write(dir.path().join("plan.toml"), plan).map_err(|e| e.to_string())?;
-        set_up(dir.path(), seed, server_source, &destination).map_err(|e| e.to_string())?;
+        set_up(dir.path(), seed, server_source, (wire.place.kinds(), &destination)).map_err(|e| e.to_string())?;
         let chance = Arc::new(Chance(Mutex::new(ChaCha8Rng::seed_from_u64(!seed))));
         let store = Arc::new(MemoryStore::new());
         let head = String::new();
@@ -142,7 +142,7 @@ impl<M: Flaws> Stage<M> {
     }
 }
 
-fn set_up(dir: &Path, seed: u64, server: bool, destination: &str) -> std::io::Result<()> {
+fn set_up(dir: &Path, seed: u64, server: bool, (kinds, destination): (&[Kind], &str)) -> std::io::Result<()> {
     let source = if server {
         format!(
             "kind = \"rest\"\nurl = \"{COMPANY}/api/v1\"\ntoken = {{ file = \"company\" }}\ndescription = \"rest.toml\""
@@ -150,7 +150,14 @@ fn set_up(dir: &Path, seed: u64, server: bool, destination: &str) -> std::io::Re
     } else {
         "bundle = \"export\"".to_owned()
     };
-    std::fs::write(dir.join("rest.toml"), include_str!("rest.toml"))?;
+    // Only what the plan takes is read.
+    let mut lists = include_str!("rest.toml").split("[[object]]\n");
+    let mut rest = lists.next().unwrap_or_default().to_owned();
+    for list in lists.filter(|list| kinds.iter().any(|kind| list.contains(&format!("name = \"{}\"", kind.name)))) {
+        rest.push_str("[[object]]\n");
+        rest.push_str(list);
+    }
+    std::fs::write(dir.join("rest.toml"), rest)?;
     let config = format!(
         "[project]\nid = \"{seed:016x}\"\n[source]\nsystem = \"spark\"\n{source}\n[destination]\n{destination}"
     );

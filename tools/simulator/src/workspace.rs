@@ -24,7 +24,7 @@ const KINDS: [Kind; 5] = [
         values: &[
             ("name", "name"),
             ("domain", "domainNamePrimaryLinkUrl"),
-            ("phone", "phonePrimaryPhoneNumber"),
+            ("phone", "phone"),
             ("description", "description"),
         ],
         links: &[("parent_company_id", "companies", "parentCompanyId")],
@@ -122,7 +122,6 @@ const EDITED: [(&str, &[&str]); 5] = [
 fn shown(field: &str, value: &str) -> String {
     match field {
         "domainNamePrimaryLinkUrl" => format!("https://{value}"),
-        "phonePrimaryPhoneNumber" => value.trim_start_matches("+45 ").to_owned(),
         "amountAmountMicros" => value.parse::<f64>().map_or_else(|_| value.to_owned(), |n| (n * 1e6).to_string()),
         "closeDate" | "dueAt" => format!("{value}T00:00:00.000Z"),
         "bodyV2Markdown" => value.trim_start_matches("<p>").trim_end_matches("</p>").to_owned(),
