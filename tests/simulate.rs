@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use waybill_engine::flaws::{Flaw, Mutant, Sound};
-use waybill_simulator::{Violation, simulate};
+use waybill_simulator::{Destination, Violation, simulate, simulate_to};
 
 /// Goes through seeds on every core, and returns what broke.
 fn each(seeds: std::ops::Range<u64>, tell: impl Fn(u64) -> Result<(), Violation> + Sync) -> Vec<Violation> {
@@ -36,10 +36,18 @@ fn two_hundred_seeds_keep_every_law() {
 }
 
 #[test]
+fn thirty_seeds_keep_every_law_on_twenty() {
+    let broken = each(1..31, |seed| simulate_to(Destination::Twenty, seed, Sound).map(drop));
+    let told: Vec<String> = broken.iter().map(ToString::to_string).collect();
+    assert!(told.is_empty(), "{}", told.join("\n"));
+}
+
+#[test]
 fn a_seed_tells_the_same_story_twice() {
     let broken = each(1..21, |seed| {
         let (one, other) = (simulate(seed, Sound)?, simulate(seed, Sound)?);
-        let differ = |what: &str| Violation { seed, what: what.to_owned(), story: Vec::new() };
+        let to = Destination::Salesforce;
+        let differ = |what: &str| Violation { to, seed, what: what.to_owned(), story: Vec::new() };
         if one.log != other.log {
             return Err(differ("the requests differ"));
         }

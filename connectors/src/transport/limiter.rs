@@ -89,15 +89,18 @@ impl Limiter {
 
     /// Waits until the server has a token for a request, and takes it.
     pub(crate) async fn take(&self) {
-        // Whoever waits holds the lock, so that requests go in the order in which they came.
-        let mut buckets = self.0.lock().await;
         loop {
-            let now = Instant::now();
-            let ready = buckets.iter().map(|bucket| bucket.ready(now)).max().unwrap_or(now);
-            if ready <= now {
-                buckets.iter_mut().for_each(|bucket| bucket.take(now));
-                return;
-            }
+            // Nobody sleeps with the lock: a request that is begun and left alone for a while would stop all others.
+            let ready = {
+                let mut buckets = self.0.lock().await;
+                let now = Instant::now();
+                let ready = buckets.iter().map(|bucket| bucket.ready(now)).max().unwrap_or(now);
+                if ready <= now {
+                    buckets.iter_mut().for_each(|bucket| bucket.take(now));
+                    return;
+                }
+                ready
+            };
             tokio::time::sleep_until(ready).await;
         }
     }

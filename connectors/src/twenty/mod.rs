@@ -194,7 +194,9 @@ impl Destination for Twenty {
         // Rows say who changed them last by the name of the key.
         let keys = match self.wire.get("its keys", "/rest/apiKeys").await {
             Ok(keys) => keys,
-            Err(RemoteError::Refused { .. } | RemoteError::Forbidden { .. }) => Json::Null,
+            Err(RemoteError::Refused { .. }) => Json::Null,
+            // Missing rights are 400; a key that is revoked is 403, and says nothing of who we are.
+            Err(RemoteError::Forbidden { code, .. }) if code != "FORBIDDEN_EXCEPTION" => Json::Null,
             Err(error) => return Err(error),
         };
         let keys = keys.as_array().or_else(|| keys["data"].as_array()).cloned().unwrap_or_default();

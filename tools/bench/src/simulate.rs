@@ -11,12 +11,15 @@ use std::{
 
 use serde::Serialize;
 use waybill_engine::flaws::{Flaw, Mutant, Sound};
-use waybill_simulator::{Told, Violation, simulate};
+use waybill_simulator::{Destination, Told, Violation, simulate_to};
 
 use crate::Fallible;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Simulate {
+    /// Where the records go: `salesforce` or `twenty`
+    #[arg(long, default_value = "salesforce", value_parser = destination)]
+    to: Destination,
     /// How many seeds
     #[arg(long, default_value_t = 200)]
     seeds: u64,
@@ -31,8 +34,13 @@ pub(crate) struct Simulate {
     tell: bool,
 }
 
+fn destination(name: &str) -> Result<Destination, String> {
+    Destination::named(name).ok_or_else(|| format!("`{name}` is no destination of the simulator"))
+}
+
 #[derive(Debug, Default, Serialize)]
 struct Figures {
+    to: &'static str,
     seeds: u64,
     from: u64,
     seconds: f64,
@@ -60,7 +68,7 @@ pub(crate) fn run(what: &Simulate, json: bool) -> Fallible<()> {
         }
         let mut caught = Vec::new();
         for flaw in wanted {
-            let first = first_of(what, |seed| simulate(seed, Mutant(flaw)));
+            let first = first_of(what, |seed| simulate_to(what.to, seed, Mutant(flaw)));
             if let (true, false, Some(first)) = (what.tell, json, &first) {
                 println!("{}", first.story.join("\n"));
             }
@@ -84,9 +92,9 @@ pub(crate) fn run(what: &Simulate, json: bool) -> Fallible<()> {
         return if missed == 0 { Ok(()) } else { Err(format!("{missed} mistakes were not noticed").into()) };
     }
     let began = Instant::now();
-    let figures = Mutex::new(Figures { seeds: what.seeds, from: what.from, ..Figures::default() });
+    let figures = Mutex::new(Figures { to: what.to.name(), seeds: what.seeds, from: what.from, ..Figures::default() });
     each(what, |seed| {
-        let told = simulate(seed, Sound);
+        let told = simulate_to(what.to, seed, Sound);
         let mut figures = figures.lock().unwrap_or_else(PoisonError::into_inner);
         match told {
             Ok(told) => {
@@ -112,7 +120,8 @@ pub(crate) fn run(what: &Simulate, json: bool) -> Fallible<()> {
         println!("{}", serde_json::to_string_pretty(&figures)?);
     } else {
         println!(
-            "{} seeds from {}: {} requests, {} times broken off, {} acts of people, {:.0} s; {} broke a law",
+            "{}: {} seeds from {}: {} requests, {} times broken off, {} acts of people, {:.0} s; {} broke a law",
+            figures.to,
             figures.seeds,
             figures.from,
             figures.requests,

@@ -1,18 +1,20 @@
-//! The laws, checked from outside: by the rows of the org, the source's records, and what people did.
+//! The laws, checked from outside: by the rows of the destination, the source's records, and what people did.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value as Json;
 
 use crate::{
-    source::{KINDS, Kind, Source, kind},
-    wire::{Act, Did, Dump},
+    place::{Did, Dump, Place, TRASH},
+    source::{Cells, Kind, Source},
+    wire::Act,
 };
 
 /// All that can be seen from outside.
 pub(crate) struct Landscape<'a> {
+    pub(crate) place: &'a dyn Place,
     pub(crate) source: &'a Source,
-    /// The org before us.
+    /// The destination before us.
     pub(crate) before: &'a Dump,
     pub(crate) dump: &'a Dump,
     pub(crate) acts: &'a [Act],
@@ -35,11 +37,21 @@ fn by_tag<'d>(dump: &'d Dump, kind: &Kind) -> BTreeMap<String, Vec<Found<'d>>> {
 
 /// No record of the source is at the destination more than once.
 pub(crate) fn nothing_twice(source: &Source, dump: &Dump) -> Result<(), String> {
-    for kind in &KINDS {
+    for kind in source.kinds {
         for (id, rows) in by_tag(dump, kind) {
             if rows.len() > 1 && source.rows.contains_key(&(kind.name, id.clone())) {
                 let ids: Vec<&str> = rows.iter().map(|(id, _)| *id).collect();
                 return Err(format!("{} {id} is there {} times: {}", kind.name, rows.len(), ids.join(", ")));
+            }
+        }
+    }
+    for through in source.kinds.iter().flat_map(|kind| kind.through) {
+        let mut pairs = BTreeSet::new();
+        for ((_, id), row) in dump.iter().filter(|((object, _), _)| object == through.object) {
+            let end = |field: &str| row.get(field).and_then(Json::as_str);
+            let pair = (end(through.ends.0), end(through.ends.1));
+            if pair.0.is_some() && pair.1.is_some() && !pairs.insert(pair) {
+                return Err(format!("the {} {id} is there twice: {pair:?}", through.object));
             }
         }
     }
@@ -78,17 +90,18 @@ impl Landscape<'_> {
     /// Returns the records whose rows people deleted, or whose rows went or changed with those.
     fn beyond(&self) -> BTreeSet<(&'static str, String)> {
         let live: BTreeMap<&str, BTreeMap<String, Vec<_>>> =
-            KINDS.iter().map(|kind| (kind.name, by_tag(self.dump, kind))).collect();
+            self.source.kinds.iter().map(|kind| (kind.name, by_tag(self.dump, kind))).collect();
         let deleted = self.acts.iter().any(|act| matches!(act.what, Did::Deleted(_)));
         let mut beyond = BTreeSet::new();
-        if !deleted {
-            return beyond;
-        }
-        for (name, id) in self.source.rows.keys() {
-            let tagged = kind(name).tag.is_some();
-            if tagged && live.get(name).is_none_or(|rows| !rows.contains_key(id)) {
+        for ((name, id), row) in &self.source.rows {
+            let kind = self.source.kind(name);
+            let lacks = kind.tag.is_some() && live.get(name).is_none_or(|rows| !rows.contains_key(id));
+            if lacks && (deleted || self.is_buried(kind, &row.cells)) {
                 beyond.insert((*name, id.clone()));
             }
+        }
+        if beyond.is_empty() {
+            return beyond;
         }
         // Only as many as people deleted, with what hangs on them.
         loop {
@@ -98,7 +111,9 @@ impl Landscape<'_> {
                 .iter()
                 .filter(|((name, id), row)| {
                     !beyond.contains(&(*name, id.clone()))
-                        && kind(name)
+                        && self
+                            .source
+                            .kind(name)
                             .links
                             .iter()
                             .any(|(column, to, _)| beyond.contains(&(*to, row.cells[column].clone())))
@@ -112,6 +127,46 @@ impl Landscape<'_> {
         }
     }
 
+    /// Returns whether a row in the trash holds what only one row may, and the record waits for that.
+    fn is_buried(&self, kind: &Kind, cells: &Cells) -> bool {
+        let Some((_, field)) = kind.unique.filter(|_| self.place.buried_waits()) else { return false };
+        let wanted = Source::wanted(kind, cells);
+        let Some(value) = wanted.get(field) else { return false };
+        let object = format!("{TRASH}{}", kind.to);
+        let mut buried = self.dump.iter().filter(|((name, _), _)| *name == object);
+        buried
+            .any(|(_, row)| row.get(field).and_then(Json::as_str).is_some_and(|held| held.eq_ignore_ascii_case(value)))
+    }
+
+    /// Every row between two others is there, and none to a row that the source no longer names.
+    fn between(
+        &self,
+        beyond: &BTreeSet<(&'static str, String)>,
+        id_of: &dyn Fn(&str, &str) -> Option<String>,
+    ) -> Result<(), String> {
+        for ((name, id), row) in self.source.rows.iter().filter(|(_, row)| row.live) {
+            for through in self.source.kind(name).through {
+                let to = self.source.survivor(through.to, &row.cells[through.column]).to_owned();
+                let there = self.source.rows.get(&(through.to, to.clone())).is_some_and(|row| row.live);
+                if !there || beyond.contains(&(*name, id.clone())) || beyond.contains(&(through.to, to.clone())) {
+                    continue;
+                }
+                let (Some(own), Some(other)) = (id_of(name, id), id_of(through.to, &to)) else { continue };
+                let mut rows = self.dump.iter().filter(|((object, _), _)| object == through.object);
+                let is = |row: &BTreeMap<String, Json>, field: &str, id: &str| {
+                    row.get(field).and_then(Json::as_str) == Some(id)
+                };
+                if !rows.any(|(_, row)| is(row, through.ends.0, &own) && is(row, through.ends.1, &other)) {
+                    return Err(format!(
+                        "{name} {id} ({own}) has no {} to {} {to} ({other})",
+                        through.object, through.to
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn edits(&self, object: &str, id: &str) -> impl Iterator<Item = &Act> {
         self.acts.iter().filter(move |act| act.object == object && act.id == id)
     }
@@ -121,7 +176,7 @@ impl Landscape<'_> {
 pub(crate) fn arrived(land: &Landscape<'_>) -> Result<(), String> {
     let beyond = land.beyond();
     let tags: BTreeMap<&str, BTreeMap<String, Vec<_>>> =
-        KINDS.iter().map(|kind| (kind.name, by_tag(land.dump, kind))).collect();
+        land.source.kinds.iter().map(|kind| (kind.name, by_tag(land.dump, kind))).collect();
     let id_of = |name: &str, id: &str| tags.get(name).and_then(|rows| rows.get(id)).map(|rows| rows[0].0.to_owned());
     let roles: BTreeMap<(String, String), &BTreeMap<String, Json>> = land
         .dump
@@ -136,8 +191,8 @@ pub(crate) fn arrived(land: &Landscape<'_>) -> Result<(), String> {
         if beyond.contains(&(*name, id.clone())) {
             continue;
         }
-        let kind = kind(name);
-        if kind.name == "notes" {
+        let kind = land.source.kind(name);
+        if kind.name == "notes" && kind.tag.is_none() {
             continue;
         }
         if kind.tag.is_none() {
@@ -169,7 +224,7 @@ pub(crate) fn arrived(land: &Landscape<'_>) -> Result<(), String> {
         };
         let acts: Vec<&Act> = land.edits(kind.to, there).collect();
         // A row that was there before us stays.
-        let stranger = land.before.contains_key(&(kind.to.to_owned(), (*there).to_owned()));
+        let stranger = is_in(land.before, kind.to, there);
         if !row.live && kind.goes && !stranger && acts.is_empty() && !land.source.is_pointed_to(name, id) {
             // The platform's own record of a contact's company hangs on nothing.
             let others = land.dump.iter().filter(|((object, _), _)| object != "AccountContactRelation");
@@ -207,12 +262,18 @@ pub(crate) fn arrived(land: &Landscape<'_>) -> Result<(), String> {
             }
         }
     }
+    land.between(&beyond, &id_of)?;
     if notes(land.dump) != land.source.notes() {
         return Err(format!("the notes are {:?}, not {:?}", notes(land.dump), land.source.notes()));
     }
     for act in land.acts.iter().filter(|act| !act.met) {
         let Did::Deleted(Some(tag)) = &act.what else { continue };
-        let Some(kind) = KINDS.iter().find(|kind| kind.to == act.object) else { continue };
+        let Some(kind) = land.source.kinds.iter().find(|kind| kind.to == act.object) else { continue };
+        // Whoever takes it out of the trash again wants it to be there.
+        let restored = |later: &&Act| later.id == act.id && matches!(later.what, Did::Restored);
+        if land.acts.iter().any(|later| restored(&later)) {
+            continue;
+        }
         if let Some((again, _)) = tags.get(kind.name).and_then(|rows| rows.get(tag)).and_then(|rows| rows.first()) {
             return Err(format!(
                 "{} {tag} was deleted by a person as {} and is there again as {again}",
@@ -220,7 +281,21 @@ pub(crate) fn arrived(land: &Landscape<'_>) -> Result<(), String> {
             ));
         }
     }
-    kept(land.dump, land.acts, false)
+    for ((object, id), _) in land.before.iter().filter(|((object, _), _)| object.starts_with(TRASH)) {
+        let touched = land.acts.iter().any(|act| act.id == *id);
+        if land.place.buried_waits() && !touched && !land.dump.contains_key(&(object.clone(), id.clone())) {
+            return Err(format!("{object} {id} is in the trash no more, and the plan does not bring it back"));
+        }
+    }
+    kept(land.place, land.dump, land.acts, false)
+}
+
+/// Returns whether a row is there, in the trash or not.
+fn is_in(dump: &Dump, object: &str, id: &str) -> bool {
+    let object = object.strip_prefix(TRASH).unwrap_or(object);
+    [object.to_owned(), format!("{TRASH}{object}")]
+        .into_iter()
+        .any(|object| dump.contains_key(&(object, id.to_owned())))
 }
 
 fn same(wanted: Option<&str>, found: Option<&Json>) -> bool {
@@ -241,7 +316,7 @@ fn last_words(acts: &[Act]) -> BTreeMap<(&str, &str, &'static str), &Act> {
     for act in acts {
         let field = match act.what {
             Did::Set(field, _) => field,
-            Did::Deleted(_) => "-",
+            Did::Deleted(_) | Did::Restored => "-",
             Did::Made(_) => continue,
         };
         last.insert((act.object.as_str(), act.id.as_str(), field), act);
@@ -250,7 +325,7 @@ fn last_words(acts: &[Act]) -> BTreeMap<(&str, &str, &'static str), &Act> {
 }
 
 /// What people did is as they left it.
-fn kept(dump: &Dump, acts: &[Act], given_back: bool) -> Result<(), String> {
+fn kept(place: &dyn Place, dump: &Dump, acts: &[Act], given_back: bool) -> Result<(), String> {
     let gone: BTreeSet<(&str, &str)> = acts
         .iter()
         .filter(|act| matches!(act.what, Did::Deleted(_)))
@@ -284,8 +359,7 @@ fn kept(dump: &Dump, acts: &[Act], given_back: bool) -> Result<(), String> {
         if row.is_none() && gone.is_empty() {
             return Err(format!("{child}, which a person made, is gone"));
         }
-        let parent = if object == "Contact" { "AccountId" } else { "WhoId" };
-        let held = row.and_then(|row| row.get(parent)).and_then(Json::as_str);
+        let held = row.and_then(|row| row.get(place.hangs_by(object))).and_then(Json::as_str);
         if row.is_some() && held != Some(&act.id) && gone.is_empty() {
             return Err(format!("{child}, which a person made under {}, hangs there no more", act.id));
         }
@@ -293,15 +367,19 @@ fn kept(dump: &Dump, acts: &[Act], given_back: bool) -> Result<(), String> {
     Ok(())
 }
 
-/// After a rollback the org is as it was, but for what people did, and for rows of ours that they built on.
-pub(crate) fn given_back(before: &Dump, after: &Dump, acts: &[Act]) -> Result<(), String> {
-    kept(after, acts, true)?;
+/// After a rollback the destination is as it was, but for what people did, and for rows of ours that they built on.
+pub(crate) fn given_back(place: &dyn Place, before: &Dump, after: &Dump, acts: &[Act]) -> Result<(), String> {
+    kept(place, after, acts, true)?;
     let touched: BTreeSet<(&str, &str)> = acts.iter().map(|act| (act.object.as_str(), act.id.as_str())).collect();
     let deleted = acts.iter().any(|act| matches!(act.what, Did::Deleted(_)));
     for ((object, id), row) in before {
-        let is_touched = touched.contains(&(object.as_str(), id.as_str()));
+        let is_touched = touched.contains(&(object.strip_prefix(TRASH).unwrap_or(object), id.as_str()));
+        // Who deletes a row there puts it into the trash.
+        if place.has_trash() && !is_in(after, object, id) {
+            return Err(format!("{object} {id}, which was there before us, is gone for good"));
+        }
         let Some(now) = after.get(&(object.clone(), id.clone())) else {
-            if is_touched || deleted {
+            if is_touched || deleted && !place.has_trash() {
                 continue;
             }
             return Err(format!("{object} {id}, which was there before us, is gone"));
@@ -335,7 +413,9 @@ pub(crate) fn given_back(before: &Dump, after: &Dump, acts: &[Act]) -> Result<()
         .collect();
     let mut allowed: BTreeSet<&str> = extra
         .iter()
-        .filter(|(id, (object, _))| made.contains(*id) || touched.contains(&(*object, **id)))
+        .filter(|(id, (object, _))| {
+            made.contains(*id) || touched.contains(&(object.strip_prefix(TRASH).unwrap_or(object), **id))
+        })
         .map(|(id, _)| *id)
         .collect();
     loop {

@@ -18,73 +18,29 @@ pub(crate) struct Kind {
     /// The field of the destination that holds the source's id; none if rows are known by their parents.
     pub(crate) tag: Option<&'static str>,
     /// Columns that hold values, with the fields they become.
-    values: &'static [(&'static str, &'static str)],
+    pub(crate) values: &'static [(&'static str, &'static str)],
     /// Columns that point somewhere, with the fields they become.
     pub(crate) links: &'static [(&'static str, &'static str, &'static str)],
+    /// Columns that become rows between two others.
+    pub(crate) through: &'static [Through],
+    /// A column, and its field, whose values the destination allows once, the trash included.
+    pub(crate) unique: Option<(&'static str, &'static str)>,
+    /// How the destination shows a value in a field.
+    pub(crate) shown: fn(&str, &str) -> String,
     /// Whether a record that is deleted in the source is deleted at the destination.
     pub(crate) goes: bool,
 }
 
-pub(crate) const KINDS: [Kind; 6] = [
-    Kind {
-        name: "companies",
-        to: "Account",
-        tag: Some("AccountNumber"),
-        values: &[("name", "Name"), ("phone", "Phone"), ("description", "Description")],
-        links: &[("parent_company_id", "companies", "ParentId")],
-        goes: false,
-    },
-    Kind {
-        name: "contacts",
-        to: "Contact",
-        tag: Some("Fax"),
-        values: &[
-            ("first_name", "FirstName"),
-            ("last_name", "LastName"),
-            ("email", "Email"),
-            ("job_title", "Title"),
-            ("description", "Description"),
-        ],
-        links: &[("primary_company_id", "companies", "AccountId")],
-        goes: true,
-    },
-    Kind {
-        name: "deals",
-        to: "Opportunity",
-        tag: Some("NextStep"),
-        values: &[("name", "Name"), ("close_date", "CloseDate"), ("amount", "Amount"), ("description", "Description")],
-        links: &[("company_id", "companies", "AccountId")],
-        goes: false,
-    },
-    Kind {
-        name: "deal_contacts",
-        to: "OpportunityContactRole",
-        tag: None,
-        values: &[("role", "Role")],
-        links: &[("deal_id", "deals", "OpportunityId"), ("contact_id", "contacts", "ContactId")],
-        goes: false,
-    },
-    Kind {
-        name: "tasks",
-        to: "Task",
-        tag: Some("CallDisposition"),
-        values: &[("title", "Subject"), ("due_at", "ActivityDate"), ("description", "Description")],
-        links: &[("contact_id", "contacts", "WhoId"), ("deal_id", "deals", "WhatId")],
-        goes: true,
-    },
-    Kind {
-        name: "notes",
-        to: "ContentNote",
-        tag: None,
-        values: &[],
-        links: &[("parent_id", "contacts", "")],
-        goes: false,
-    },
-];
-
-/// Returns the kind of that name.
-pub(crate) fn kind(name: &str) -> &'static Kind {
-    KINDS.iter().find(|kind| kind.name == name).unwrap_or(&KINDS[0])
+/// A column that becomes a row between the record's row and another.
+#[derive(Debug)]
+pub(crate) struct Through {
+    pub(crate) column: &'static str,
+    /// The object of the source that it points to.
+    pub(crate) to: &'static str,
+    /// The object of the row between.
+    pub(crate) object: &'static str,
+    /// Its field that points to the record's row, and the one that points to the other.
+    pub(crate) ends: (&'static str, &'static str),
 }
 
 /// The cells of one record.
@@ -102,8 +58,9 @@ pub(crate) struct Row {
 }
 
 /// The source.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Source {
+    pub(crate) kinds: &'static [Kind],
     pub(crate) rows: BTreeMap<(&'static str, String), Row>,
     next: u64,
     exports: u64,
@@ -111,9 +68,9 @@ pub(crate) struct Source {
 
 impl Source {
     /// Makes a company of about this many records.
-    pub(crate) fn new(dice: &mut ChaCha8Rng, size: u64) -> Self {
-        let mut source = Self::default();
-        for kind in &KINDS {
+    pub(crate) fn new(kinds: &'static [Kind], dice: &mut ChaCha8Rng, size: u64) -> Self {
+        let mut source = Self { kinds, rows: BTreeMap::new(), next: 0, exports: 0 };
+        for kind in kinds {
             let share = match kind.name {
                 "companies" | "deal_contacts" | "notes" => size / 5,
                 "deals" => size / 6,
@@ -124,6 +81,11 @@ impl Source {
             }
         }
         source
+    }
+
+    /// Returns the kind of that name.
+    pub(crate) fn kind(&self, name: &str) -> &'static Kind {
+        self.kinds.iter().find(|kind| kind.name == name).unwrap_or(&self.kinds[0])
     }
 
     fn ids(&self, object: &str) -> Vec<String> {
@@ -171,13 +133,13 @@ impl Source {
     /// Changes some records, adds some and deletes some.
     pub(crate) fn live_on(&mut self, dice: &mut ChaCha8Rng) {
         self.exports += 1;
-        for kind in &KINDS {
+        for kind in self.kinds {
             for id in self.ids(kind.name) {
                 let now = self.exports;
                 // A role and a note stay what they were.
                 if kind.tag.is_some() && dice.random_ratio(1, 4) {
                     let mut changed: Vec<(&'static str, String)> = Vec::new();
-                    for (column, _) in kind.values.iter().filter(|(column, _)| *column != "email") {
+                    for (column, _) in kind.values.iter().filter(|(column, _)| !["email", "domain"].contains(column)) {
                         if dice.random_ratio(1, 3) {
                             changed.push((column, value(dice, column, &id)));
                         }
@@ -224,13 +186,15 @@ impl Source {
         fs::create_dir_all(dir)?;
         let stamp = |n: u64| format!("2026-01-15T06:{:02}:00Z", n.min(59));
         let mut listed = Vec::new();
-        for kind in &KINDS {
+        for kind in self.kinds {
             let rows: Vec<_> = self.rows.iter().filter(|((name, _), row)| *name == kind.name && row.live).collect();
             let file = format!("{}.csv", kind.name);
             let mut columns: Vec<&str> = kind.values.iter().map(|(column, _)| *column).collect();
             columns.extend(kind.links.iter().map(|(column, ..)| *column));
             if kind.name == "notes" {
-                columns.extend(["title", "body_html", "parent_object"]);
+                let more: Vec<&str> =
+                    ["title", "body_html", "parent_object"].into_iter().filter(|c| !columns.contains(c)).collect();
+                columns.extend(more);
             }
             let mut sheet = csv::Writer::from_path(dir.join(&file))?;
             sheet.write_record(["id", "updated_at"].iter().chain(&columns))?;
@@ -274,12 +238,18 @@ impl Source {
     /// Returns the fields that hold values, as the destination should show them: what is empty is not there.
     pub(crate) fn wanted(kind: &Kind, cells: &Cells) -> BTreeMap<&'static str, String> {
         let fields = kind.values.iter().filter_map(|(column, field)| Some((*field, cells.get(column)?.clone())));
-        fields.filter(|(_, value)| !value.is_empty()).collect()
+        fields
+            .filter(|(_, value)| !value.is_empty())
+            .map(|(field, value)| (field, (kind.shown)(field, &value)))
+            .collect()
     }
 
     /// Returns how many notes there are by what can be seen of them.
     pub(crate) fn notes(&self) -> BTreeMap<&str, usize> {
         let mut notes = BTreeMap::new();
+        if self.kind("notes").tag.is_some() {
+            return notes;
+        }
         for (_, row) in self.rows.iter().filter(|((name, _), _)| *name == "notes") {
             *notes.entry(row.cells["title"].as_str()).or_default() += 1;
         }
@@ -297,9 +267,14 @@ impl Source {
             let points = |(column, to, _): &(&'static str, &'static str, &str)| {
                 *to == object && self.survivor(to, &row.cells[column]) == id
             };
-            row.live && kind(name).links.iter().any(points)
+            row.live && self.kind(name).links.iter().any(points)
         })
     }
+}
+
+/// Shows a value as it is.
+pub(crate) fn as_is(_field: &str, value: &str) -> String {
+    value.to_owned()
 }
 
 fn text(dice: &mut ChaCha8Rng) -> String {
@@ -314,6 +289,8 @@ fn value(dice: &mut ChaCha8Rng, column: &str, id: &str) -> String {
     }
     match column {
         "email" => format!("{id}@example.com"),
+        "domain" => format!("{id}.example.com"),
+        "body_html" => format!("<p>text {}</p>", dice.random_range(0..999)),
         "close_date" | "due_at" => format!("2026-0{}-1{}", dice.random_range(1..9), dice.random_range(0..9)),
         "amount" => format!("{}.5", dice.random_range(1..90_000)),
         "role" => ["Decision Maker", "Evaluator"].choose(dice).map_or_else(String::new, |role| (*role).to_owned()),

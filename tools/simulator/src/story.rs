@@ -5,10 +5,8 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use http::Method;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use waybill_engine::{
     approve::approve, failure::Failure, flaws::Flaws, prepare::Prepared, progress::Silent, project::Project, rollback,
@@ -18,16 +16,17 @@ use waybill_ledger::{
     Event, Position,
     ledger::{Guard, Ledger, MemoryStore, Opened, Ports, Sealing},
 };
-use waybill_sandbox::{
-    salesforce::{Options, Server},
-    spark,
-};
+use waybill_sandbox::spark;
 
 use crate::{
-    Told,
+    Destination, Told,
     laws::{self, Landscape},
-    source::Source,
-    wire::{COMPANY, Chance, Dump, ORG, Time, Weather, Wire},
+    org::Org,
+    place::{Dump, Place},
+    source::{Kind, Source},
+    time::{Chance, Time},
+    wire::{COMPANY, Weather, Wire},
+    workspace::Workspace,
 };
 
 /// How often a command is tried under faults before the weather clears, and how often after that.
@@ -52,13 +51,13 @@ struct Stage<M> {
     flaws: M,
     broken_off: u64,
     head: String,
-    /// The org before us.
+    /// The destination before us.
     before: Dump,
 }
 
 /// Tells the story of a seed, or which law it broke.
-pub(crate) async fn tell<M: Flaws>(seed: u64, flaws: M) -> Result<Told, (String, Vec<String>)> {
-    let mut stage = Stage::new(seed, flaws).map_err(|e| (e, Vec::new()))?;
+pub(crate) async fn tell<M: Flaws>(to: Destination, seed: u64, flaws: M) -> Result<Told, (String, Vec<String>)> {
+    let mut stage = Stage::new(to, seed, flaws).map_err(|e| (e, Vec::new()))?;
     match stage.play().await {
         Ok(told) => Ok(told),
         Err(what) => Err((what, stage.wire.story().into_iter().chain(stage.told()).collect())),
@@ -66,17 +65,22 @@ pub(crate) async fn tell<M: Flaws>(seed: u64, flaws: M) -> Result<Told, (String,
 }
 
 impl<M: Flaws> Stage<M> {
-    fn new(seed: u64, flaws: M) -> Result<Self, String> {
+    fn new(to: Destination, seed: u64, flaws: M) -> Result<Self, String> {
         let mut dice = ChaCha8Rng::seed_from_u64(seed);
-        let server = Server::new(&Options { seed, ..Options::default() }).map_err(|e| e.to_string())?;
+        let place: Box<dyn Place> = match to {
+            Destination::Salesforce => Box::new(Org::new(seed).map_err(|e| e.to_string())?),
+            Destination::Twenty => Box::new(Workspace::new(seed).map_err(|e| e.to_string())?),
+        };
         let time = Arc::new(Time::new());
-        let wire = Arc::new(Wire::new(server, time, seed));
+        let wire = Arc::new(Wire::new(place, time, seed));
         let size = [4, 8, 16, 40][dice.random_range(0..4)];
-        let source = Source::new(&mut dice, size);
+        let source = Source::new(wire.place.kinds(), &mut dice, size);
         let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
-        let bulk = dice.random_bool(0.5);
+        let (plan, destination) = wire.place.plan(&mut dice);
         let server_source = dice.random_bool(0.4);
-        set_up(dir.path(), seed, bulk, server_source).map_err(|e| e.to_string())?;
+        std::fs::write(dir.path().join("secret"), wire.place.secret()).map_err(|e| e.to_string())?;
+        std::fs::write(dir.path().join("plan.toml"), plan).map_err(|e| e.to_string())?;
+        set_up(dir.path(), seed, server_source, (wire.place.kinds(), &destination)).map_err(|e| e.to_string())?;
         let chance = Arc::new(Chance(Mutex::new(ChaCha8Rng::seed_from_u64(!seed))));
         let store = Arc::new(MemoryStore::new());
         let head = String::new();
@@ -86,7 +90,7 @@ impl<M: Flaws> Stage<M> {
 
     async fn play(&mut self) -> Result<Told, String> {
         let stage = self;
-        stage.people_were_here();
+        stage.wire.place.people_were_here(&mut stage.dice, &stage.source);
         stage.export()?;
         stage.prepare().await?;
         stage.before = stage.wire.dump();
@@ -121,7 +125,7 @@ impl<M: Flaws> Stage<M> {
         }
         let storm = stage.storm(quiet);
         stage.command(Command::Rollback, storm).await?;
-        laws::given_back(&before, &stage.wire.dump(), &stage.wire.acts())?;
+        laws::given_back(&*stage.wire.place, &before, &stage.wire.dump(), &stage.wire.acts())?;
         people &= !stage.wire.acts().is_empty();
         // Once more from the beginning, where nobody has a say in what is there.
         if !people && stage.dice.random_bool(0.5) {
@@ -129,7 +133,7 @@ impl<M: Flaws> Stage<M> {
             stage.command(Command::Load, storm).await?;
             let storm = stage.storm(true);
             stage.command(Command::Rollback, storm).await?;
-            laws::given_back(&before, &stage.wire.dump(), &stage.wire.acts())?;
+            laws::given_back(&*stage.wire.place, &before, &stage.wire.dump(), &stage.wire.acts())?;
         }
         stage.verify()?;
         let (log, requests) = stage.wire.log();
@@ -138,7 +142,7 @@ impl<M: Flaws> Stage<M> {
     }
 }
 
-fn set_up(dir: &Path, seed: u64, bulk: bool, server: bool) -> std::io::Result<()> {
+fn set_up(dir: &Path, seed: u64, server: bool, (kinds, destination): (&[Kind], &str)) -> std::io::Result<()> {
     let source = if server {
         format!(
             "kind = \"rest\"\nurl = \"{COMPANY}/api/v1\"\ntoken = {{ file = \"company\" }}\ndescription = \"rest.toml\""
@@ -146,43 +150,21 @@ fn set_up(dir: &Path, seed: u64, bulk: bool, server: bool) -> std::io::Result<()
     } else {
         "bundle = \"export\"".to_owned()
     };
-    let threshold = if bulk { 3 } else { 2_000 };
-    std::fs::write(dir.join("secret"), format!("sandbox-secret-{seed}"))?;
-    std::fs::write(dir.join("plan.toml"), include_str!("plan.toml"))?;
-    std::fs::write(dir.join("rest.toml"), include_str!("rest.toml"))?;
+    // Only what the plan takes is read.
+    let mut lists = include_str!("rest.toml").split("[[object]]\n");
+    let mut rest = lists.next().unwrap_or_default().to_owned();
+    for list in lists.filter(|list| kinds.iter().any(|kind| list.contains(&format!("name = \"{}\"", kind.name)))) {
+        rest.push_str("[[object]]\n");
+        rest.push_str(list);
+    }
+    std::fs::write(dir.join("rest.toml"), rest)?;
     let config = format!(
-        "[project]\nid = \"{seed:016x}\"\n[source]\nsystem = \"spark\"\n{source}\n[destination]\nsystem = \
-         \"salesforce\"\nurl = \"{ORG}\"\nbulk_threshold = {threshold}\n[destination.auth]\ntype = \
-         \"client_credentials\"\nclient_id = \"waybill-sandbox\"\nclient_secret = {{ file = \"secret\" }}\n"
+        "[project]\nid = \"{seed:016x}\"\n[source]\nsystem = \"spark\"\n{source}\n[destination]\n{destination}"
     );
     std::fs::write(dir.join("waybill.toml"), config)
 }
 
 impl<M: Flaws> Stage<M> {
-    /// Fills the org with what was there before us, some of which the source has, too.
-    fn people_were_here(&mut self) {
-        self.wire.as_person(true);
-        for n in 0..self.dice.random_range(0..6) {
-            let body = json!({ "Name": format!("Before {n}"), "Phone": "1", "Description": "was here" });
-            self.wire.call(Method::POST, "sobjects/Account", &body);
-        }
-        let emails = self.source.rows.iter().filter(|((kind, _), _)| *kind == "contacts");
-        let emails: Vec<String> = emails.map(|(_, row)| row.cells["email"].to_uppercase()).collect();
-        for email in emails {
-            if self.dice.random_ratio(1, 3) {
-                let mut body = json!({ "LastName": "Before", "Email": email, "Department": "Was here" });
-                if self.dice.random_bool(0.5) {
-                    body["Title"] = json!("Boss");
-                }
-                if self.dice.random_bool(0.5) {
-                    body["Description"] = json!("was here");
-                }
-                self.wire.call(Method::POST, "sobjects/Contact", &body);
-            }
-        }
-        self.wire.as_person(false);
-    }
-
     fn export(&self) -> Result<(), String> {
         let dir = self.dir.path().join("export");
         self.source.export(&dir).map_err(|e| e.to_string())?;
@@ -272,7 +254,7 @@ impl<M: Flaws> Stage<M> {
         drop(session);
         self.restore();
         // It takes a moment until someone starts it again.
-        self.wire.time.pass(self.dice.random_range(1..90_000));
+        self.wire.pass(self.dice.random_range(1..90_000));
         Ok(ended)
     }
 
@@ -291,7 +273,7 @@ impl<M: Flaws> Stage<M> {
             let weather = if attempt < STORMY { storm } else { Weather::default() };
             if attempt == STORMY {
                 self.wire.settle();
-                self.wire.time.pass(11 * 60_000);
+                self.wire.pass(11 * 60_000);
             }
             match self.once(command, weather).await? {
                 Ok(()) => {
@@ -307,12 +289,13 @@ impl<M: Flaws> Stage<M> {
             return Err(format!("{command:?} does not come to its end, though nothing goes wrong any more: {last}"));
         }
         self.wire.settle();
-        self.wire.time.pass(11 * 60_000);
+        self.wire.pass(11 * 60_000);
         self.once(command, Weather::default()).await?.map_err(|e| format!("{command:?}, when it is quiet: {e}"))?;
         let dump: Dump = self.wire.dump();
         laws::nothing_twice(&self.source, &dump)?;
         if command != Command::Rollback {
-            let land = Landscape { source: &self.source, before: &self.before, dump: &dump, acts: &self.wire.acts() };
+            let (place, acts) = (&*self.wire.place, self.wire.acts());
+            let land = Landscape { place, source: &self.source, before: &self.before, dump: &dump, acts: &acts };
             laws::arrived(&land)?;
         }
         Ok(())

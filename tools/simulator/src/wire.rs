@@ -1,75 +1,26 @@
-//! The wire between the engine and the org, and everyone else who works in the org meanwhile.
+//! The wire between the engine and the destination, and everyone else who works there meanwhile.
 
 use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicI64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use bytes::Bytes;
 use futures::{FutureExt, future::BoxFuture};
-use http::{Method, Request, Response};
-use rand::{Rng, RngCore, SeedableRng, seq::IndexedRandom, seq::SliceRandom};
+use http::{Request, Response};
+use rand::{Rng, SeedableRng, seq::IndexedRandom, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
-use serde_json::{Value as Json, json};
 use tokio::sync::Notify;
 use waybill_connectors::transport::{Http, NoAnswer};
-use waybill_ledger::{
-    Micros,
-    ledger::{Clock, Entropy},
-};
-use waybill_sandbox::{salesforce::Server, spark};
+use waybill_sandbox::spark;
 
-use crate::source::KINDS;
+use crate::{
+    place::{Did, Dump, Hit, Place},
+    time::Time,
+};
 
 /// Where the source is said to be, if it is a server.
 pub(crate) const COMPANY: &str = "http://company.example";
-/// Where the org is said to be.
-pub(crate) const ORG: &str = "http://org.example";
-/// When every story begins, in microseconds.
-const BEGIN: i64 = 1_768_000_000_000_000;
-
-/// A clock that only the simulation moves.
-#[derive(Debug)]
-pub(crate) struct Time(AtomicI64);
-
-impl Time {
-    pub(crate) fn new() -> Self {
-        Self(AtomicI64::new(BEGIN))
-    }
-
-    pub(crate) fn pass(&self, millis: u64) {
-        self.0.fetch_add(i64::try_from(millis * 1_000).unwrap_or(0), Ordering::Relaxed);
-    }
-
-    fn micros(&self) -> i64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-impl Clock for Time {
-    fn now(&self) -> Micros {
-        Micros(self.micros())
-    }
-
-    fn steady(&self) -> Duration {
-        Duration::from_micros(u64::try_from(self.micros() - BEGIN).unwrap_or(0))
-    }
-}
-
-/// Randomness that is the same every time.
-#[derive(Debug)]
-pub(crate) struct Chance(pub(crate) Mutex<ChaCha8Rng>);
-
-impl Entropy for Chance {
-    fn fill(&self, bytes: &mut [u8]) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).fill_bytes(bytes);
-    }
-}
-
 /// What a person did in the org.
 #[derive(Debug, Clone)]
 pub(crate) struct Act {
@@ -82,17 +33,6 @@ pub(crate) struct Act {
     pub(crate) early: bool,
     command: u64,
     at: u64,
-}
-
-/// What it was.
-#[derive(Debug, Clone)]
-pub(crate) enum Did {
-    /// A field was set.
-    Set(&'static str, Json),
-    /// The row was deleted, which was this record of the source.
-    Deleted(Option<String>),
-    /// A row was made that hangs on another one.
-    Made(String),
 }
 
 /// A write that is worked off after its sender has given up.
@@ -133,7 +73,7 @@ struct Inner {
 /// The wire.
 #[derive(Debug)]
 pub(crate) struct Wire {
-    pub(crate) server: Server,
+    pub(crate) place: Box<dyn Place>,
     pub(crate) time: Arc<Time>,
     pub(crate) killed: Notify,
     /// The source, if it is a server.
@@ -146,16 +86,8 @@ enum Step {
     Dead,
 }
 
-/// Fields that people edit, by object: those that the plan sets and one that it does not.
-const EDITED: [(&str, &[&str]); 4] = [
-    ("Account", &["Description", "Phone", "Website"]),
-    ("Contact", &["Description", "Title", "Department"]),
-    ("Opportunity", &["Description", "Amount"]),
-    ("Task", &["Description", "Subject"]),
-];
-
 impl Wire {
-    pub(crate) fn new(server: Server, time: Arc<Time>, seed: u64) -> Self {
+    pub(crate) fn new(place: Box<dyn Place>, time: Arc<Time>, seed: u64) -> Self {
         let inner = Inner {
             dice: ChaCha8Rng::seed_from_u64(seed ^ 0x5741_5942),
             weather: Weather::default(),
@@ -168,7 +100,7 @@ impl Wire {
             strangers: 0,
             story: Vec::new(),
         };
-        Self { server, time, killed: Notify::new(), company: Mutex::new(None), inner: Mutex::new(inner) }
+        Self { place, time, killed: Notify::new(), company: Mutex::new(None), inner: Mutex::new(inner) }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -187,7 +119,7 @@ impl Wire {
         inner.weather = weather;
         inner.kill_at = kill_after.map(|after| inner.count + after);
         drop(inner);
-        self.admin("faults", &json!({}));
+        self.place.calm();
     }
 
     /// Writes a line of the story.
@@ -222,50 +154,15 @@ impl Wire {
         (inner.log.finalize().to_hex().to_string(), inner.count)
     }
 
-    /// Asks the org as an administrator of the test would.
-    fn admin(&self, path: &str, body: &Json) {
-        let request = Request::post(format!("{ORG}/__sandbox/{path}")).body(Bytes::from(body.to_string()));
-        // The request is one, and this part of the org never fails.
-        let _ = request.map(|request| self.server.answer(&request));
+    /// Lets time go on, for us and for the destination.
+    pub(crate) fn pass(&self, millis: u64) {
+        self.time.pass(millis);
+        self.place.pass(millis);
     }
 
-    /// Calls the org as a person does.
-    pub(crate) fn call(&self, method: Method, path: &str, body: &Json) -> Json {
-        let request = Request::builder()
-            .method(method)
-            .uri(format!("{ORG}/services/data/v62.0/{path}"))
-            .header("authorization", format!("Bearer {}", self.server.token()))
-            .header("content-type", "application/json")
-            .body(Bytes::from(if body.is_null() { String::new() } else { body.to_string() }));
-        let answer = request.ok().and_then(|request| self.server.answer(&request).ok());
-        let mut parsed: Json =
-            answer.as_ref().and_then(|answer| serde_json::from_slice(answer.body()).ok()).unwrap_or_default();
-        if let (Some(answer), Json::Object(parsed)) = (&answer, &mut parsed) {
-            parsed.insert("status".into(), json!(answer.status().as_u16()));
-        }
-        parsed
-    }
-
-    pub(crate) fn as_person(&self, person: bool) {
-        let email = if person { "ada.lovelace@example.com" } else { "integration@sandbox.example.com" };
-        self.admin("act-as", &json!({ "email": email }));
-    }
-
-    /// Returns every live row, by object and id.
+    /// Returns every row, by object and id.
     pub(crate) fn dump(&self) -> Dump {
-        let request = Request::get(format!("{ORG}/__sandbox/dump")).body(Bytes::new());
-        let answer = request.ok().and_then(|request| self.server.answer(&request).ok());
-        let text = answer.map(|answer| String::from_utf8_lossy(answer.body()).into_owned()).unwrap_or_default();
-        let lines = text.lines().filter_map(|line| serde_json::from_str::<Json>(line).ok());
-        lines
-            .filter_map(|mut line| {
-                let object = line["object"].as_str()?.to_owned();
-                let row = line["row"].take();
-                let id = row["Id"].as_str()?.to_owned();
-                let fields = row.as_object()?.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
-                Some(((object, id), fields))
-            })
-            .collect()
+        self.place.dump()
     }
 
     /// Lets a person do something, to the org as it is.
@@ -276,51 +173,12 @@ impl Wire {
 
     fn act(&self, inner: &mut Inner) {
         let dump = self.dump();
-        let rows: Vec<&(String, String)> =
-            dump.keys().filter(|(object, _)| EDITED.iter().any(|(edited, _)| object == edited)).collect();
-        let Some((object, id)) = rows.choose(&mut inner.dice).map(|row| (*row).clone()) else { return };
-        self.as_person(true);
-        inner.strangers += 1;
-        let number = inner.strangers;
-        let done = match inner.dice.random_range(0..10) {
-            0 if object != "Account" => {
-                let answer = self.call(Method::DELETE, &format!("sobjects/{object}/{id}"), &Json::Null);
-                (answer.is_null() || answer["status"] == 204).then(|| Did::Deleted(tag_of(&dump, &object, &id)))
-            }
-            1 if object == "Account" || object == "Contact" => {
-                let (child, body) = if object == "Account" {
-                    ("Contact", json!({ "LastName": format!("Stranger {number}"), "AccountId": id }))
-                } else {
-                    ("Task", json!({ "Subject": format!("Stranger {number}"), "WhoId": id }))
-                };
-                let answer = self.call(Method::POST, &format!("sobjects/{child}"), &body);
-                answer["id"].as_str().map(|id| Did::Made(format!("{child}/{id}")))
-            }
-            _ => {
-                let fields = EDITED.iter().find(|(edited, _)| *edited == object).map_or(&[][..], |(_, fields)| fields);
-                let field = *fields.choose(&mut inner.dice).unwrap_or(&"Description");
-                let value = match field {
-                    "Amount" => json!(f64::from(inner.dice.random_range(0..9_000_u32)) + 0.25),
-                    "Website" => json!(format!("https://person{number}.example.com")),
-                    "Subject" => json!(format!("Person {number}")),
-                    _ if inner.dice.random_ratio(1, 5) => Json::Null,
-                    _ => json!(format!("Person {number}")),
-                };
-                let row = &dump[&(object.clone(), id.clone())];
-                // Who changes nothing has done nothing.
-                if row.get(field).unwrap_or(&Json::Null) == &value {
-                    None
-                } else {
-                    let answer = self.call(Method::PATCH, &format!("sobjects/{object}/{id}"), &json!({ field: value }));
-                    (answer.is_null() || answer["status"] == 204).then_some(Did::Set(field, value))
-                }
-            }
-        };
-        self.as_person(false);
-        if let Some(what) = done {
+        let done = self.place.person_acts(&mut inner.dice, &mut inner.strangers, &dump);
+        if let Some((object, id, what)) = done {
             let (command, at) = (inner.command, inner.count);
             inner.story.push(format!("{:>5} a person: {object} {id} {what:?}", inner.count));
-            let early = !dump[&(object.clone(), id.clone())].contains_key("Source_System_ID__c");
+            let row = dump.get(&(object.clone(), id.clone()));
+            let early = row.is_none_or(|row| !row.contains_key(self.place.key_field()));
             inner.acts.push(Act { object, id, what, met: false, early, command, at });
         }
     }
@@ -332,30 +190,34 @@ impl Wire {
         }
         inner.story.push(format!("{:>5} late, sent at {}: {}", inner.count, late.sent, short(&text)));
         // Nobody waits for the answer.
-        let _ = self.server.answer(&late.request);
+        let _ = self.place.answer(&late.request);
     }
 
-    fn work(&self, inner: &mut Inner, request: &Request<Bytes>) -> Result<Response<Bytes>, NoAnswer> {
+    fn work(&self, inner: &mut Inner, hit: Option<Hit>, request: &Request<Bytes>) -> Result<Response<Bytes>, NoAnswer> {
         if request.uri().host() == Some("company.example") {
             let company = self.company.lock().unwrap_or_else(PoisonError::into_inner);
             let company = company.as_ref().ok_or(NoAnswer::NotReached)?;
             return company.answer(request).map_err(|_| NoAnswer::Broken);
         }
-        if request.method() != Method::GET {
+        if self.place.writes(request) {
             let (text, command) = (content(request), inner.command);
             inner.story.push(format!("{:>5} {} {}", inner.count, request.method(), short(&text)));
             for act in inner.acts.iter_mut().filter(|act| act.command == command && text.contains(&act.id)) {
                 act.met = true;
             }
         }
-        self.server.answer(request).map_err(|_| NoAnswer::Broken)
+        match hit {
+            Some(hit) => self.place.answer_in_trouble(&mut inner.dice, hit, request),
+            None => self.place.answer(request),
+        }
     }
 
     fn step(&self, request: &Request<Bytes>) -> Step {
         let mut inner = self.inner();
         let inner = &mut *inner;
         inner.count += 1;
-        self.time.pass(inner.dice.random_range(1..1_500));
+        let millis = inner.dice.random_range(1..1_500);
+        self.pass(millis);
         inner.log.update(request.method().as_str().as_bytes());
         inner.log.update(request.uri().to_string().as_bytes());
         inner.log.update(request.body());
@@ -376,7 +238,7 @@ impl Wire {
         }
         if inner.kill_at == Some(count) {
             if inner.dice.random_bool(0.5) {
-                let _ = self.work(inner, request);
+                let _ = self.work(inner, None, request);
             }
             return Step::Dead;
         }
@@ -386,8 +248,8 @@ impl Wire {
             *busy.status_mut() = http::StatusCode::SERVICE_UNAVAILABLE;
             return Step::Answered(Ok(busy));
         }
-        let data = request.uri().path().starts_with("/services/data/v");
-        let writes = data && request.method() != Method::GET;
+        let data = !source && self.place.is_data(request);
+        let writes = data && self.place.writes(request);
         if writes && late {
             let due = count + inner.dice.random_range(1..60);
             inner.late.push(Late { due, sent: count, request: request.clone() });
@@ -397,43 +259,18 @@ impl Wire {
             let reasons = [NoAnswer::NotReached, NoAnswer::Broken, NoAnswer::TimedOut];
             let reason = *reasons.choose(&mut inner.dice).unwrap_or(&NoAnswer::Broken);
             if reason != NoAnswer::NotReached && inner.dice.random_bool(0.7) {
-                let _ = self.work(inner, request);
+                let _ = self.work(inner, None, request);
             }
             return Step::Answered(Err(reason));
         }
-        // Some rows are locked for as long as anyone would try.
-        let rows = [1, 2, 3, 90][inner.dice.random_range(0..4)];
-        let fault = match (data && busy, data && expired, data && quota, data && locks) {
-            (true, ..) => Some(json!({ "unavailable": 1 })),
-            (_, true, ..) => Some(json!({ "expire_after": 0 })),
-            (_, _, true, _) => Some(json!({ "quota_after": 0 })),
-            (.., true) => Some(match inner.dice.random_range(0..3) {
-                0 => json!({ "fail_job_after": inner.dice.random_range(0..20) }),
-                1 => json!({ "slow": inner.dice.random_range(1..5_000) }),
-                _ => json!({
-                    "lock_rows": rows, "lock_after": inner.dice.random_range(0..4)
-                }),
-            }),
-            _ => None,
-        };
-        if let Some(fault) = fault {
-            self.admin("faults", &fault);
-        }
-        let answer = self.work(inner, request);
+        let hit = Hit { busy: data && busy, expired: data && expired, quota: data && quota, locks: data && locks };
+        self.place.suffer(&mut inner.dice, hit);
+        let answer = self.work(inner, Some(hit), request);
         Step::Answered(match answer {
             Ok(answer) if garbled && (data || source) => Ok(garble(&mut inner.dice, request, answer)),
             answer => answer,
         })
     }
-}
-
-/// Every live row's fields, by object and id.
-pub(crate) type Dump = BTreeMap<(String, String), BTreeMap<String, Json>>;
-
-/// Returns the id that the source knows a row by.
-fn tag_of(dump: &Dump, object: &str, id: &str) -> Option<String> {
-    let kind = KINDS.iter().find(|kind| kind.to == object)?;
-    Some(dump.get(&(object.to_owned(), id.to_owned()))?.get(kind.tag?)?.as_str()?.to_owned())
 }
 
 /// Cuts a long line.

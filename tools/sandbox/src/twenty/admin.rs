@@ -77,6 +77,17 @@ pub(crate) fn answer(state: &mut State, start: &Workspace, call: &Call) -> Reply
             state.keys.revoked = body()["revoked"] == json!(true);
             Reply::json(200, &json!({ "revoked": state.keys.revoked }))
         }
+        // Lets a member work in place of the key, or, without an e-mail, the key again.
+        ("POST", ["act-as"]) => {
+            let body = body();
+            let email = body["email"].as_str();
+            let member = email.and_then(|email| state.workspace.member(email));
+            if member.is_none() && email.is_some() {
+                return refused("there is no such member".into());
+            }
+            state.workspace.acting = member;
+            Reply::json(200, &json!({ "as": state.workspace.api().name }))
+        }
         // A token that expired an hour ago.
         ("GET", ["expired-token"]) => {
             let now = state.clock() / 1_000;
@@ -90,7 +101,7 @@ pub(crate) fn answer(state: &mut State, start: &Workspace, call: &Call) -> Reply
             let workspace = &mut state.workspace;
             let id = body["id"].as_str().map_or_else(|| Uuid::random(&mut workspace.dice).to_string(), str::to_owned);
             let user = Uuid::random(&mut workspace.dice).to_string();
-            let author = Author { source: "MANUAL", name: "System".into() };
+            let author = Author::new("MANUAL", "System");
             let (first, last, email) = (text("firstName"), text("lastName"), text("userEmail"));
             if workspace.put_member(&id, &user, &first, &last, &email, &author) {
                 Reply::json(201, &json!({ "id": id }))

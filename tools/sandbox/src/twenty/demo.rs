@@ -47,7 +47,7 @@ const MEMBERS: [(&str, &str, &str); 5] = [
 impl Workspace {
     /// Fills a fresh workspace.
     pub(crate) fn prefill(&mut self) {
-        let author = Author { source: "SYSTEM", name: "System".into() };
+        let author = Author::new("SYSTEM", "System");
         let own = self.id.clone();
         let id_of = |kind: &str, n: usize| stable_id(&own, &format!("{kind} {n}"));
         let companies: Vec<String> = (0..COMPANIES.len()).map(|n| id_of("company", n)).collect();

@@ -264,7 +264,7 @@ fn load(workspace: &mut Workspace, path: &Path) -> io::Result<()> {
     let wrong = |text: String| io::Error::new(io::ErrorKind::InvalidData, format!("{}: {text}", path.display()));
     let state: serde_json::Map<String, Json> =
         serde_json::from_slice(&std::fs::read(path)?).map_err(|error| wrong(error.to_string()))?;
-    let author = Author { source: "SYSTEM", name: "System".into() };
+    let author = Author::new("SYSTEM", "System");
     for (name, records) in &state {
         let object = workspace.catalog.by_plural(name).map(|object| object.number);
         let object = object.ok_or_else(|| wrong(format!("there is no object {name}")))?;

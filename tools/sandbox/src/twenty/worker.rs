@@ -152,7 +152,7 @@ impl Workspace {
             (self.catalog.col(object, "happensAt"), self.moment()),
             (self.catalog.col(object, "properties"), scalar::as_stored(&properties)),
         ];
-        self.write_automatic(object, cells, &Author { source: "SYSTEM", name: "System".into() });
+        self.write_automatic(object, cells, &Author::new("SYSTEM", "System"));
     }
 
     /// Returns the workflow and its version, if it is on: not in the trash, published, and still triggered.
@@ -191,7 +191,7 @@ impl Workspace {
         }
         let Some((workflow, version)) = self.active_workflow() else { return };
         let Some(person) = self.rows.live(people, event.id).cloned() else { return };
-        let author = Author { source: "WORKFLOW", name: WORKFLOW.into() };
+        let author = Author::new("WORKFLOW", WORKFLOW);
         let runs = self.standard("workflowRun");
         let number = self.rows.table(runs).rows.len() + 1;
         let moment = self.moment();

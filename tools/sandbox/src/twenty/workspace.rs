@@ -63,14 +63,21 @@ impl Default for Switches {
 pub(crate) struct Author {
     pub(crate) source: &'static str,
     pub(crate) name: String,
+    /// The member's row, if it is one.
+    pub(crate) member: Option<String>,
 }
 
 impl Author {
+    /// Returns an author who is no member.
+    pub(crate) fn new(source: &'static str, name: impl Into<String>) -> Self {
+        Self { source, name: name.into(), member: None }
+    }
+
     /// Returns the parts of an actor field that the author leaves.
     pub(crate) fn cells(&self, field: u32) -> Cells {
         vec![
             (col(field, 0), Some(json!(self.source))),
-            (col(field, 1), None),
+            (col(field, 1), self.member.as_ref().map(|member| json!(member))),
             (col(field, 2), Some(json!(self.name))),
             (col(field, 3), Some(json!({}))),
         ]
@@ -83,6 +90,8 @@ pub(crate) struct Workspace {
     pub(crate) id: String,
     /// The row of the key that clients use, and its name.
     pub(crate) key: (String, String),
+    /// The member that a test lets work in place of the key.
+    pub(crate) acting: Option<Author>,
     pub(crate) catalog: Catalog,
     pub(crate) rows: Rows,
     pub(crate) files: files::Store,
@@ -104,6 +113,7 @@ impl Workspace {
         }
         Self {
             key: (stable_id(&id, "api key"), "Waybill sandbox".into()),
+            acting: None,
             id,
             catalog,
             rows,
@@ -116,9 +126,20 @@ impl Workspace {
         }
     }
 
-    /// Returns who a client with a key is.
+    /// Returns who calls: a client with a key, unless a test lets a member work.
     pub(crate) fn api(&self) -> Author {
-        Author { source: "API", name: self.key.1.clone() }
+        self.acting.clone().unwrap_or_else(|| Author::new("API", self.key.1.clone()))
+    }
+
+    /// Returns the member with an e-mail.
+    pub(crate) fn member(&self, email: &str) -> Option<Author> {
+        let members = self.standard("workspaceMember");
+        let at = |name: &str, part| self.catalog.find(members, name).map_or(0, |field| col(field.number, part));
+        let (address, first, last) = (at("userEmail", 0), at("name", 0), at("name", 1));
+        let table = self.rows.table(members);
+        let (id, row) = table.rows.iter().find(|(_, row)| row.text(address) == Some(email))?;
+        let name = [first, last].map(|at| row.text(at).unwrap_or_default()).join(" ");
+        Some(Author { source: "MANUAL", name, member: Some(id.to_string()) })
     }
 
     /// Returns the number of a standard object.

@@ -129,11 +129,7 @@ fn change(workspace: &mut Workspace, name: &str, input: &Json) -> Result<Json, R
 /// Writes a field with its relation.
 fn field_node(workspace: &Workspace, field: &Field) -> Json {
     let mut node = workspace.show_field_metadata(field);
-    let object = |number: u32| {
-        let mut shown = workspace.show_object_metadata(workspace.catalog.object(number));
-        shown["fields"] = Json::Null;
-        shown
-    };
+    let object = |number: u32| workspace.show_object_alone(workspace.catalog.object(number));
     node["object"] = object(field.object);
     if let Some(relation) = &field.relation {
         let kind = if field.is_list() { "ONE_TO_MANY" } else { "MANY_TO_ONE" };
@@ -149,7 +145,7 @@ fn field_node(workspace: &Workspace, field: &Field) -> Json {
 
 /// Writes an object with all that can be asked of it.
 fn whole_object(workspace: &Workspace, object: &Object) -> Json {
-    let mut node = workspace.show_object_metadata(object);
+    let mut node = workspace.show_object_alone(object);
     let list: Vec<Json> =
         workspace.catalog.fields_of(object.number).map(|field| field_node(workspace, field)).collect();
     node["fields"] = connection(list.clone(), 0, list.len());
@@ -159,7 +155,7 @@ fn whole_object(workspace: &Workspace, object: &Object) -> Json {
 
 /// Writes an object with what was asked of it: the fields are many, and seldom wanted.
 fn object_node(workspace: &Workspace, object: &Object, asked: &Asked) -> Json {
-    let mut node = workspace.show_object_metadata(object);
+    let mut node = workspace.show_object_alone(object);
     if asked.child("fieldsList").is_some() {
         node["fieldsList"] =
             workspace.catalog.fields_of(object.number).map(|field| field_node(workspace, field)).collect();

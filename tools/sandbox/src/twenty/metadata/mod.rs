@@ -135,10 +135,16 @@ impl Workspace {
 
     /// Writes an object with its fields.
     pub(crate) fn show_object_metadata(&self, object: &Object) -> Json {
+        let mut shown = self.show_object_alone(object);
+        shown["fields"] =
+            self.catalog.fields_of(object.number).map(|field| without_nulls(self.show_field_metadata(field))).collect();
+        shown
+    }
+
+    /// Writes an object, and null for its fields, which are many.
+    pub(crate) fn show_object_alone(&self, object: &Object) -> Json {
         let label = object.label.and_then(|label| self.catalog.fields.get(&label)).map(|field| field.id.clone());
         let duplicates = if object.duplicates.is_empty() { Json::Null } else { json!(object.duplicates) };
-        let fields: Vec<Json> =
-            self.catalog.fields_of(object.number).map(|field| without_nulls(self.show_field_metadata(field))).collect();
         json!({
             "id": object.id, "universalIdentifier": object.universal, "applicationId": self.application(object.custom),
             "nameSingular": object.singular, "namePlural": object.plural, "labelSingular": object.label_singular,
@@ -148,7 +154,7 @@ impl Workspace {
             "isUICreatable": !object.system, "isUIReadOnly": object.system, "isSearchable": object.searchable,
             "isLabelSyncedWithName": object.label_synced, "workspaceId": self.id,
             "imageIdentifierFieldMetadataId": null, "labelIdentifierFieldMetadataId": label,
-            "createdAt": write_time(object.created), "updatedAt": write_time(object.updated), "fields": fields,
+            "createdAt": write_time(object.created), "updatedAt": write_time(object.updated), "fields": null,
         })
     }
 }
