@@ -5,13 +5,12 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
     path::{Path, PathBuf},
     sync::OnceLock,
 };
 
 use serde_json::{Value as Json, json};
-use waybill_tests::{Org, Project, text};
+use waybill_tests::{Org, Project, export_by_hand, text};
 
 const MINE: &str = "Source_System_ID__c != null";
 /// A body that is too long for a task's description.
@@ -109,27 +108,14 @@ fn export(dir: &Path) {
             "f5,deal,d1,broken.txt,files/f5/b.txt,text/plain,5,0000000000000000000000000000000000000000000000000000000000000000,false,,,101".into(),
         ]),
     ];
-    fs::create_dir_all(dir).unwrap();
-    for (name, columns, rows) in tables {
-        fs::write(dir.join(format!("{name}.csv")), format!("{columns}\n{}\n", rows.join("\n"))).unwrap();
-    }
-    let contents: [(&str, Vec<u8>); 5] = [
-        ("f1/a.txt", b"hello".to_vec()),
-        ("f2/logo.png", vec![0x89, 0x50, 0x00, 0xff]),
-        ("f3/m.txt", b"minutes".to_vec()),
-        ("f4/movie.mov", vec![0; 26 << 20]),
-        ("f5/b.txt", b"other".to_vec()),
+    let files: [(&str, &[u8]); 5] = [
+        ("f1/a.txt", b"hello"),
+        ("f2/logo.png", &[0x89, 0x50, 0x00, 0xff]),
+        ("f3/m.txt", b"minutes"),
+        ("f4/movie.mov", &vec![0; 26 << 20]),
+        ("f5/b.txt", b"other"),
     ];
-    for (path, bytes) in contents {
-        let path = dir.join("files").join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, bytes).unwrap();
-    }
-    let manifest = json!({
-        "bundle_format": "waybill-bundle/1", "product": "spark-crm", "bundle_id": "by-hand", "kind": "full",
-        "exported_at": "2024-06-01T00:00:00Z", "account": { "id": "acme", "time_zone": "Europe/London", "currency": "EUR" },
-    });
-    fs::write(dir.join("manifest.json"), manifest.to_string()).unwrap();
+    export_by_hand(dir, "Europe/London", &tables, &files);
 }
 
 struct Moved {

@@ -208,6 +208,40 @@ fn step_s11_what_is_wrong_missing_or_extra_is_named() {
 }
 
 #[test]
+fn step_s11_a_phase_that_does_not_hold_up_stops_the_run_before_the_next_builds_on_it() {
+    let (_dir, org, project) = moved("300", "");
+    let report = project.run(&["--json", "run", "--reconcile", "--threshold", "0"]).exits(0).json();
+    for phase in report["phases"].as_array().unwrap() {
+        let found = &phase["reconciled"];
+        let equal = ["matched", "expected", "side_effect"].iter().map(|class| found[*class].as_u64().unwrap());
+        assert_eq!(Some(equal.sum::<u64>()), found["expected_rows"].as_u64(), "{phase}");
+    }
+    let table = report["reconciled"].as_str().unwrap();
+    assert!(fs::read_to_string(table).unwrap().starts_with("class,object,id"), "{table}");
+
+    // Nobody but us wrote this, and it is not what we wrote.
+    let account = org.query("SELECT Id FROM Account WHERE Source_System_ID__c != null ORDER BY Id LIMIT 1");
+    let path = format!("sobjects/Account/{}", text(&account[0], "Id"));
+    let (_, before) = org.call("GET", &path, None);
+    assert_eq!(org.call("PATCH", &path, Some(&json!({ "Name": "Wrong" }))).0, 204);
+    let stopped = project.run(&["run", "--reconcile", "--threshold", "0"]).exits(3);
+    stopped.says(&["Account", "1 wrong", "the next phase was not begun", "hint:"]);
+    let run = project.events("RunStarted").last().unwrap()["run"].clone();
+    let mut read = project.events("Reconciled");
+    read.retain(|event| event["run"] == run);
+    let told: Vec<&str> = read.iter().map(|event| event["what"].as_str().unwrap()).collect();
+    assert!(told.iter().any(|what| what.contains("Account")), "{told:?}");
+    assert!(!told.iter().any(|what| what.contains("Contact")), "contacts point to accounts: {told:?}");
+
+    assert_eq!(org.call("PATCH", &path, Some(&json!({ "Name": before["Name"] }))).0, 204);
+    project.run(&["run", "--reconcile", "--threshold", "0"]).exits(0).shows(&["which went on", "read back"]);
+    // The same for what a delta lands.
+    project.run(&["delta", "--reconcile"]).exits(0).shows(&["read back", "every finding"]);
+    project.run(&["run", "--threshold", "101", "--reconcile"]).exits(2).says(&["a percentage from 0 to 100"]);
+    project.verifies();
+}
+
+#[test]
 fn step_s12_children_that_people_hung_on_our_rows_are_never_taken_with_them() {
     let (_dir, org, project) = moved("300", "");
     project.run(&["run"]).exits(0);

@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, fs, path::Path, sync::OnceLock};
 
 use serde_json::{Value as Json, json};
-use waybill_tests::{Project, Workspace, rows};
+use waybill_tests::{Project, Workspace, export_by_hand, rows};
 
 /// Writes an export by hand: few records, each for a reason.
 fn export(dir: &Path) {
@@ -99,27 +99,9 @@ fn export(dir: &Path) {
             "4,service_case,s1,contact,p2,seen by,nn".into(),
         ]),
     ];
-    for (name, columns, rows) in tables {
-        let path = dir.join(format!("{name}.csv"));
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, format!("{columns}\n{}\n", rows.join("\n"))).unwrap();
-    }
-    let contents: [(&str, Vec<u8>); 4] = [
-        ("f1/a.txt", b"hello".to_vec()),
-        ("f2/m.txt", b"minutes".to_vec()),
-        ("f3/l.bin", vec![0; 26 << 20]),
-        ("f4/f.pdf", b"none".to_vec()),
-    ];
-    for (path, bytes) in contents {
-        let path = dir.join("files").join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, bytes).unwrap();
-    }
-    let manifest = json!({
-        "bundle_format": "waybill-bundle/1", "product": "spark-crm", "bundle_id": "by-hand", "kind": "full",
-        "exported_at": "2024-06-01T00:00:00Z", "account": { "id": "acme", "time_zone": "UTC", "currency": "EUR" },
-    });
-    fs::write(dir.join("manifest.json"), manifest.to_string()).unwrap();
+    let files: [(&str, &[u8]); 4] =
+        [("f1/a.txt", b"hello"), ("f2/m.txt", b"minutes"), ("f3/l.bin", &vec![0; 26 << 20]), ("f4/f.pdf", b"none")];
+    export_by_hand(dir, "UTC", &tables, &files);
 }
 
 struct Moved {

@@ -330,10 +330,18 @@ pub enum Event {
         /// Its number.
         dictionary: u16,
     },
+
+    // -- people
+    /// A person decided what becomes of a record that waits, or no longer should. Content: the destination id that the
+    /// decision names, or the person's reason.
+    HoldDecided {
+        /// What.
+        decision: HoldDecision,
+    },
 }
 
 /// The kinds of events, by their numbers in the encoding.
-pub const KINDS: [&str; 43] = [
+pub const KINDS: [&str; 44] = [
     "ProjectOpened",
     "NameRegistered",
     "RunStarted",
@@ -377,6 +385,7 @@ pub const KINDS: [&str; 43] = [
     "KeyRotated",
     "HeadSigned",
     "DictionaryAdded",
+    "HoldDecided",
 ];
 
 impl Event {
@@ -426,6 +435,7 @@ impl Event {
             Self::KeyRotated => 40,
             Self::HeadSigned { .. } => 41,
             Self::DictionaryAdded { .. } => 42,
+            Self::HoldDecided { .. } => 43,
         }
     }
 
@@ -606,6 +616,28 @@ pub enum HoldReason {
     Cycle,
     /// Its contents were forgotten, so nobody knows what to do with its destination record.
     Forgotten,
+    /// A person decided that it is carried after all; the next run looks at it.
+    Resumed,
+}
+
+/// What a person decides about a record that waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HoldDecision {
+    /// Where both sides changed a field, the source's value is written, this once.
+    Source,
+    /// Where both sides changed a field, the destination keeps what it has, this once.
+    Destination,
+    /// The row that was removed is made again.
+    Again,
+    /// The record is none of the rows that it could be: a new one is made.
+    New,
+    /// The record is this row of the destination.
+    Row,
+    /// The record is not carried.
+    Skip,
+    /// The record is carried after all.
+    Carry,
 }
 
 /// Why a record is not carried.
@@ -620,6 +652,8 @@ pub enum SkipReason {
     Deleted,
     /// It is reference material (pipelines, stages, users): read, used, and not a record of its own.
     Reference,
+    /// A person decided so.
+    Decided,
 }
 
 /// What is done to a destination record.
@@ -728,11 +762,13 @@ mod tests {
             Event::SubjectErased { erased: SubjectId(1) },
             Event::KeyRotated,
             Event::DictionaryAdded { dictionary: 1 },
+            Event::HoldDecided { decision: HoldDecision::Again },
         ];
         for event in events {
             assert_eq!(crate::codec::encode(&event).unwrap()[0], event.number(), "{}", event.kind());
             assert!(format!("{event:?}").starts_with(event.kind()));
         }
-        assert_eq!(usize::from(Event::DictionaryAdded { dictionary: 1 }.number()) + 1, KINDS.len());
+        let last = Event::HoldDecided { decision: HoldDecision::Again };
+        assert_eq!(usize::from(last.number()) + 1, KINDS.len());
     }
 }

@@ -32,8 +32,8 @@ use crate::{
 };
 
 const SLOT: usize = 80;
-/// How many keys are held open at a time.
-const OPEN: usize = 1_024;
+/// How many keys are held open at a time: those of the rows of a few large batches, and of their sources.
+const OPEN: usize = 1 << 16;
 const LIVE: u8 = 1;
 const DESTROYED: u8 = 2;
 

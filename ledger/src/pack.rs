@@ -5,11 +5,12 @@
 //! raw pieces of them, so no customer's record may be among them.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     fmt,
     sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
+use blake3::{Hash, Hasher};
 use zstd::bulk::{Compressor, Decompressor};
 
 use crate::{codec::CodecError, content::Shape};
@@ -161,9 +162,28 @@ fn push<T>(pool: &Mutex<Vec<T>>, item: T) {
     pool.lock().unwrap_or_else(PoisonError::into_inner).push(item);
 }
 
-/// Trains a dictionary on samples; nothing if there are too few to learn from.
+/// How many dictionaries a process keeps for ledgers that it opens later.
+const TRAINED: usize = 64;
+
+/// Trains a dictionary on samples; nothing if there are too few to learn from. Training takes longer than all else that
+/// opening a ledger does, so a process that opens many with the same schema trains once.
 pub(crate) fn train(samples: &[Vec<u8>]) -> Option<Vec<u8>> {
-    zstd::dict::from_samples(samples, DICTIONARY).ok()
+    static TRAINED_BEFORE: Mutex<VecDeque<(Hash, Option<Vec<u8>>)>> = Mutex::new(VecDeque::new());
+    let mut hasher = Hasher::new();
+    for sample in samples {
+        hasher.update(&(sample.len() as u64).to_le_bytes()).update(sample);
+    }
+    let digest = hasher.finalize();
+    let mut before = TRAINED_BEFORE.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, dictionary)) = before.iter().find(|(of, _)| *of == digest) {
+        return dictionary.clone();
+    }
+    let dictionary = zstd::dict::from_samples(samples, DICTIONARY).ok();
+    if before.len() == TRAINED {
+        before.pop_front();
+    }
+    before.push_back((digest, dictionary.clone()));
+    dictionary
 }
 
 #[cfg(test)]

@@ -83,6 +83,7 @@ pub fn describe(envelope: &Envelope, name: impl Fn(NameId) -> String) -> String 
         }
         Event::SubjectErased { erased } => format!("subject {erased} was forgotten"),
         Event::KeyRotated => "the project key was replaced".into(),
+        Event::HoldDecided { decision } => format!("a person decided: {}", lower(decision)),
         Event::DictionaryAdded { dictionary } => format!("dictionary {dictionary} was added"),
         Event::HeadSigned { blocks, root } => format!("head {} over {blocks} blocks was signed", root.short()),
     }

@@ -8,7 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use bincode::{Decode, Encode};
 
 use crate::place::Place;
-use waybill_ledger::{Envelope, Event, Micros, NameId, Position, SubjectId, TargetPart, event::HoldReason};
+use waybill_ledger::{
+    Envelope, Event, Micros, NameId, Position, SubjectId, TargetPart,
+    event::{HoldDecision, HoldReason},
+};
 
 /// What is known of one source record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,6 +101,8 @@ pub struct Intake {
     objects: BTreeMap<NameId, ObjectIntake>,
     /// What waits: targets, or records as a whole.
     held: BTreeMap<(SubjectId, Option<TargetPart>), HoldReason>,
+    /// What people decided about records that wait, and where that stands, until it is done.
+    decided: BTreeMap<(SubjectId, Option<TargetPart>), (HoldDecision, Position)>,
     erased: BTreeSet<SubjectId>,
     /// Records that the source merged into others: which, and where that stands.
     merged: BTreeMap<SubjectId, (SubjectId, Position)>,
@@ -123,6 +128,7 @@ impl Intake {
                     entry.gone += 1;
                 }
                 self.release(subject);
+                self.forget_decisions(subject);
             }
             (Event::RecordUnreadable { object, .. }, _) => {
                 let entry = self.objects.entry(*object).or_default();
@@ -144,6 +150,18 @@ impl Intake {
             (Event::RecordHeld { reason }, Some(subject)) => {
                 self.held.insert((subject, envelope.target), *reason);
             }
+            (Event::HoldDecided { decision: HoldDecision::Carry }, Some(subject)) => {
+                self.undecide(subject, envelope.target);
+                // The next run looks at it, whatever else it looks at.
+                self.held.entry((subject, envelope.target)).or_insert(HoldReason::Resumed);
+            }
+            (Event::HoldDecided { decision }, Some(subject)) => {
+                self.decided.insert((subject, envelope.target), (*decision, envelope.position));
+            }
+            // What was decided is done: the next time, somebody decides anew.
+            (Event::WriteConfirmed { .. }, Some(subject)) if !self.decided.is_empty() => {
+                self.undecide(subject, envelope.target);
+            }
             (
                 Event::RecordReleased
                 | Event::RecordMapped { .. }
@@ -163,6 +181,7 @@ impl Intake {
             }
             (Event::SubjectErased { erased }, _) => {
                 self.release(*erased);
+                self.forget_decisions(*erased);
                 self.erased.insert(*erased);
                 if let Some(seen) = self.entry(*erased) {
                     seen.digest = [0; 8];
@@ -180,8 +199,34 @@ impl Intake {
         }
     }
 
+    fn forget_decisions(&mut self, subject: SubjectId) {
+        let parts: Vec<_> = self.decisions(subject).map(|(part, _)| part).collect();
+        for part in parts {
+            self.decided.remove(&(subject, part));
+        }
+    }
+
+    fn undecide(&mut self, subject: SubjectId, target: Option<TargetPart>) {
+        self.decided.remove(&(subject, target));
+        self.decided.remove(&(subject, None));
+    }
+
+    /// Returns what a person decided about a target, and where that stands, while it is not done.
+    pub fn decided(&self, subject: SubjectId, part: TargetPart) -> Option<(HoldDecision, Position)> {
+        if self.decided.is_empty() {
+            return None;
+        }
+        self.decided.get(&(subject, Some(part))).or_else(|| self.decided.get(&(subject, None))).copied()
+    }
+
+    /// Returns what people decided about a record, by the part of it.
+    pub fn decisions(&self, subject: SubjectId) -> impl Iterator<Item = (Option<TargetPart>, HoldDecision)> {
+        let all = self.decided.range((subject, None)..);
+        all.take_while(move |((of, _), _)| *of == subject).map(|((_, part), (decision, _))| (*part, *decision))
+    }
+
     /// Returns what of a record waits.
-    fn holds(&self, subject: SubjectId) -> impl Iterator<Item = (Option<TargetPart>, HoldReason)> {
+    pub fn holds(&self, subject: SubjectId) -> impl Iterator<Item = (Option<TargetPart>, HoldReason)> {
         let all = self.held.range((subject, None)..);
         all.take_while(move |((of, _), _)| *of == subject).map(|((_, target), reason)| (*target, *reason))
     }

@@ -257,6 +257,15 @@ impl Done {
         self
     }
 
+    /// Insists that what it printed holds these words.
+    #[track_caller]
+    pub fn shows(self, words: &[&str]) -> Self {
+        for word in words {
+            assert!(self.out.contains(word), "`{word}` is not in:\n{}\n{}", self.out, self.err);
+        }
+        self
+    }
+
     /// Insists that what it said holds these words.
     #[track_caller]
     pub fn says(self, words: &[&str]) -> Self {
@@ -287,35 +296,38 @@ impl Project {
     /// Makes a project over an export, with the shipped plan and these owner decisions.
     pub fn new(org: &Org, bundle: &Path) -> Self {
         let project = Self::bare(org, bundle);
-        project.edit_plan(
-            "[owners]\nobject = \"users\"\nemail = \"email\"\n",
-            "[owners]\nobject = \"users\"\nemail = \"email\"\nfallback = \"grace.hopper@example.com\"\nunowned = \"ada.lovelace@example.com\"\n",
-        );
+        project.decide_owners();
         project
     }
 
     /// Makes a project with the shipped plan as it is.
     pub fn bare(org: &Org, bundle: &Path) -> Self {
-        let project = Self::empty();
-        let done: Done = Command::new(binary())
-            .args(["init", "--from", "spark", "--to", "salesforce", "--url", &org.url, "--bundle"])
-            .arg(bundle)
-            .arg(project.path())
-            .output()
-            .unwrap()
-            .into();
-        done.exits(0);
-        let mut config = project.config();
-        config.push_str("\n[destination.auth]\ntype = \"token\"\ntoken = { file = \"token\" }\n");
+        let project = Self::to("salesforce", &org.url, &org.token, bundle);
         if let Some(ca) = &org.ca {
-            config = config.replace(
-                "[destination]\n",
-                &format!("[destination]\nca_certificate = {:?}\n", ca.display().to_string()),
-            );
+            let line = format!("[destination]\nca_certificate = {:?}\n", ca.display().to_string());
+            project.set_config(&project.config().replace("[destination]\n", &line));
         }
-        project.set_config(&config);
-        fs::write(project.path().join("token"), &org.token).unwrap();
         project
+    }
+
+    /// Makes a project that moves an export to a system at an address, with the shipped plan as it is.
+    fn to(system: &str, url: &str, token: &str, bundle: &Path) -> Self {
+        let project = Self::empty();
+        let mut init = Command::new(binary());
+        init.args(["init", "--from", "spark", "--to", system, "--url", url, "--bundle"]).arg(bundle);
+        let done: Done = init.arg(project.path()).output().unwrap().into();
+        done.exits(0);
+        let sign_in = "\n[destination.auth]\ntype = \"token\"\ntoken = { file = \"token\" }\n";
+        project.set_config(&(project.config() + sign_in));
+        fs::write(project.path().join("token"), token).unwrap();
+        project
+    }
+
+    /// Says who owns what nobody owns.
+    fn decide_owners(&self) {
+        let owners = "[owners]\nobject = \"users\"\nemail = \"email\"\n";
+        let decided = "fallback = \"grace.hopper@example.com\"\nunowned = \"ada.lovelace@example.com\"\n";
+        self.edit_plan(owners, &format!("{owners}{decided}"));
     }
 
     /// Makes room for a project.
@@ -435,6 +447,25 @@ impl Project {
             .map(|hold| (hold["record"].as_str().unwrap().to_owned(), hold["reason"].as_str().unwrap().to_owned()))
             .collect()
     }
+}
+
+/// Writes an export by hand: tables by name with their columns and rows, and files by their place.
+pub fn export_by_hand(dir: &Path, zone: &str, tables: &[(&str, &str, Vec<String>)], files: &[(&str, &[u8])]) {
+    let write = |path: PathBuf, bytes: &[u8]| {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    };
+    for (name, columns, rows) in tables {
+        write(dir.join(format!("{name}.csv")), format!("{columns}\n{}\n", rows.join("\n")).as_bytes());
+    }
+    for (path, bytes) in files {
+        write(dir.join("files").join(path), bytes);
+    }
+    let manifest = serde_json::json!({
+        "bundle_format": "waybill-bundle/1", "product": "spark-crm", "bundle_id": "by-hand", "kind": "full",
+        "exported_at": "2024-06-01T00:00:00Z", "account": { "id": "acme", "time_zone": zone, "currency": "EUR" },
+    });
+    write(dir.join("manifest.json"), manifest.to_string().as_bytes());
 }
 
 /// Changes cells of a table of an export, row by row, and lets the manifest forget its digest.

@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::{Value as Json, json};
 
-use crate::{Done, Project, binary};
+use crate::{Project, binary};
 
 /// A workspace that listens.
 #[derive(Debug)]
@@ -145,10 +145,7 @@ impl Project {
     /// Makes a project that moves an export to a workspace, with the shipped plan and these owner decisions.
     pub fn twenty(workspace: &Workspace, bundle: &Path) -> Self {
         let project = Self::twenty_bare(workspace, bundle);
-        project.edit_plan(
-            "[owners]\nobject = \"users\"\nemail = \"email\"\n",
-            "[owners]\nobject = \"users\"\nemail = \"email\"\nfallback = \"grace.hopper@example.com\"\nunowned = \"ada.lovelace@example.com\"\n",
-        );
+        project.decide_owners();
         let config = project.config().replace("[destination]\n", "[destination]\nrequests_per_minute = 0\n");
         project.set_config(&config);
         project
@@ -156,19 +153,6 @@ impl Project {
 
     /// Makes a project that moves an export to a workspace, with the shipped plan and the usual limit.
     pub fn twenty_bare(workspace: &Workspace, bundle: &Path) -> Self {
-        let project = Self::empty();
-        let done: Done = Command::new(binary())
-            .args(["init", "--from", "spark", "--to", "twenty", "--url", &workspace.url, "--bundle"])
-            .arg(bundle)
-            .arg(project.path())
-            .output()
-            .unwrap()
-            .into();
-        done.exits(0);
-        let mut config = project.config();
-        config.push_str("\n[destination.auth]\ntype = \"token\"\ntoken = { file = \"token\" }\n");
-        project.set_config(&config);
-        std::fs::write(project.path().join("token"), &workspace.token).unwrap();
-        project
+        Self::to("twenty", &workspace.url, &workspace.token, bundle)
     }
 }

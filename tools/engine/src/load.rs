@@ -16,8 +16,8 @@ use waybill_connectors::Destination;
 use waybill_ledger::{
     Content, Event, FieldName, Fields, Mapped, NameId, ObjectName, Position, Record, RuleId, SubjectId, SubjectKey,
     Target, TargetPart,
-    event::{HoldReason, LinkedBy, NameKind, Operation},
-    ledger::{Draft, Ledger},
+    event::{HoldDecision, HoldReason, LinkedBy, NameKind, Operation, SkipReason},
+    ledger::{Draft, Ledger, Opened},
 };
 use waybill_projector::{
     mapping::{MapOutcome, Plan, Rule},
@@ -33,6 +33,7 @@ use crate::{
     files::Files,
     flaws::{Flaw, Flaws, Sound},
     matching::{Match, Matches},
+    reconcile::{PhaseCheck, Reconciled},
     recorder::Recorder,
     state::{Approval, State},
     world::{Alternates, PhaseWorld, References, alternates, records_at},
@@ -72,6 +73,9 @@ pub struct Phase {
     pub skipped: u64,
     /// Rows with our key that the destination counts after the phase.
     pub counted: u64,
+    /// What was found when the phase was read back, if it was to be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reconciled: Option<Reconciled>,
 }
 
 /// Everything that a load needs and does not change.
@@ -135,8 +139,14 @@ struct Outbox {
 }
 
 impl<D: Destination, M: Flaws> Loader<'_, D, M> {
-    /// Lands what `span` says, and returns what was done, phase by phase.
-    pub async fn load(&self, state: &mut State, span: Span) -> Result<Vec<Phase>, Failure> {
+    /// Lands what `span` says, and returns what was done, phase by phase; with a `check`, each is read back before the next
+    /// begins.
+    pub(crate) async fn load(
+        &self,
+        state: &mut State,
+        span: Span,
+        mut check: Option<&mut PhaseCheck<'_>>,
+    ) -> Result<Vec<Phase>, Failure> {
         let references = References::load(self.plan, self.ledger(), state)?;
         let steps = self.plan.phases().map_err(|e| Failure::stopped(e.to_string()))?;
         let mut done = Vec::new();
@@ -147,7 +157,12 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
             }
         }
         for step in &steps {
-            done.push(self.phase(state, step, &references, span).await?);
+            let mut phase = self.phase(state, step, &references, span).await?;
+            if let Some(check) = &mut check {
+                phase.reconciled = Some(check.check(self.desk, state, &step.object).await?);
+                state.catch_up(self.ledger())?;
+            }
+            done.push(phase);
         }
         // What the source has no more goes last, and children before what they point to.
         if self.chosen.is_none() {
@@ -323,7 +338,9 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
         let occurrences = match world.occurrences(rule, &coming.record) {
             Ok(occurrences) => occurrences,
             Err(text) => {
-                self.hold(state, stage, coming, part, HoldReason::BadValue, text, outbox);
+                if !self.left_out(state, stage, coming, part, outbox) {
+                    self.hold(state, stage, coming, part, HoldReason::BadValue, text, outbox);
+                }
                 return Ok(false);
             }
         };
@@ -332,6 +349,9 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
         let mut later = false;
         for (number, outcome) in outcomes {
             let part = TargetPart { part: number, ..part };
+            if self.left_out(state, stage, coming, part, outbox) {
+                continue;
+            }
             match outcome {
                 MapOutcome::Mapped(mut mapped) => {
                     later |= !mapped.later.is_empty();
@@ -353,6 +373,26 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
             }
         }
         Ok(later)
+    }
+
+    /// Returns whether a person decided that a target is not carried, and says so once.
+    fn left_out(
+        &self,
+        state: &State,
+        stage: &mut Stage<'_>,
+        coming: &Coming<'_>,
+        part: TargetPart,
+        outbox: &mut Outbox,
+    ) -> bool {
+        let intake = state.intake();
+        let Some((HoldDecision::Skip, _)) = intake.decided(coming.subject, part) else { return false };
+        stage.counts.skipped += 1;
+        let told = intake.seen(coming.subject).is_some_and(|seen| seen.skipped);
+        if !told || intake.hold_of(coming.subject, part).is_some() {
+            let event = Event::RecordSkipped { reason: SkipReason::Decided };
+            outbox.notes.push(self.note(coming, part, event, "a person decided so".to_owned()));
+        }
+        true
     }
 
     #[expect(clippy::too_many_arguments, reason = "a hold says all of this")]
@@ -387,6 +427,7 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
         let landed = state.landing().get(target);
         // That someone removed its row stays true, whatever the source says.
         let held = state.intake().hold_of(coming.subject, part).is_some_and(|why| why != HoldReason::TargetGone);
+        let decided = state.intake().decided(coming.subject, part);
         let change = Change {
             target,
             record: format!("{}/{}", coming.rule.from, coming.record.id),
@@ -396,6 +437,7 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
             landed,
             rule: coming.rule.id.clone(),
             inverts: None,
+            decided: decided.map(|(decision, _)| decision),
         };
         match landed {
             // What became of the last write is not known yet: nothing more is sent until it is.
@@ -415,6 +457,7 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
             Some(landed)
                 if landed.generation > 0
                     && stage.span != Span::Everything
+                    && change.decided != Some(HoldDecision::Again)
                     && !self.desk.flaws.has(Flaw::RecreateRemoved) =>
             {
                 stage.counts.held += 1;
@@ -424,18 +467,35 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
                     outbox.notes.push(self.note(coming, part, event, text));
                 }
             }
-            _ => match stage.matches.of(coming.rule, &change.mapped.fields) {
-                Match::New => outbox.creates.push(change),
-                Match::Row(id) => self.link(stage, coming, part, change, id, outbox)?,
-                Match::Trashed { id, set } => {
+            _ => match (decided, stage.matches.of(coming.rule, &change.mapped.fields)) {
+                (Some((HoldDecision::Row, at)), _) => {
+                    let Some((_, Opened::Content(Content::DestinationId { id, .. }))) =
+                        self.ledger().reader().at(at)?
+                    else {
+                        return Err(Failure::ledger(format!("the decision at position {at} names no row")));
+                    };
+                    let row = SubjectKey::new(&self.desk.instance, stage.object.as_str(), &id);
+                    let owned = self.ledger().find_subject(&row).and_then(|row| state.landing().owner(row));
+                    if owned.is_some() {
+                        let text = format!("it was to be {} {id}, which is another record's by now", stage.object);
+                        self.hold(state, stage, coming, part, HoldReason::Ambiguous, text, outbox);
+                        return Ok(());
+                    }
+                    self.link(stage, coming, (part, LinkedBy::Person), change, id, outbox)?;
+                }
+                (Some((HoldDecision::New, _)), Match::Ambiguous(_) | Match::Buried(_)) | (_, Match::New) => {
+                    outbox.creates.push(change);
+                }
+                (_, Match::Row(id)) => self.link(stage, coming, (part, LinkedBy::UniqueValue), change, id, outbox)?,
+                (_, Match::Trashed { id, set }) => {
                     let mut change = change;
                     for (name, value) in set.iter() {
                         let value = value.cloned().map_or(waybill_ledger::Field::Null, Into::into);
                         change.mapped.fields.set(name.clone(), value);
                     }
-                    self.link(stage, coming, part, change, id, outbox)?;
+                    self.link(stage, coming, (part, LinkedBy::UniqueValue), change, id, outbox)?;
                 }
-                Match::Ambiguous(text) | Match::Buried(text) => {
+                (_, Match::Ambiguous(text) | Match::Buried(text)) => {
                     self.hold(state, stage, coming, part, HoldReason::Ambiguous, text, outbox);
                 }
             },
@@ -448,14 +508,14 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
         &self,
         stage: &Stage<'_>,
         coming: &Coming<'_>,
-        part: TargetPart,
+        (part, by): (TargetPart, LinkedBy),
         change: Change,
         id: String,
         outbox: &mut Outbox,
     ) -> Result<(), Failure> {
         let subject = SubjectKey::new(&self.desk.instance, stage.object.as_str(), &id);
         let destination = self.rec().subject(&subject)?;
-        let event = Event::IdentityLinked { destination, by: LinkedBy::UniqueValue, candidates: 1 };
+        let event = Event::IdentityLinked { destination, by, candidates: 1 };
         let object = stage.object.to_string();
         let draft = self.rec().draft(event).subject(coming.subject).target(part).cause(coming.cause);
         outbox.notes.push(draft.content(Content::DestinationId { object, id }));
@@ -543,8 +603,17 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
                 decisions: Vec::new(),
             };
             let record = format!("seed/{}", seed.id);
-            let change =
-                Change { target, record, cause: None, mapped, digest, landed, rule: rule.clone(), inverts: None };
+            let change = Change {
+                target,
+                record,
+                cause: None,
+                mapped,
+                digest,
+                landed,
+                rule: rule.clone(),
+                inverts: None,
+                decided: None,
+            };
             match landed {
                 Some(landed) if landed.is_live() && landed.digest == digest.0[..8] => stage.counts.unchanged += 1,
                 Some(landed) if landed.is_live() => outbox.updates.entry(rule).or_default().push(change),

@@ -23,6 +23,7 @@ use crate::{
     load::{live_of, names},
     recorder::Recorder,
     session::{Reached, Session},
+    state::State,
     write::{Desk, VERSION},
 };
 
@@ -147,6 +148,19 @@ impl Findings {
         Ok(())
     }
 
+    fn flush(&mut self) -> Result<(), Failure> {
+        self.table.flush().map_err(|e| Failure::io("write", &self.path, &e))
+    }
+
+    /// Returns the digest of the table.
+    fn digest(&mut self) -> Result<Digest, Failure> {
+        self.flush()?;
+        let mut hasher = blake3::Hasher::new();
+        let read = File::open(&self.path).and_then(|mut file| hasher.update_reader(&mut file).map(drop));
+        read.map_err(|e| Failure::io("read", &self.path, &e))?;
+        Ok(Digest(*hasher.finalize().as_bytes()))
+    }
+
     /// Keeps the gravest.
     fn cut(&mut self, count: usize) {
         self.kept.sort_by_key(|line| std::cmp::Reverse(line.class));
@@ -170,6 +184,75 @@ impl Findings {
             self.picked.pop_last();
         }
     }
+}
+
+/// How much may be wrong, missing or extra of what should be there, in millionths.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Tolerance(pub u64);
+
+/// Reads back what each phase of a run landed, before the next one builds on it.
+pub(crate) struct PhaseCheck<'a> {
+    findings: Findings,
+    project: &'a str,
+    tolerance: Tolerance,
+}
+
+impl<'a> PhaseCheck<'a> {
+    /// Returns a check that writes its table for this run among the reports.
+    pub(crate) fn new(reports: &Path, run: u32, project: &'a str, tolerance: Tolerance) -> Result<Self, Failure> {
+        Ok(Self { findings: Findings::new(reports, run, 0)?, project, tolerance })
+    }
+
+    /// Reconciles an object; an error if more of it is off than may be.
+    pub(crate) async fn check<D: Destination, M: Flaws>(
+        &mut self,
+        desk: &Desk<D, M>,
+        state: &State,
+        object: &ObjectName,
+    ) -> Result<Reconciled, Failure> {
+        let found = object_of(desk, state, object, self.project, &mut self.findings).await?;
+        let recorder = &desk.recorder;
+        let name = recorder.name(NameKind::Object, object.as_str())?;
+        recorder.append(vec![recorder.draft(Event::Reconciled { object: name, counts: found.counts })]).await?;
+        self.findings.flush()?;
+        let off = Tolerance(off(std::slice::from_ref(&found)));
+        if off <= self.tolerance {
+            return Ok(found);
+        }
+        let counts = &found.counts;
+        self.findings.cut(LISTED);
+        let lines = self.findings.kept.iter().map(|line| {
+            let field = line.field.as_deref().map(|field| format!(" {field}")).unwrap_or_default();
+            format!("{} {}{field}: {}", line.object, line.id, class_word(line.class))
+        });
+        Err(Failure::stopped(format!(
+            "{object}: of {} rows that should be there {} are missing and {} wrong, and {} more are not known to the ledger",
+            found.expected_rows, counts.missing, counts.wrong, counts.extra
+        ))
+        .details(lines)
+        .hint(format!(
+            "every finding stands in {}; the next phase was not begun, the same command goes on",
+            self.findings.path.display()
+        )))
+    }
+
+    /// Writes down which table was written.
+    pub(crate) async fn finish(mut self, recorder: &Recorder) -> Result<PathBuf, Failure> {
+        let digest = self.findings.digest()?;
+        recorder.append(vec![written(recorder, digest, &self.findings.path)]).await?;
+        Ok(self.findings.path)
+    }
+}
+
+/// Returns the part of records that are wrong, missing or extra, in millionths.
+fn off(objects: &[Reconciled]) -> u64 {
+    let off: u64 = objects.iter().map(|found| found.counts.wrong + found.counts.missing + found.counts.extra).sum();
+    let all: u64 = objects.iter().map(|found| found.expected_rows).sum();
+    (off * 1_000_000).div_ceil(all.max(1))
+}
+
+fn written(recorder: &Recorder, digest: Digest, path: &Path) -> Draft {
+    recorder.document(Event::ReportWritten { digest }, "report file", path.display().to_string())
 }
 
 /// Returns a class as one word.
@@ -209,7 +292,7 @@ pub async fn reconcile<M: Flaws>(
     let run = recorder.run().map_or(0, |run| run.0);
     let mut findings = Findings::new(&session.project.reports(), run, spots)?;
     for object in plan.destination_objects() {
-        let found = object_of(&desk, session, &object, &project, &mut findings).await?;
+        let found = object_of(&desk, &session.state, &object, &project, &mut findings).await?;
         let name = recorder.name(NameKind::Object, object.as_str())?;
         recorder.append(vec![recorder.draft(Event::Reconciled { object: name, counts: found.counts })]).await?;
         objects.push(found);
@@ -217,10 +300,9 @@ pub async fn reconcile<M: Flaws>(
             return Err(Failure::stopped("stopped as asked; nothing was changed"));
         }
     }
-    let off: u64 = objects.iter().map(|found| found.counts.wrong + found.counts.missing + found.counts.extra).sum();
-    let all: u64 = objects.iter().map(|found| found.expected_rows).sum();
+    let off = off(&objects);
     findings.cut(SHOWN);
-    findings.table.flush().map_err(|e| Failure::io("write", &findings.path, &e))?;
+    let table = findings.digest()?;
     let page = findings.path.with_extension("html");
     let mut report = Report {
         run,
@@ -230,20 +312,12 @@ pub async fn reconcile<M: Flaws>(
         page,
         spots: findings.picked.into_values().collect(),
         held: session.state.intake().held().count() as u64,
-        off: (off * 1_000_000).div_ceil(all.max(1)),
+        off,
     };
     let html = crate::report::reconciled(&report, &instance);
     std::fs::write(&report.page, &html).map_err(|e| Failure::io("write", &report.page, &e))?;
-    let bytes = std::fs::File::open(&report.table).and_then(|mut file| {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update_reader(&mut file)?;
-        Ok(*hasher.finalize().as_bytes())
-    });
-    let table = bytes.map_err(|e| Failure::io("read", &report.table, &e))?;
-    let written = |digest: Digest, path: &Path| {
-        recorder.document(Event::ReportWritten { digest }, "report file", path.display().to_string())
-    };
-    let drafts = vec![written(Digest(table), &report.table), written(Digest::of(html.as_bytes()), &report.page)];
+    let page = Digest::of(html.as_bytes());
+    let drafts = vec![written(&recorder, table, &report.table), written(&recorder, page, &report.page)];
     recorder.append(drafts).await?;
     session.end(&recorder, if off == 0 { RunOutcome::Done } else { RunOutcome::Stopped }).await?;
     report.findings.truncate(LISTED);
@@ -252,35 +326,35 @@ pub async fn reconcile<M: Flaws>(
 
 async fn object_of<D: Destination, M: Flaws>(
     desk: &Desk<D, M>,
-    session: &Session<M>,
+    state: &State,
     object: &ObjectName,
     project: &str,
     findings: &mut Findings,
 ) -> Result<Reconciled, Failure> {
     let recorder = &desk.recorder;
     let name = recorder.name(NameKind::Object, object.as_str())?;
-    let live = live_of(&session.state, name);
+    let live = live_of(state, name);
     desk.progress.begin(&format!("reading {object} back"), live.len() as u64);
     let mut found = Reconciled {
         object: object.to_string(),
         expected_rows: live.len() as u64,
-        forgotten: session.state.forgotten(name),
+        forgotten: state.forgotten(name),
         counts: ReconcileCounts::default(),
     };
     for chunk in live.chunks(ROWS) {
-        let chunk: Vec<Landed> = chunk.iter().filter_map(|(_, target)| session.state.landing().get(*target)).collect();
+        let chunk: Vec<Landed> = chunk.iter().filter_map(|(_, target)| state.landing().get(*target)).collect();
         let mapped = mappings(recorder, &chunk)?;
         let mut fields: BTreeSet<FieldName> = BTreeSet::new();
         for mapped in mapped.values() {
             fields.extend(names(&mapped.fields));
         }
         let fields: Vec<FieldName> = fields.into_iter().collect();
-        let ids = chunk.iter().filter_map(|landed| session.state.destination_id(landed.destination?)).collect();
+        let ids = chunk.iter().filter_map(|landed| state.destination_id(landed.destination?)).collect();
         let rows = desk.destination.read(object, &fields, &Selection::Ids(ids)).await?;
         let rows: BTreeMap<String, RemoteRecord> = rows.into_iter().map(|row| (row.record.id.clone(), row)).collect();
         let mut drafts = Vec::new();
         for landed in &chunk {
-            let Some(id) = landed.destination.and_then(|d| session.state.destination_id(d)) else { continue };
+            let Some(id) = landed.destination.and_then(|d| state.destination_id(d)) else { continue };
             let mapped = landed.mapped.and_then(|at| mapped.get(&at));
             let seen = row(desk, object, name, landed, &id, mapped, rows.get(&id), &mut drafts)?;
             let count = match seen.iter().map(|line| line.class).max() {
@@ -293,10 +367,10 @@ async fn object_of<D: Destination, M: Flaws>(
                 Some(MismatchClass::Wrong) => &mut found.counts.wrong,
             };
             *count += 1;
-            let name = if seen.is_empty() { None } else { source_of(session, landed)? };
+            let name = if seen.is_empty() { None } else { source_of(recorder, state, landed)? };
             findings.add(seen.into_iter().map(|line| Line { source: name.clone(), ..line }).collect())?;
             if let (Some(mapped), Some(now), Some(draw)) = (mapped, rows.get(&id), findings.draw(object, &id)) {
-                let source = source_of(session, landed)?;
+                let source = source_of(recorder, state, landed)?;
                 findings.pick(draw, spot(object, &id, source, mapped, now));
             }
         }
@@ -304,7 +378,7 @@ async fn object_of<D: Destination, M: Flaws>(
         desk.progress.advance(chunk.len() as u64);
     }
     desk.progress.end();
-    let mut extra = extra(desk, session, object, project).await?;
+    let mut extra = extra(desk, state, object, project).await?;
     if extra.len() as u64 <= found.forgotten {
         extra.clear();
     }
@@ -392,9 +466,9 @@ fn row<D: Destination, M: Flaws>(
 }
 
 /// Returns the source record behind a target, as `object/id`.
-fn source_of<M: Flaws>(session: &Session<M>, landed: &Landed) -> Result<Option<String>, Failure> {
-    let Some(seen) = session.state.intake().seen(landed.target.subject) else { return Ok(None) };
-    Ok(match session.recorder.ledger().reader().at(seen.position)? {
+fn source_of(recorder: &Recorder, state: &State, landed: &Landed) -> Result<Option<String>, Failure> {
+    let Some(seen) = state.intake().seen(landed.target.subject) else { return Ok(None) };
+    Ok(match recorder.ledger().reader().at(seen.position)? {
         Some((_, Opened::Content(Content::Record { object, record }))) => Some(format!("{object}/{}", record.id)),
         _ => None,
     })
@@ -438,7 +512,7 @@ fn after_image(recorder: &Recorder, at: Option<Position>) -> Result<Fields, Fail
 /// Finds rows that carry this project's key and that the ledger does not know.
 async fn extra<D: Destination, M: Flaws>(
     desk: &Desk<D, M>,
-    session: &Session<M>,
+    state: &State,
     object: &ObjectName,
     project: &str,
 ) -> Result<Vec<String>, Failure> {
@@ -456,7 +530,7 @@ async fn extra<D: Destination, M: Flaws>(
             }
             let subject = SubjectKey::new(&desk.instance, object.as_str(), &row.record.id);
             let subject = desk.recorder.ledger().find_subject(&subject);
-            if subject.and_then(|subject| session.state.landing().owner(subject)).is_none() {
+            if subject.and_then(|subject| state.landing().owner(subject)).is_none() {
                 extra.push(row.record.id);
             }
         }

@@ -497,6 +497,7 @@ async fn make<D: Destination, M: Flaws>(
             landed: state.landing().get(target),
             rule: waybill_ledger::RuleId::from("rollback"),
             inverts: Some(deleted),
+            decided: None,
         });
     }
     writer.create(state, changes).await

@@ -1,13 +1,17 @@
 //! A load and a delta: gates first, then the phases.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::Arc,
+};
 
 use futures::StreamExt;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use waybill_connectors::{Destination, Scan};
 use waybill_ledger::{
-    Content, Event, SubjectKey,
+    Content, Event, Position, SubjectKey,
     event::{Gate, HoldReason, NameKind, PauseReason, RunKind, RunOutcome},
     ledger::Opened,
 };
@@ -21,6 +25,7 @@ use crate::{
     flaws::{Flaw, Flaws},
     load::{Loader, Phase, Span},
     prepare::Prepared,
+    reconcile::{PhaseCheck, Tolerance},
     recorder::Recorder,
     sample, samples,
     session::Session,
@@ -44,6 +49,9 @@ pub struct RunReport {
     pub read: Vec<Intaken>,
     /// What was done, phase by phase.
     pub phases: Vec<Phase>,
+    /// Every finding of the phases that were read back, as a CSV file, if they were to be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reconciled: Option<PathBuf>,
     /// What became of the records of each source object.
     pub sources: Vec<Accounted>,
     /// Records that wait for a person.
@@ -62,9 +70,24 @@ pub struct Accounted {
     pub account: SourceAccount,
 }
 
-/// Lands everything, or goes on with a load that was broken off.
-pub async fn load<M: Flaws>(session: &mut Session<M>, stop: &CancellationToken) -> Result<RunReport, Failure> {
-    run(session, stop, RunKind::Load).await
+/// What a run is asked for.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    kind: RunKind,
+    /// About how many records it lands, if not all.
+    sample: Option<u64>,
+    /// Whether each phase is read back before the next, and what may be off.
+    reconcile: Option<Tolerance>,
+}
+
+/// Lands everything, or goes on with a load that was broken off. With a tolerance, each phase is read back and compared before
+/// the next one begins.
+pub async fn load<M: Flaws>(
+    session: &mut Session<M>,
+    stop: &CancellationToken,
+    reconcile: Option<Tolerance>,
+) -> Result<RunReport, Failure> {
+    run(session, stop, Asked { kind: RunKind::Load, sample: None, reconcile }).await
 }
 
 /// Lands a slice of about `size` records, with everything that they point to.
@@ -78,33 +101,26 @@ pub async fn sample<M: Flaws>(
             Failure::usage("a sample has at least one record").hint("100 to 500 records show most of what there is")
         );
     }
-    run_of(session, stop, RunKind::Sample, Some(size)).await
+    run(session, stop, Asked { kind: RunKind::Sample, sample: Some(size), reconcile: None }).await
 }
 
-/// Lands what changed since the last load or delta, and what waited.
-pub async fn delta<M: Flaws>(session: &mut Session<M>, stop: &CancellationToken) -> Result<RunReport, Failure> {
+/// Lands what changed since the last load or delta, and what waited. With a tolerance, each phase is read back and compared
+/// before the next one begins.
+pub async fn delta<M: Flaws>(
+    session: &mut Session<M>,
+    stop: &CancellationToken,
+    reconcile: Option<Tolerance>,
+) -> Result<RunReport, Failure> {
     let loaded = session.state.runs().iter().any(|run| matches!(run.kind, RunKind::Load) && run.ended.is_some());
     if !loaded {
         return Err(Failure::stopped("there is no finished load to pick up changes from")
             .hint("land everything first with `waybill run`"));
     }
-    run(session, stop, RunKind::Delta).await
+    run(session, stop, Asked { kind: RunKind::Delta, sample: None, reconcile }).await
 }
 
-async fn run<M: Flaws>(
-    session: &mut Session<M>,
-    stop: &CancellationToken,
-    kind: RunKind,
-) -> Result<RunReport, Failure> {
-    run_of(session, stop, kind, None).await
-}
-
-async fn run_of<M: Flaws>(
-    session: &mut Session<M>,
-    stop: &CancellationToken,
-    kind: RunKind,
-    sample: Option<u64>,
-) -> Result<RunReport, Failure> {
+async fn run<M: Flaws>(session: &mut Session<M>, stop: &CancellationToken, asked: Asked) -> Result<RunReport, Failure> {
+    let kind = asked.kind;
     if session.state.approval().is_none() {
         return Err(Failure::stopped("nobody has approved the plan").hint(
             "look at the plan with `waybill plan`, then let a person approve it with `waybill approve --by NAME`",
@@ -136,7 +152,7 @@ async fn run_of<M: Flaws>(
         (RunKind::Delta, Some(since)) => Span::Since(since),
         _ => Span::Everything,
     };
-    let chosen = match sample {
+    let chosen = match asked.sample {
         None => None,
         Some(size) => {
             let (ledger, source) = (session.recorder.ledger(), prepared.source.instance());
@@ -144,9 +160,10 @@ async fn run_of<M: Flaws>(
             Some(sample::choose(&prepared.plan, ledger, &session.state, &source, schema, size)?)
         }
     };
-    let done = work(session, &prepared, &approval, &recorder, stop, (span, chosen), resumed).await;
-    let phases = match done {
-        Ok(phases) => phases,
+    let part = Part { span, chosen, resumed, reconcile: asked.reconcile };
+    let done = work(session, &prepared, &approval, &recorder, stop, part).await;
+    let (phases, reconciled) = match done {
+        Ok(done) => done,
         Err(failure) => {
             pause(session, &recorder, &failure).await;
             return Err(failure);
@@ -167,10 +184,19 @@ async fn run_of<M: Flaws>(
         resumed,
         read: prepared.intake,
         phases,
+        reconciled,
         sources,
         held,
         head: session.recorder.ledger().signed_head()?,
     })
+}
+
+/// Which part of the source a run lands, and how.
+struct Part {
+    span: Span,
+    chosen: Option<BTreeSet<Position>>,
+    resumed: bool,
+    reconcile: Option<Tolerance>,
 }
 
 async fn work<M: Flaws>(
@@ -179,9 +205,9 @@ async fn work<M: Flaws>(
     approval: &Approval,
     recorder: &Recorder,
     stop: &CancellationToken,
-    (span, chosen): (Span, Option<std::collections::BTreeSet<waybill_ledger::Position>>),
-    resumed: bool,
-) -> Result<Vec<Phase>, Failure> {
+    part: Part,
+) -> Result<(Vec<Phase>, Option<PathBuf>), Failure> {
+    let Part { span, chosen, resumed, reconcile } = part;
     let instance = prepared.reached.name();
     let progress = std::sync::Arc::clone(&session.progress);
     let project = session.project.config.project.id.clone();
@@ -236,7 +262,14 @@ async fn work<M: Flaws>(
         exported: prepared.source.bundle().identity().exported_at,
         chosen,
     };
-    loader.load(state, span).await
+    let (reports, run) = (session.project.reports(), recorder.run().map_or(0, |run| run.0));
+    let mut check = reconcile.map(|most| PhaseCheck::new(&reports, run, &project, most)).transpose()?;
+    let phases = loader.load(state, span, check.as_mut()).await?;
+    let table = match check {
+        Some(check) => Some(check.finish(recorder).await?),
+        None => None,
+    };
+    Ok((phases, table))
 }
 
 /// Settles every write that an earlier process left open.
@@ -297,7 +330,7 @@ async fn ours<D: Destination, M: Flaws>(
     let mut strange: BTreeMap<String, String> = strange.into_iter().collect();
     if !strange.is_empty() {
         let mapped = |envelope: &waybill_ledger::Envelope| matches!(envelope.event, Event::RecordMapped { .. });
-        for event in ledger.reader().read(waybill_ledger::Position(0).., mapped) {
+        for event in ledger.reader().read(Position(0).., mapped) {
             if let (_, Opened::Content(Content::Mapped(meant))) = event? {
                 strange.remove(&meant.key);
             }

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     failure::{Failure, FailureKind},
+    reconcile::Tolerance,
     run::{self, RunReport},
     session::Session,
 };
@@ -19,6 +20,8 @@ pub struct Window {
     pub lasts: Duration,
     /// From the beginning of one delta to that of the next one.
     pub every: Duration,
+    /// Whether each phase is read back before the next, and what may be off.
+    pub reconcile: Option<Tolerance>,
 }
 
 /// One delta of a watch.
@@ -69,7 +72,7 @@ pub async fn watch(
     let mut watched = Watched { passes: 0, failed: 0, quiet: false };
     loop {
         let began = Instant::now();
-        let failure = match run::delta(session, stop).await {
+        let failure = match run::delta(session, stop, window.reconcile).await {
             Ok(report) => {
                 watched.passes += 1;
                 let pass = pass(watched.passes, report);

@@ -324,7 +324,8 @@ fn last_words(acts: &[Act]) -> BTreeMap<(&str, &str, &'static str), &Act> {
     last
 }
 
-/// What people did is as they left it.
+/// What people did is as they left it. What automation did in our user's name may be taken for what the platform made of our
+/// write, and go with it.
 fn kept(place: &dyn Place, dump: &Dump, acts: &[Act], given_back: bool) -> Result<(), String> {
     let gone: BTreeSet<(&str, &str)> = acts
         .iter()
@@ -332,7 +333,11 @@ fn kept(place: &dyn Place, dump: &Dump, acts: &[Act], given_back: bool) -> Resul
         .map(|act| (act.object.as_str(), act.id.as_str()))
         .collect();
     for ((object, id, _), act) in last_words(acts) {
-        if act.met || act.early && !given_back {
+        // What automation did in our user's name hides who was there before it, unless that was a field of ours.
+        let hidden = acts
+            .iter()
+            .any(|later| later.automated && (&*later.object, &*later.id) == (object, id) && later.at >= act.at);
+        if act.met || act.automated || hidden && !place.is_ours(object, &act.what) || act.early && !given_back {
             continue;
         }
         let row = dump.get(&(object.to_owned(), id.to_owned()));
@@ -398,7 +403,12 @@ pub(crate) fn given_back(place: &dyn Place, before: &Dump, after: &Dump, acts: &
             }
         }
     }
-    // What people touched stays, and whatever that points to.
+    // What people touched stays, and whatever that points to; so may what automation did to a field of ours.
+    let touched: BTreeSet<(&str, &str)> = acts
+        .iter()
+        .filter(|act| !act.automated || place.is_ours(&act.object, &act.what))
+        .map(|act| (act.object.as_str(), act.id.as_str()))
+        .collect();
     let made: BTreeSet<&str> = acts
         .iter()
         .filter_map(|act| match &act.what {

@@ -1,5 +1,7 @@
 //! The Salesforce org, and the people who work in it.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use rand::{Rng, seq::IndexedRandom};
@@ -241,6 +243,20 @@ impl Place for Org {
         done.map(|done| (object, id, done))
     }
 
+    fn automation_acts(&self, dice: &mut ChaCha8Rng, dump: &Dump) -> Option<(String, String, Did)> {
+        let ours = |row: &BTreeMap<String, Json>| row.get(self.key_field()).is_some_and(|key| !key.is_null());
+        let edited = |object: &str| EDITED.iter().find(|(edited, _)| *edited == object);
+        let rows = dump.iter().filter(|((object, _), row)| edited(object).is_some() && ours(row));
+        let rows: Vec<&(String, String)> = rows.map(|(row, _)| row).collect();
+        let (object, id) = rows.choose(dice).map(|row| (*row).clone())?;
+        let text = |field: &&&str| !["Amount", "Website", "Subject"].contains(*field);
+        let (_, fields) = edited(&object)?;
+        let field = *fields.iter().filter(text).collect::<Vec<_>>().choose(dice)?;
+        let value = json!(format!("Automation {}", dice.random_range(0..1_000)));
+        let answer = self.call(Method::PATCH, &format!("sobjects/{object}/{id}"), &json!({ (*field): value }));
+        (answer.is_null() || answer["status"] == 204).then_some((object, id, Did::Set(field, value)))
+    }
+
     fn dump(&self) -> Dump {
         let request = Request::get(format!("{PLACE}/__sandbox/dump")).body(Bytes::new());
         let answer = request.ok().and_then(|request| self.server.answer(&request).ok());
@@ -263,6 +279,18 @@ impl Place for Org {
 
     fn writes(&self, request: &Request<Bytes>) -> bool {
         request.method() != Method::GET
+    }
+
+    fn hands_to(&self, request: &Request<Bytes>) -> Option<String> {
+        let job = request.uri().path().strip_suffix("/batches")?.rsplit('/').next()?;
+        (request.method() == Method::PUT).then(|| job.to_owned())
+    }
+
+    fn says_ended(&self, request: &Request<Bytes>, answer: &Response<Bytes>) -> Option<String> {
+        let (_, job) = request.uri().path().split_once("/jobs/ingest/")?;
+        let told: Json = serde_json::from_slice(answer.body()).ok()?;
+        let ended = matches!(told["state"].as_str()?, "JobComplete" | "Failed" | "Aborted");
+        ended.then(|| job.trim_end_matches('/').to_owned())
     }
 
     fn answer(&self, request: &Request<Bytes>) -> Result<Response<Bytes>, NoAnswer> {

@@ -46,6 +46,13 @@ pub(crate) trait Place: Debug + Send + Sync {
     /// Returns what the plan makes of each object of the source.
     fn kinds(&self) -> &'static [Kind];
 
+    /// Returns whether something was done to a field that the plan sets, or to a row as a whole.
+    fn is_ours(&self, object: &str, what: &Did) -> bool {
+        let Did::Set(field, _) = what else { return true };
+        let kind = self.kinds().iter().find(|kind| kind.to == object);
+        kind.is_some_and(|kind| Source::fields(kind).any(|own| own == *field))
+    }
+
     /// Returns the field in which we know our rows.
     fn key_field(&self) -> &'static str;
 
@@ -71,6 +78,12 @@ pub(crate) trait Place: Debug + Send + Sync {
     /// what people did.
     fn person_acts(&self, dice: &mut ChaCha8Rng, number: &mut u64, dump: &Dump) -> Option<(String, String, Did)>;
 
+    /// Lets what is automated there change a row of ours long after it was written, in our user's name, as scheduled paths of
+    /// a flow do; returns which row, if anything came of it.
+    fn automation_acts(&self, _dice: &mut ChaCha8Rng, _dump: &Dump) -> Option<(String, String, Did)> {
+        None
+    }
+
     /// Returns every row.
     fn dump(&self) -> Dump;
 
@@ -79,6 +92,16 @@ pub(crate) trait Place: Debug + Send + Sync {
 
     /// Returns whether a request can change anything.
     fn writes(&self, request: &Request<Bytes>) -> bool;
+
+    /// Returns which job a request hands rows to, of a destination that works them off later.
+    fn hands_to(&self, _request: &Request<Bytes>) -> Option<String> {
+        None
+    }
+
+    /// Returns which job an answer says has ended.
+    fn says_ended(&self, _request: &Request<Bytes>, _answer: &Response<Bytes>) -> Option<String> {
+        None
+    }
 
     /// Answers a request.
     fn answer(&self, request: &Request<Bytes>) -> Result<Response<Bytes>, NoAnswer>;

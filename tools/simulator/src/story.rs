@@ -47,6 +47,8 @@ struct Stage<M> {
     wire: Arc<Wire>,
     chance: Arc<Chance>,
     dice: ChaCha8Rng,
+    /// Whether and when automation acts.
+    clockwork: ChaCha8Rng,
     source: Source,
     flaws: M,
     broken_off: u64,
@@ -83,9 +85,10 @@ impl<M: Flaws> Stage<M> {
         set_up(dir.path(), seed, server_source, (wire.place.kinds(), &destination)).map_err(|e| e.to_string())?;
         let chance = Arc::new(Chance(Mutex::new(ChaCha8Rng::seed_from_u64(!seed))));
         let store = Arc::new(MemoryStore::new());
+        let clockwork = ChaCha8Rng::seed_from_u64(seed ^ 0x0043_4c4f_434b);
         let head = String::new();
         let before = Dump::new();
-        Ok(Self { dir, store, wire, chance, dice, source, flaws, broken_off: 0, head, before })
+        Ok(Self { dir, store, wire, chance, dice, clockwork, source, flaws, broken_off: 0, head, before })
     }
 
     async fn play(&mut self) -> Result<Told, String> {
@@ -187,6 +190,7 @@ impl<M: Flaws> Stage<M> {
             locks: now_and_then(20),
             garbled: now_and_then(20),
             people: if quiet { 0 } else { now_and_then(20) },
+            automation: if !quiet && self.clockwork.random_bool(0.3) { self.clockwork.random_range(8..120) } else { 0 },
         }
     }
 
@@ -235,8 +239,8 @@ impl<M: Flaws> Stage<M> {
         let stop = CancellationToken::new();
         let work = async {
             match command {
-                Command::Load => run::load(&mut session, &stop).await.map(|_| ()),
-                Command::Delta => run::delta(&mut session, &stop).await.map(|_| ()),
+                Command::Load => run::load(&mut session, &stop, None).await.map(|_| ()),
+                Command::Delta => run::delta(&mut session, &stop, None).await.map(|_| ()),
                 Command::Rollback => {
                     rollback::rollback(&mut session, rollback::Scope::Everything, rollback::How::default(), &stop)
                         .await

@@ -1,6 +1,7 @@
 //! The wire between the engine and the destination, and everyone else who works there meanwhile.
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -29,10 +30,13 @@ pub(crate) struct Act {
     pub(crate) what: Did,
     /// Whether a write of ours may have met it: what happens between our look and our write is outside every promise.
     pub(crate) met: bool,
+    /// Whether nobody did it, but what is automated there, in our user's name.
+    pub(crate) automated: bool,
     /// Whether the row was nobody's record yet: if it becomes one, the plan says what it holds, until that is taken back.
     pub(crate) early: bool,
     command: u64,
-    at: u64,
+    /// After how many requests.
+    pub(crate) at: u64,
 }
 
 /// A write that is worked off after its sender has given up.
@@ -54,16 +58,21 @@ pub(crate) struct Weather {
     pub(crate) locks: u32,
     pub(crate) garbled: u32,
     pub(crate) people: u32,
+    pub(crate) automation: u32,
 }
 
 #[derive(Debug)]
 struct Inner {
     dice: ChaCha8Rng,
+    /// When automation acts.
+    clockwork: ChaCha8Rng,
     weather: Weather,
     count: u64,
     command: u64,
     kill_at: Option<u64>,
     late: Vec<Late>,
+    /// What was handed to jobs that nobody has seen end, by job.
+    jobs: BTreeMap<String, String>,
     log: blake3::Hasher,
     acts: Vec<Act>,
     strangers: u64,
@@ -90,11 +99,13 @@ impl Wire {
     pub(crate) fn new(place: Box<dyn Place>, time: Arc<Time>, seed: u64) -> Self {
         let inner = Inner {
             dice: ChaCha8Rng::seed_from_u64(seed ^ 0x5741_5942),
+            clockwork: ChaCha8Rng::seed_from_u64(seed ^ 0x0041_5554_4f4d),
             weather: Weather::default(),
             count: 0,
             command: 0,
             kill_at: None,
             late: Vec::new(),
+            jobs: BTreeMap::new(),
             log: blake3::Hasher::new(),
             acts: Vec::new(),
             strangers: 0,
@@ -174,13 +185,24 @@ impl Wire {
     fn act(&self, inner: &mut Inner) {
         let dump = self.dump();
         let done = self.place.person_acts(&mut inner.dice, &mut inner.strangers, &dump);
-        if let Some((object, id, what)) = done {
-            let (command, at) = (inner.command, inner.count);
-            inner.story.push(format!("{:>5} a person: {object} {id} {what:?}", inner.count));
-            let row = dump.get(&(object.clone(), id.clone()));
-            let early = row.is_none_or(|row| !row.contains_key(self.place.key_field()));
-            inner.acts.push(Act { object, id, what, met: false, early, command, at });
-        }
+        self.acted(inner, &dump, done, false);
+    }
+
+    fn automation_acts(&self, inner: &mut Inner) {
+        let dump = self.dump();
+        let done = self.place.automation_acts(&mut inner.clockwork, &dump);
+        self.acted(inner, &dump, done, true);
+    }
+
+    fn acted(&self, inner: &mut Inner, dump: &Dump, done: Option<(String, String, Did)>, automated: bool) {
+        let Some((object, id, what)) = done else { return };
+        let (command, at) = (inner.command, inner.count);
+        let who = if automated { "automation" } else { "a person" };
+        inner.story.push(format!("{at:>5} {who}: {object} {id} {what:?}"));
+        let row = dump.get(&(object.clone(), id.clone()));
+        let early = row.is_none_or(|row| !row.contains_key(self.place.key_field()));
+        let met = inner.jobs.values().any(|rows| rows.contains(&id));
+        inner.acts.push(Act { object, id, what, met, automated, early, command, at });
     }
 
     fn work_late(&self, inner: &mut Inner, late: &Late) {
@@ -189,8 +211,16 @@ impl Wire {
             act.met = true;
         }
         inner.story.push(format!("{:>5} late, sent at {}: {}", inner.count, late.sent, short(&text)));
+        self.follow(inner, &late.request, text);
         // Nobody waits for the answer.
         let _ = self.place.answer(&late.request);
+    }
+
+    /// Notes what a request hands to a job: the destination may come to it at any time until the job was seen to end.
+    fn follow(&self, inner: &mut Inner, request: &Request<Bytes>, text: String) {
+        if let Some(job) = self.place.hands_to(request) {
+            inner.jobs.insert(job, text);
+        }
     }
 
     fn work(&self, inner: &mut Inner, hit: Option<Hit>, request: &Request<Bytes>) -> Result<Response<Bytes>, NoAnswer> {
@@ -205,11 +235,16 @@ impl Wire {
             for act in inner.acts.iter_mut().filter(|act| act.command == command && text.contains(&act.id)) {
                 act.met = true;
             }
+            self.follow(inner, request, text);
         }
-        match hit {
+        let answer = match hit {
             Some(hit) => self.place.answer_in_trouble(&mut inner.dice, hit, request),
             None => self.place.answer(request),
+        };
+        if let Some(job) = answer.as_ref().ok().and_then(|answer| self.place.says_ended(request, answer)) {
+            inner.jobs.remove(&job);
         }
+        answer
     }
 
     fn step(&self, request: &Request<Bytes>) -> Step {
@@ -235,6 +270,9 @@ impl Wire {
         let (locks, garbled) = (happens(weather.locks), happens(weather.garbled));
         if person {
             self.act(inner);
+        }
+        if weather.automation > 0 && inner.clockwork.random_ratio(1, weather.automation) {
+            self.automation_acts(inner);
         }
         if inner.kill_at == Some(count) {
             if inner.dice.random_bool(0.5) {

@@ -6,7 +6,11 @@ use waybill_engine::{
     watch::{Pass, Told, Window, watch},
 };
 
-use super::{close, open, run::show, stop_on_signal};
+use super::{
+    close, open,
+    run::{Phases, show},
+    stop_on_signal,
+};
 use crate::{Context, exit::Exit};
 
 /// Pick up what changed in the source since the last run, and records that waited
@@ -22,6 +26,8 @@ pub(crate) struct DeltaArgs {
     /// How long from one pass to the next
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "60s", requires = "watch")]
     every: Duration,
+    #[command(flatten)]
+    phases: Phases,
 }
 
 impl DeltaArgs {
@@ -29,7 +35,7 @@ impl DeltaArgs {
         let stop = stop_on_signal(context);
         let (mut session, bars) = open(context).await?;
         let Some(lasts) = self.watch else {
-            let done = run::delta(&mut session, &stop).await;
+            let done = run::delta(&mut session, &stop, self.phases.tolerance()).await;
             let report = close(session, &bars, done).await?;
             show(context, &report)?;
             return Ok(Exit::Done);
@@ -46,7 +52,13 @@ impl DeltaArgs {
                 Ok(())
             }
         };
-        let done = watch(&mut session, &stop, Window { lasts, every: self.every }, &mut tell).await;
+        let done = watch(
+            &mut session,
+            &stop,
+            Window { lasts, every: self.every, reconcile: self.phases.tolerance() },
+            &mut tell,
+        )
+        .await;
         let watched = close(session, &bars, done).await?;
         output.say(&format!(
             "{} passes{}{}",

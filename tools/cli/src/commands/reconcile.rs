@@ -1,6 +1,6 @@
 use waybill_engine::{
     failure::Failure,
-    reconcile::{self, Report},
+    reconcile::{self, Reconciled, Report, Tolerance},
 };
 
 use super::{close, open, stop_on_signal};
@@ -11,15 +11,20 @@ use crate::{Context, exit::Exit, output::table};
 pub(crate) struct ReconcileArgs {
     /// How much may be wrong, missing or extra before this fails
     #[arg(long, value_name = "PERCENT", default_value = "0.5%", value_parser = percent)]
-    threshold: f64,
+    threshold: Tolerance,
     /// Show so many rows picked at random, field by field
     #[arg(long, value_name = "N", default_value_t = 0)]
     spot: usize,
 }
 
-fn percent(text: &str) -> Result<f64, String> {
+/// Reads a percentage.
+pub(super) fn percent(text: &str) -> Result<Tolerance, String> {
     let number: f64 = text.trim_end_matches('%').trim().parse().map_err(|_| "a percentage, such as 0.5%".to_owned())?;
-    if (0.0..=100.0).contains(&number) { Ok(number) } else { Err("a percentage from 0 to 100".to_owned()) }
+    if !(0.0..=100.0).contains(&number) {
+        return Err("a percentage from 0 to 100".to_owned());
+    }
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is from 0 to 1000000")]
+    Ok(Tolerance((number * 10_000.0).round() as u64))
 }
 
 impl ReconcileArgs {
@@ -29,14 +34,13 @@ impl ReconcileArgs {
         let done = reconcile::reconcile(&mut session, self.spot, &stop).await;
         let report = close(session, &bars, done).await?;
         context.output.document(&report, || human(&report))?;
-        #[expect(clippy::cast_precision_loss, reason = "millionths of a whole")]
-        let off = report.off as f64 / 10_000.0;
-        Ok(if off > self.threshold { Exit::Stopped } else { Exit::Done })
+        Ok(if Tolerance(report.off) > self.threshold { Exit::Stopped } else { Exit::Done })
     }
 }
 
-fn human(report: &Report) -> String {
-    let rows = report.objects.iter().map(|object| {
+/// Words what was found, object by object.
+pub(super) fn counted<'r>(objects: impl IntoIterator<Item = &'r Reconciled>) -> String {
+    let rows = objects.into_iter().map(|object| {
         let counts = &object.counts;
         let numbers = [
             object.expected_rows,
@@ -49,7 +53,11 @@ fn human(report: &Report) -> String {
         ];
         std::iter::once(object.object.clone()).chain(numbers.map(|n| n.to_string())).collect()
     });
-    let mut text = table(&["object", "ours", "equal", "platform", "drift", "missing", "extra", "wrong"], 1, rows);
+    table(&["object", "ours", "equal", "platform", "drift", "missing", "extra", "wrong"], 1, rows)
+}
+
+fn human(report: &Report) -> String {
+    let mut text = counted(&report.objects);
     let forgotten: u64 = report.objects.iter().map(|object| object.forgotten).sum();
     if forgotten > 0 {
         text.push_str(&format!("\n\n{forgotten} rows are of forgotten records: nobody can compare them"));

@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
-use waybill_connectors::{Batch, Destination, Outcome, Refusal, Retry, WriteRow};
+use waybill_connectors::{Batch, Destination, Outcome, WriteRow};
 use waybill_ledger::{
     BatchId, Content, Event, Field, Fields, Position, Value,
-    event::{HoldReason, NameKind, Operation, UnknownCause},
+    event::{Operation, UnknownCause},
 };
 
-use super::{BatchJournal, Change, TRIES, Tally, UNANSWERED, Writer, Written};
+use super::{
+    BatchJournal, Change, Tally, Writer, Written,
+    retry::{UNANSWERED, until_done},
+};
 use crate::{
     failure::Failure,
     flaws::{Flaw, Flaws},
@@ -22,17 +25,12 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
         let size = self.size(Operation::Create, changes.len());
         let mut rest = changes.into_iter().peekable();
         while rest.peek().is_some() {
-            let mut batch: Vec<Change> = rest.by_ref().take(size).collect();
-            for attempt in 1.. {
-                let sent = self.send_creates(state.next_batch(), batch, attempt == TRIES).await;
-                let (done, again) = self.finish_creates(state, sent).await?;
-                tally += done;
-                if again.is_empty() {
-                    break;
-                }
-                batch = again;
-                tokio::time::sleep(Duration::from_millis(100 << attempt)).await;
-            }
+            let batch: Vec<Change> = rest.by_ref().take(size).collect();
+            tally += until_done(batch, async |batch, last| {
+                let sent = self.send_creates(state.next_batch(), batch, last).await;
+                self.finish_creates(state, sent).await
+            })
+            .await?;
         }
         Ok(tally)
     }
@@ -145,23 +143,10 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
                     drafts.push(about(Event::WriteUnknown { cause: UnknownCause::NoResult }));
                 }
                 Outcome::Rejected(refusal) => {
-                    let retry = refusal.retry == Retry::Soon && !last;
-                    drafts.push(
-                        about(Event::WriteRejected { code: self.rec().name(NameKind::Code, &refusal.code)? }).content(
-                            Content::Refusal { message: refusal.message.clone(), fields: refusal.fields.clone() },
-                        ),
-                    );
-                    if retry {
+                    if self.refuse(&refusal, last, about, &mut drafts)? {
                         again.push(change.clone());
                     } else {
                         tally.rejected += 1;
-                        if self.desk.flaws.has(Flaw::SwallowRefusals) {
-                            continue;
-                        }
-                        drafts.push(
-                            about(Event::RecordHeld { reason: HoldReason::Rejected })
-                                .content(Content::Text(refused(&refusal))),
-                        );
                     }
                 }
             }
@@ -237,11 +222,6 @@ fn in_order(outcomes: Vec<Outcome>) -> Vec<Outcome> {
     let (mut done, others): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(|o| matches!(o, Outcome::Done { .. }));
     done.extend(others);
     done
-}
-
-/// Words a refusal for the person who must decide; it may quote values, so it goes to the vault only.
-pub(super) fn refused(refusal: &Refusal) -> String {
-    format!("the destination refused it ({}): {}", refusal.code, refusal.message)
 }
 
 /// Returns whether every field that we meant to write is there as we meant it.

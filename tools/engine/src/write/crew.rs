@@ -8,13 +8,17 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
-    time::Duration,
 };
 
 use waybill_connectors::{Destination, KnownBy};
 use waybill_ledger::{FieldKind, FieldName, event::Operation};
 
-use super::{Change, TRIES, Tally, Writer, create::Sent, pace::Pace};
+use super::{
+    Change, Tally, Writer,
+    create::Sent,
+    pace::Pace,
+    retry::{TRIES, pause},
+};
 use crate::{aside::Tasks, failure::Failure, flaws::Flaws, state::State};
 
 /// Creates rows of one object, several batches at once.
@@ -195,7 +199,7 @@ impl<D: Destination, M: Flaws> Crew<D, M> {
         self.under_way.insert(trip, Trip { parents, attempt });
         self.tasks.begin(async move {
             if attempt > 1 {
-                tokio::time::sleep(Duration::from_millis(100 << attempt)).await;
+                pause(attempt - 1).await;
             }
             (trip, writer.send_creates(number, batch, attempt == TRIES).await)
         });

@@ -6,6 +6,7 @@ mod late;
 mod pace;
 mod remove;
 mod restore;
+mod retry;
 mod settle;
 mod update;
 
@@ -19,7 +20,7 @@ use waybill_connectors::{Batch, Destination, Journal, JournalClosed, RemoteRecor
 use waybill_ledger::{
     BatchId, Content, Digest, Event, Field, FieldName, Fields, Fingerprint, Mapped, NameId, ObjectName, ObjectSchema,
     Position, Record, RuleId, Schema, SubjectId, SubjectKey, Target, Value,
-    event::{NameKind, Operation, Transport},
+    event::{HoldDecision, NameKind, Operation, Transport},
     ledger::{Draft, Opened},
 };
 use waybill_projector::{landing::Landed, reconcile};
@@ -38,12 +39,6 @@ pub use restore::Restore;
 
 /// The pseudo-field of an after-image that holds the destination's version mark.
 pub const VERSION: &str = "@version";
-
-/// How often a row is sent again that the destination refused for a lock or for being busy.
-const TRIES: usize = 5;
-
-/// What is told of a record whose write was sent as often as is sensible, without an answer and without an effect.
-const UNANSWERED: &str = "it was sent several times, no answer came, and the destination does not show it";
 
 /// What every write needs.
 pub struct Desk<D, M = Sound> {
@@ -109,6 +104,8 @@ pub struct Change {
     pub rule: RuleId,
     /// The write that this one undoes.
     pub inverts: Option<Position>,
+    /// What a person decided about it, if it waited.
+    pub decided: Option<HoldDecision>,
 }
 
 /// What a batch came to.

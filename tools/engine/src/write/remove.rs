@@ -1,20 +1,18 @@
 //! Takes rows out again: only where nobody else has built on them.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::{BTreeMap, BTreeSet};
 
-use waybill_connectors::{Batch, Destination, Outcome, Retry, Selection, WriteRow};
-use waybill_ledger::{
-    Content, Event, FieldKind, FieldName, Fields, ObjectName, Position, SubjectId, SubjectKey, Target,
-    event::{DriftKind, HoldReason, NameKind, Operation},
-    ledger::Draft,
-};
-use waybill_projector::landing::Landed;
-
-use super::{BatchJournal, TRIES, Tally, UNANSWERED, Writer, create::refused};
+use super::{BatchJournal, Tally, Writer, retry::until_done, settle::without_version};
 use crate::{
     failure::Failure,
     flaws::{Flaw, Flaws},
     state::State,
+};
+use waybill_connectors::{Batch, Destination, Outcome, RemoteRecord, Selection, WriteRow};
+use waybill_ledger::{
+    Content, Event, Field, FieldKind, FieldName, Fields, ObjectName, Position, SubjectId, SubjectKey, Target, Value,
+    event::{DriftKind, HoldReason, Operation},
+    ledger::Draft,
 };
 
 /// A row that is to go.
@@ -100,24 +98,14 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
         let size = self.delete_size(removals.len());
         for removals in removals.chunks(size) {
             let mut batch = Vec::with_capacity(removals.len());
+            let known = later.len();
             for chunk in removals.chunks(200) {
                 let sorted = self.may_go(state, chunk, leaving, last_call, &mut tally).await?;
                 batch.extend(sorted.going);
                 later.extend(sorted.later);
             }
-            let known = later.len();
-            for attempt in 1.. {
-                if batch.is_empty() {
-                    break;
-                }
-                let (done, again) = self.delete_batch(state, batch, attempt == TRIES).await?;
-                tally += done;
-                batch = again;
-                if !batch.is_empty() {
-                    tokio::time::sleep(Duration::from_millis(100 << attempt)).await;
-                }
-            }
-            self.desk.progress.advance((removals.len() - known.min(removals.len())) as u64);
+            tally += until_done(batch, async |batch, last| self.delete_batch(state, batch, last).await).await?;
+            self.desk.progress.advance((removals.len() - (later.len() - known)) as u64);
             if self.desk.stop.is_cancelled() {
                 break;
             }
@@ -227,6 +215,7 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
         }
         let ids: Vec<String> = known.iter().map(|row| row.id.clone()).collect();
         let found = self.read_ids(self.least(), ids.clone()).await?;
+        let changed = self.changed(state, &known, &found).await?;
         let children = self.children(state, &ids, leaving, look).await?;
         for row in known {
             let (removal, destination) = (row.removal, row.destination);
@@ -247,8 +236,9 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
                     Some(children) if !children.staying.is_empty() => {
                         hangs("records that are not ours hang on it", &children.staying)
                     }
-                    _ if edited => {
-                        let text = format!("{} {} stays: someone changed it since", self.object, row.id);
+                    _ if edited || changed.contains_key(&row.id) => {
+                        let what = changed.get(&row.id).map_or_else(|| "it".to_owned(), ToString::to_string);
+                        let text = format!("{} {} stays: someone changed {what} since", self.object, row.id);
                         Verdict::Stays { destination, kind: DriftKind::Changed, text }
                     }
                     Some(children) if look == (Look::Now { last_call: true }) => {
@@ -260,6 +250,42 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
             ));
         }
         Ok(judged)
+    }
+
+    /// Finds the rows in which a field of ours is not as we left it, although our user was the last to write: automation
+    /// that acts late in our user's name hides who wrote before it. Returns one such field of each.
+    async fn changed(
+        &self,
+        state: &State,
+        rows: &[Going],
+        found: &BTreeMap<String, RemoteRecord>,
+    ) -> Result<BTreeMap<String, FieldName>, Failure> {
+        let (mut suspects, mut names) = (BTreeMap::new(), BTreeSet::new());
+        if self.desk.flaws.has(Flaw::IgnoreDriftInRollback) {
+            return Ok(BTreeMap::new());
+        }
+        for row in rows {
+            let (Some(now), Some(landed)) = (found.get(&row.id), state.landing().get(row.removal.target)) else {
+                continue;
+            };
+            let (_, version) = without_version(self.image_at(landed.after)?);
+            if version.is_some() && version != now.version {
+                let (ours, _) = self.ours(&landed)?;
+                names.extend(ours.iter().map(|(name, _)| name.clone()));
+                suspects.insert(row.id.clone(), ours);
+            }
+        }
+        let now = self.read_ids(&names.into_iter().collect::<Vec<_>>(), suspects.keys().cloned().collect()).await?;
+        let differs = suspects.into_iter().filter_map(|(id, ours)| {
+            let now = &now.get(&id)?.record.fields;
+            let same = |name: &FieldName, value: Option<&Value>| {
+                let meant = value.map_or(Field::Null, |value| Field::Present(value.clone()));
+                self.same(name, &meant, &now.get(name.as_str()))
+            };
+            let name = ours.iter().find(|(name, value)| !same(name, *value)).map(|(name, _)| name.clone());
+            name.map(|name| (id, name))
+        });
+        Ok(differs.collect())
     }
 
     /// Finds records that point to these rows and that would go or change with them: those that are not leaving, and those
@@ -362,13 +388,12 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
         }
         let first = self.rec().append(drafts).await?.first;
         let intended = |n: usize| Position(first.0 + 1 + n as u64);
+        let sent: Vec<_> = going.iter().enumerate().map(|(n, row)| (row.removal.target, intended(n))).collect();
         let journal = BatchJournal { recorder: self.rec(), batch: number, files: self.desk.files.as_ref() };
         let outcomes = match self.desk.destination.write(&batch, &journal).await {
             Ok(outcomes) => outcomes,
             Err(e) => {
-                let targets: Vec<_> =
-                    going.iter().enumerate().map(|(n, row)| (row.removal.target, intended(n))).collect();
-                self.not_sent(&targets, number, &e, false).await?;
+                self.not_sent(&sent, number, &e, false).await?;
                 state.catch_up(self.rec().ledger())?;
                 return Err(e.into());
             }
@@ -384,35 +409,19 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
                 }
                 Outcome::Unknown(cause) => drafts.push(about(Event::WriteUnknown { cause })),
                 Outcome::Rejected(refusal) => {
-                    let code = self.rec().name(NameKind::Code, &refusal.code)?;
-                    drafts.push(about(Event::WriteRejected { code }).content(Content::Refusal {
-                        message: refusal.message.clone(),
-                        fields: refusal.fields.clone(),
-                    }));
-                    if refusal.retry == Retry::Soon && !last {
+                    if self.refuse(&refusal, last, about, &mut drafts)? {
                         again.push(row.clone());
                     } else {
                         tally.rejected += 1;
-                        let event = Event::RecordHeld { reason: HoldReason::Rejected };
-                        drafts.push(about(event).content(Content::Text(refused(&refusal))));
                     }
                 }
             }
         }
         self.rec().append(drafts).await?;
         state.catch_up(self.rec().ledger())?;
-        for (n, row) in going.iter().enumerate() {
-            let Some(open) = state.landing().get(row.removal.target).filter(Landed::is_open) else { continue };
-            let settled = self.settle_delete(state, &open).await?;
-            tally += settled;
-            if settled.done == 0 && last {
-                tally.rejected += 1;
-                self.wait(&[(row.removal.target, intended(n))], UNANSWERED).await?;
-            } else if settled.done == 0 {
-                again.push(row.clone());
-            }
-        }
-        state.catch_up(self.rec().ledger())?;
+        let (settled, open) = self.ask(state, &sent, last).await?;
+        tally += settled;
+        again.extend(open.into_iter().map(|n| going[n].clone()));
         Ok((tally, again))
     }
 }

@@ -1,11 +1,8 @@
 //! Puts fields of rows back to what they were before us: only where nobody has changed them since.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
-use waybill_connectors::{Batch, Destination, Outcome, RemoteRecord, Retry, WriteRow};
+use waybill_connectors::{Batch, Destination, Outcome, RemoteRecord, WriteRow};
 use waybill_ledger::{
     Content, Event, Field, FieldKind, FieldName, Fields, Position, Record, SubjectId, Target, Value,
     event::{DriftKind, HoldReason, NameKind, Operation},
@@ -16,7 +13,7 @@ use waybill_projector::{
     rollback::{self, oldest},
 };
 
-use super::{BatchJournal, TRIES, Tally, UNANSWERED, VERSION, Writer, create::refused, settle::without_version};
+use super::{BatchJournal, Tally, VERSION, Writer, retry::until_done, settle::without_version};
 use crate::{
     failure::Failure,
     flaws::{Flaw, Flaws},
@@ -66,16 +63,8 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
         let mut tally = Tally::default();
         let size = self.size(Operation::Update, restores.len()).min(2_000);
         for chunk in restores.chunks(size) {
-            let mut batch = chunk.to_vec();
-            for attempt in 1.. {
-                let (done, again) = self.restore_batch(state, batch, moved, attempt == TRIES).await?;
-                tally += done;
-                if again.is_empty() {
-                    break;
-                }
-                batch = again;
-                tokio::time::sleep(Duration::from_millis(100 << attempt)).await;
-            }
+            let restore = async |batch, last| self.restore_batch(state, batch, moved, last).await;
+            tally += until_done(chunk.to_vec(), restore).await?;
         }
         Ok(tally)
     }
@@ -105,7 +94,7 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
                 tally.held += 1;
                 continue;
             };
-            let (mut ours, mapped) = self.ours(&restore)?;
+            let (mut ours, mapped) = self.ours(&restore.landed)?;
             if self.desk.flaws.has(Flaw::IgnoreDriftInRollback) {
                 ours = now.record.fields.clone();
             }
@@ -177,13 +166,13 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
     }
 
     /// Returns what we left a row with, and the mapping behind it.
-    fn ours(&self, restore: &Restore) -> Result<(Fields, Option<waybill_ledger::Mapped>), Failure> {
-        let mapped = match restore.landed.mapped {
+    pub(super) fn ours(&self, landed: &Landed) -> Result<(Fields, Option<waybill_ledger::Mapped>), Failure> {
+        let mapped = match landed.mapped {
             Some(at) => self.mapping_at(at)?,
             None => None,
         };
         let mut ours = mapped.as_ref().map(|mapped| mapped.fields.clone()).unwrap_or_default();
-        for (name, value) in without_version(self.image_at(restore.landed.after)?).0.iter() {
+        for (name, value) in without_version(self.image_at(landed.after)?).0.iter() {
             ours.set(name.clone(), value.map_or(Field::Null, |value| Field::Present(value.clone())));
         }
         if let (Some(mapped), Some(key)) = (&mapped, self.key()) {
@@ -222,13 +211,12 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
         }
         let first = self.rec().append(drafts).await?.first;
         let intended = |n: usize| Position(first.0 + 1 + 3 * n as u64 + 2);
+        let sent: Vec<_> = ready.iter().enumerate().map(|(n, row)| (row.restore.landed.target, intended(n))).collect();
         let journal = BatchJournal { recorder: self.rec(), batch: number, files: self.desk.files.as_ref() };
         let outcomes = match self.desk.destination.write(&batch, &journal).await {
             Ok(outcomes) => outcomes,
             Err(e) => {
-                let targets: Vec<_> =
-                    ready.iter().enumerate().map(|(n, row)| (row.restore.landed.target, intended(n))).collect();
-                self.not_sent(&targets, number, &e, false).await?;
+                self.not_sent(&sent, number, &e, false).await?;
                 state.catch_up(self.rec().ledger())?;
                 return Err(e.into());
             }
@@ -247,36 +235,19 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
                 }
                 Outcome::Unknown(cause) => drafts.push(about(Event::WriteUnknown { cause })),
                 Outcome::Rejected(refusal) => {
-                    let code = self.rec().name(NameKind::Code, &refusal.code)?;
-                    drafts.push(about(Event::WriteRejected { code }).content(Content::Refusal {
-                        message: refusal.message.clone(),
-                        fields: refusal.fields.clone(),
-                    }));
-                    if refusal.retry == Retry::Soon && !last {
+                    if self.refuse(&refusal, last, about, &mut drafts)? {
                         again.push(row.restore.clone());
                     } else {
                         tally.rejected += 1;
-                        let event = Event::RecordHeld { reason: HoldReason::Rejected };
-                        drafts.push(about(event).content(Content::Text(refused(&refusal))));
                     }
                 }
             }
         }
         self.rec().append(drafts).await?;
         state.catch_up(self.rec().ledger())?;
-        for (n, row) in ready.iter().enumerate() {
-            let target = row.restore.landed.target;
-            let Some(open) = state.landing().get(target).filter(Landed::is_open) else { continue };
-            let settled = self.settle_update(&open).await?;
-            tally += settled;
-            if settled.done == 0 && last {
-                tally.rejected += 1;
-                self.wait(&[(target, intended(n))], UNANSWERED).await?;
-            } else if settled.done == 0 {
-                again.push(row.restore.clone());
-            }
-        }
-        state.catch_up(self.rec().ledger())?;
+        let (settled, open) = self.ask(state, &sent, last).await?;
+        tally += settled;
+        again.extend(open.into_iter().map(|n| ready[n].restore.clone()));
         Ok((tally, again))
     }
 
@@ -346,7 +317,7 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
                     staying.push(format!("{} {id} is gone already", self.object));
                     continue;
                 };
-                let (ours, _) = self.ours(restore)?;
+                let (ours, _) = self.ours(&restore.landed)?;
                 let same = |name: &FieldName, a: &Field, b: &Field| self.same(name, a, b);
                 for field in rollback::restore(before, &ours, &now.record.fields, &same).drift {
                     staying.push(format!("{} {id}: {field} stays as someone left it", self.object));

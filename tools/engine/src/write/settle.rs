@@ -307,6 +307,7 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
                 mapped,
                 landed: Some(*landed),
                 inverts: None,
+                decided: None,
             });
         }
         Ok(changes)

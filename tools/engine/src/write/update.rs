@@ -1,20 +1,13 @@
 //! Changes rows that are there: what the source moved, unless someone else moved it too.
 
-use std::time::Duration;
-
-use waybill_connectors::{Batch, Destination, Outcome, Retry, WriteRow};
+use waybill_connectors::{Batch, Destination, Outcome, WriteRow};
 use waybill_ledger::{
     Content, Event, FieldName, Fields, Position, Record, Value,
-    event::{DriftKind, HoldReason, NameKind, Operation},
+    event::{DriftKind, HoldDecision, HoldReason, Operation},
 };
-use waybill_projector::{
-    converge::{Converged, Touch, Views, Winner, converge},
-    landing::Landed,
-};
+use waybill_projector::converge::{Converged, Touch, Views, Winner, converge};
 
-use super::{
-    BatchJournal, Change, TRIES, Tally, UNANSWERED, VERSION, Writer, Written, create::refused, settle::without_version,
-};
+use super::{BatchJournal, Change, Tally, VERSION, Writer, Written, retry::until_done, settle::without_version};
 use crate::{
     failure::Failure,
     flaws::{Flaw, Flaws},
@@ -46,16 +39,8 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
         let mut rest = changes.into_iter().peekable();
         while rest.peek().is_some() {
             let batch: Vec<Change> = rest.by_ref().take(size).collect();
-            let mut ready = self.prepare(state, batch, touch, winner, &mut tally).await?;
-            for attempt in 1.. {
-                let (done, again) = self.update_batch(state, ready, attempt == TRIES).await?;
-                tally += done;
-                if again.is_empty() {
-                    break;
-                }
-                ready = again;
-                tokio::time::sleep(Duration::from_millis(100 << attempt)).await;
-            }
+            let ready = self.prepare(state, batch, touch, winner, &mut tally).await?;
+            tally += until_done(ready, async |ready, last| self.update_batch(state, ready, last).await).await?;
         }
         Ok(tally)
     }
@@ -102,7 +87,15 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
                 }
             };
             let Some(now) = found.get(&id) else {
-                if self.desk.flaws.has(Flaw::RecreateRemoved) {
+                let wanted = change.decided == Some(HoldDecision::Again);
+                if wanted {
+                    drafts.push(self.about(
+                        Event::IdentityUnlinked { destination },
+                        change.target,
+                        change.cause.unwrap_or(Position(0)),
+                    ));
+                }
+                if wanted || self.desk.flaws.has(Flaw::RecreateRemoved) {
                     again.push(change);
                     continue;
                 }
@@ -122,7 +115,12 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
                 None => None,
             };
             let ignore = self.desk.flaws.has(Flaw::IgnoreDriftInDelta);
-            let winner = |field: &FieldName| if ignore { Winner::Source } else { winner(field) };
+            let winner = |field: &FieldName| match change.decided {
+                _ if ignore => Winner::Source,
+                Some(HoldDecision::Source) => Winner::Source,
+                Some(HoldDecision::Destination) => Winner::Destination,
+                _ => winner(field),
+            };
             let (after, _) = without_version(self.image_at(landed.and_then(|landed| landed.after))?);
             let same = |name: &FieldName, one: &_, other: &_| self.same(name, one, other);
             let mut converged = converge(
@@ -171,6 +169,10 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
                     let stood = last.as_ref().map_or(waybill_ledger::Field::Absent, |last| last.get(name.as_str()));
                     // What someone else has set to the very value that the source has now is theirs: we stand for what we wrote.
                     let theirs = !written && kept && !self.same(name, &stood, &value);
+                    // What a person decided to leave as it is does not come up again until the source moves once more.
+                    let decided = change.decided == Some(HoldDecision::Destination)
+                        && !self.same(name, &now.record.fields.get(name.as_str()), &value);
+                    let theirs = theirs && !decided;
                     ours.set(name.clone(), if theirs { stood } else { value });
                 }
             }
@@ -216,9 +218,6 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
         last: bool,
     ) -> Result<(Tally, Vec<Ready>), Failure> {
         let (mut tally, mut again) = (Tally::default(), Vec::new());
-        if ready.is_empty() {
-            return Ok((tally, again));
-        }
         let number = state.next_batch();
         let (nothing, something): (Vec<Ready>, Vec<Ready>) =
             ready.into_iter().partition(|row| row.converged.set.is_empty());
@@ -291,6 +290,7 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
         }
         let first = self.rec().append(drafts).await?.first;
         let intended = |n: usize| Position(first.0 + (start + 3 * n + 2) as u64);
+        let sent: Vec<_> = something.iter().enumerate().map(|(n, row)| (row.change.target, intended(n))).collect();
         if something.is_empty() {
             state.catch_up(self.rec().ledger())?;
             return Ok((tally, again));
@@ -300,9 +300,7 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
         let outcomes = match self.desk.destination.write(&batch, &journal).await {
             Ok(outcomes) => outcomes,
             Err(e) => {
-                let targets: Vec<_> =
-                    something.iter().enumerate().map(|(n, row)| (row.change.target, intended(n))).collect();
-                self.not_sent(&targets, number, &e, true).await?;
+                self.not_sent(&sent, number, &e, true).await?;
                 state.catch_up(self.rec().ledger())?;
                 return Err(e.into());
             }
@@ -318,19 +316,10 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
                 }
                 Outcome::Unknown(cause) => drafts.push(about(Event::WriteUnknown { cause })),
                 Outcome::Rejected(refusal) => {
-                    drafts.push(
-                        about(Event::WriteRejected { code: self.rec().name(NameKind::Code, &refusal.code)? }).content(
-                            Content::Refusal { message: refusal.message.clone(), fields: refusal.fields.clone() },
-                        ),
-                    );
-                    if refusal.retry == Retry::Soon && !last {
+                    if self.refuse(&refusal, last, about, &mut drafts)? {
                         retry.push(n);
                     } else {
                         tally.rejected += 1;
-                        drafts.push(
-                            about(Event::RecordHeld { reason: HoldReason::Rejected })
-                                .content(Content::Text(refused(&refusal))),
-                        );
                     }
                 }
             }
@@ -353,22 +342,9 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
         self.look(&written).await?;
         drop(written);
         state.catch_up(self.rec().ledger())?;
-        for (n, row) in something.iter().enumerate() {
-            let Some(open) = state.landing().get(row.change.target).filter(Landed::is_open) else { continue };
-            let settled = self.settle_update(&open).await?;
-            tally += settled;
-            if settled.done > 0 {
-                continue;
-            }
-            // It was not done. To set the same once more does no harm, even if the first is still under way.
-            if last {
-                tally.rejected += 1;
-                self.wait(&[(row.change.target, intended(n))], UNANSWERED).await?;
-            } else {
-                retry.push(n);
-            }
-        }
-        state.catch_up(self.rec().ledger())?;
+        let (settled, open) = self.ask(state, &sent, last).await?;
+        tally += settled;
+        retry.extend(open);
         again.extend(something.into_iter().enumerate().filter(|(n, _)| retry.contains(n)).map(|(_, row)| row));
         Ok((tally, again))
     }
