@@ -61,7 +61,9 @@ impl Salesforce {
                     found.active.extend(rows.iter().map(|row| Automation {
                         kind,
                         name: text(row, name),
+                        on: None,
                         object: text(row, object),
+                        on: None,
                     }));
                 }
                 // An edition without the feature, or a user who may not look: both are answers.

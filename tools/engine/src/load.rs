@@ -4,6 +4,7 @@
 //! difference to what was last written is written. Nothing to write is nothing sent.
 
 mod closing;
+mod obstructed;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,6 +27,7 @@ use waybill_projector::{
     write_key,
 };
 
+use self::obstructed::Obstructed;
 use crate::{
     approve::must_be_capped,
     aside::{Aside, aside},
@@ -130,6 +132,8 @@ struct Outbox {
     creates: Vec<Change>,
     /// Records that were just found to be rows that are there.
     links: Vec<Change>,
+    /// Records that wait until a row in the trash is gone.
+    obstructed: Vec<Obstructed>,
     updates: BTreeMap<RuleId, Vec<Change>>,
     notes: Vec<Draft>,
 }
@@ -426,15 +430,16 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
             }
             _ => match stage.matches.of(coming.rule, &change.mapped.fields) {
                 Match::New => outbox.creates.push(change),
-                Match::Row(id) => self.link(stage, coming, part, change, id, outbox)?,
+                Match::Row(id) => self.link(stage, change, id, outbox)?,
                 Match::Trashed { id, set } => {
                     let mut change = change;
                     for (name, value) in set.iter() {
                         let value = value.cloned().map_or(waybill_ledger::Field::Null, Into::into);
                         change.mapped.fields.set(name.clone(), value);
                     }
-                    self.link(stage, coming, part, change, id, outbox)?;
+                    self.link(stage, change, id, outbox)?;
                 }
+                Match::Obstructed { by, row } => outbox.obstructed.push(Obstructed { change, by, row }),
                 Match::Ambiguous(text) | Match::Buried(text) => {
                     self.hold(state, stage, coming, part, HoldReason::Ambiguous, text, outbox);
                 }
@@ -447,8 +452,6 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
     fn link(
         &self,
         stage: &Stage<'_>,
-        coming: &Coming<'_>,
-        part: TargetPart,
         change: Change,
         id: String,
         outbox: &mut Outbox,
@@ -457,7 +460,8 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
         let destination = self.rec().subject(&subject)?;
         let event = Event::IdentityLinked { destination, by: LinkedBy::UniqueValue, candidates: 1 };
         let object = stage.object.to_string();
-        let draft = self.rec().draft(event).subject(coming.subject).target(part).cause(coming.cause);
+        let draft = self.rec().draft(event).subject(change.target.subject).target(change.target.part);
+        let draft = change.cause.into_iter().fold(draft, Draft::cause);
         outbox.notes.push(draft.content(Content::DestinationId { object, id }));
         outbox.links.push(change);
         Ok(())
@@ -473,6 +477,7 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
         outbox: &mut Outbox,
         flush: bool,
     ) -> Result<(), Failure> {
+        self.clear(state, stage, writer, crew, outbox).await?;
         self.rec().append(std::mem::take(&mut outbox.notes)).await?;
         state.catch_up(self.ledger())?;
         for mut change in std::mem::take(&mut outbox.links) {

@@ -129,11 +129,14 @@ impl Landscape<'_> {
 
     /// Returns whether a row in the trash holds what only one row may, and the record waits for that.
     fn is_buried(&self, kind: &Kind, cells: &Cells) -> bool {
-        let Some((_, field)) = kind.unique.filter(|_| self.place.buried_waits()) else { return false };
+        let (waits, goes) = (self.place.buried_waits(), self.place.buried_goes());
+        let Some((_, field)) = kind.unique.filter(|_| waits || goes) else { return false };
         let wanted = Source::wanted(kind, cells);
         let Some(value) = wanted.get(field) else { return false };
         let object = format!("{TRASH}{}", kind.to);
-        let mut buried = self.dump.iter().filter(|((name, _), _)| *name == object);
+        // What goes for good stays while others point to it.
+        let pointed = |id: &str| self.dump.values().any(|row| row.iter().any(|(name, v)| name != "id" && v == id));
+        let mut buried = self.dump.iter().filter(|((name, id), _)| *name == object && (waits || pointed(id)));
         buried
             .any(|(_, row)| row.get(field).and_then(Json::as_str).is_some_and(|held| held.eq_ignore_ascii_case(value)))
     }
@@ -376,6 +379,13 @@ pub(crate) fn given_back(place: &dyn Place, before: &Dump, after: &Dump, acts: &
         let is_touched = touched.contains(&(object.strip_prefix(TRASH).unwrap_or(object), id.as_str()));
         // Who deletes a row there puts it into the trash.
         if place.has_trash() && !is_in(after, object, id) {
+            // What lay in the trash may be deleted for good, if the plan says so, and if a value of it is allowed once.
+            let buried = object.starts_with(TRASH) || deleted && is_touched;
+            let kind = place.kinds().iter().find(|kind| object.strip_prefix(TRASH).unwrap_or(object) == kind.to);
+            let holds = kind.and_then(|kind| kind.unique).is_some_and(|(_, field)| row.contains_key(field));
+            if place.buried_goes() && buried && holds {
+                continue;
+            }
             return Err(format!("{object} {id}, which was there before us, is gone for good"));
         }
         let Some(now) = after.get(&(object.clone(), id.clone())) else {
