@@ -424,14 +424,22 @@ fn row_c12_calls_mails_and_meetings_become_tasks_and_agendas_notes() {
     // That further dates of a meeting are not made is told before, and when all is handed over.
     let Moved { project, dir, .. } = moved();
     let losses = project.json(&["preflight"]);
-    assert!(losses["checks"].to_string().contains("meeting.recurrence: a meeting that recurs becomes one task"), "{losses}");
+    assert!(
+        losses["checks"].to_string().contains("meeting.recurrence: a meeting that recurs becomes one task"),
+        "{losses}"
+    );
     let to = dir.path().join("closing");
     let told = project.run(&["handover", to.to_str().unwrap()]).exits(0).out;
     assert!(told.contains("SETUP.md") && !told.contains("source project"), "{told}");
     let summary: Json = serde_json::from_str(&fs::read_to_string(to.join("summary.json")).unwrap()).unwrap();
     let to_know = summary["to_know"].as_object().unwrap();
-    let count = |what: &str| to_know.iter().find(|(told, _)| told.starts_with(what)).map(|(_, records)| records.clone());
-    assert_eq!((count("meetings to task"), count("contacts to person")), (Some(json!(1)), Some(json!(2))), "{to_know:?}");
+    let count =
+        |what: &str| to_know.iter().find(|(told, _)| told.starts_with(what)).map(|(_, records)| records.clone());
+    assert_eq!(
+        (count("meetings to task"), count("contacts to person")),
+        (Some(json!(1)), Some(json!(2))),
+        "{to_know:?}"
+    );
     let listed = rows(&to.join("to-know.csv"));
     let meeting = listed.iter().find(|row| row["record"] == "meetings/m1").unwrap();
     assert_eq!((meeting["field"].as_str(), meeting["value"].as_str()), ("task.recurrence", "FREQ=WEEKLY;COUNT=5"));
@@ -511,7 +519,9 @@ fn the_schema_is_taken_back_but_for_what_somebody_uses() {
     let report = project.json(&["rollback", "--schema"]);
     let now = workspace.schema();
     let residue = report["residue"].as_array().unwrap();
-    for (object, field) in [("person", "leadStatus"), ("person", "vip"), ("person", "otherPhonesAsGiven"), ("company", "tier")] {
+    for (object, field) in
+        [("person", "leadStatus"), ("person", "vip"), ("person", "otherPhonesAsGiven"), ("company", "tier")]
+    {
         assert!(now[object].contains_key(field), "{object}.{field}");
         let named = |line: &Json| line.as_str().unwrap().starts_with(&format!("field {object}.{field} stays: "));
         assert!(residue.iter().any(named), "{object}.{field}: {report}");
@@ -521,7 +531,10 @@ fn the_schema_is_taken_back_but_for_what_somebody_uses() {
     assert!(now.contains_key("serviceCase") && !now.contains_key("serviceCaseContactLink"), "{report}");
     assert!(!now["serviceCase"].contains_key("serial") && !now["person"].contains_key("waybillKey"), "{report}");
     let (_, theirs) = workspace.call("GET", &format!("/rest/people/{person}"), None);
-    assert_eq!((&theirs["data"]["person"]["leadStatus"], &theirs["data"]["person"]["vip"]), (&json!("theirs"), &json!(true)));
+    assert_eq!(
+        (&theirs["data"]["person"]["leadStatus"], &theirs["data"]["person"]["vip"]),
+        (&json!("theirs"), &json!(true))
+    );
     assert_eq!(workspace.call("GET", &format!("/rest/cases/{case}"), None).0, 200);
     project.verifies();
 }
@@ -531,7 +544,9 @@ fn trap_t03_further_companies_of_a_person_are_kept_in_a_field_and_listed() {
     let Moved { project, dir, .. } = moved();
     let people = all("people");
     assert_eq!(people["p1"]["furtherCompanies"], "Beta, Board member");
-    assert!(project.json(&["preflight"])["checks"].to_string().contains("person.furtherCompanies: a person belongs to one"));
+    assert!(
+        project.json(&["preflight"])["checks"].to_string().contains("person.furtherCompanies: a person belongs to one")
+    );
     let to = dir.path().join("further");
     project.run(&["handover", to.to_str().unwrap()]).exits(0);
     let listed: BTreeMap<String, String> = rows(&to.join("to-know.csv"))

@@ -2,7 +2,7 @@
 
 use waybill_ledger::{FieldKind, FieldSchema, ObjectName, ObjectSchema, Schema};
 
-use super::{Bundle, BundleObject, cell::Kind};
+use super::{Bundle, BundleObject, Profile, cell::Kind, profile::fits};
 
 impl Bundle {
     pub(crate) fn describe(&self) -> Schema {
@@ -51,6 +51,25 @@ impl Bundle {
             fields,
             variants: Vec::new(),
         }
+    }
+}
+
+impl Profile {
+    /// Returns what a column holds in an export that has it, as far as the profile says: what [`Bundle::schema`] will show.
+    pub fn kind_of(&self, object: &str, column: &str) -> FieldKind {
+        let found = self.objects.iter().find(|known| known.name.eq_ignore_ascii_case(object));
+        if found.is_some_and(|found| found.key.0.len() == 1 && found.key.0[0] == column) {
+            return FieldKind::Id;
+        }
+        let links = found.and_then(|found| found.links.get(column)).or_else(|| self.links.get(column));
+        if let Some(to) = links {
+            return FieldKind::Reference { to: to.0.iter().map(ObjectName::new).collect() };
+        }
+        let said = || found.map(|found| &found.columns).into_iter().chain([&self.columns]).flatten();
+        let spec = said()
+            .find(|(name, _)| name.eq_ignore_ascii_case(column))
+            .or_else(|| said().find(|(name, _)| name.contains('*') && fits(name, column)));
+        kind(spec.map_or(Kind::Text, |(_, spec)| spec.kind))
     }
 }
 

@@ -61,7 +61,6 @@ impl Salesforce {
                     found.active.extend(rows.iter().map(|row| Automation {
                         kind,
                         name: text(row, name),
-                        on: None,
                         object: text(row, object),
                         on: None,
                     }));

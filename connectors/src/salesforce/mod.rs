@@ -45,7 +45,7 @@ use self::{auth::Session, describe::Describe, shape::Shape};
 use crate::{
     destination::{
         Abilities, Automations, Batch, Budget, Destination, Hanging, Instance, Journal, KnownBy, Limits, Need, Outcome,
-        Planned, RemoteRecord, Scan, SchemaOutcome, Selection,
+        Planned, RemoteRecord, Scan, SchemaOutcome, Selection, Touch,
     },
     error::RemoteError,
     transport::{Client, Http, Network, Request, Settings},

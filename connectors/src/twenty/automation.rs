@@ -124,9 +124,7 @@ mod tests {
     #[test]
     fn a_workflow_is_told_by_what_of_our_writes_sets_it_off() {
         let touches = [touch("person", true, &[]), touch("company", false, &["name", "accountOwnerId"])];
-        let event = |name: &str, fields: Json| {
-            json!({ "type": "DATABASE_EVENT", "settings": { "eventName": name, "fields": fields } })
-        };
+        let event = |name: &str, fields: Json| json!({ "type": "DATABASE_EVENT", "settings": { "eventName": name, "fields": fields } });
         let on = |name: &str, fields: Json| {
             let found = workflow("x", &event(name, fields), &touches);
             found.into_iter().next().map(|found| (found.name, found.on.unwrap_or_default()))
@@ -149,7 +147,9 @@ mod tests {
         let hook = |operations: &[&str]| {
             let hook = json!({ "targetUrl": "https://hooks.example/secret", "operations": operations });
             let found = webhook(&hook, &touches).into_iter();
-            found.map(|found| format!("{} {} {}", found.name, found.object, found.on.unwrap_or_default())).collect::<Vec<_>>()
+            found
+                .map(|found| format!("{} {} {}", found.name, found.object, found.on.unwrap_or_default()))
+                .collect::<Vec<_>>()
         };
         assert_eq!(hook(&["person.created", "x.*"]), ["hooks.example person when rows are made"]);
         assert_eq!(hook(&["company.created", "person.deleted"]), [""; 0]);

@@ -92,12 +92,7 @@ impl Twenty {
         }
     }
 
-    pub(super) async fn metadata(
-        &self,
-        method: Method,
-        path: &str,
-        body: &Json,
-    ) -> Result<SchemaOutcome, RemoteError> {
+    pub(super) async fn metadata(&self, method: Method, path: &str, body: &Json) -> Result<SchemaOutcome, RemoteError> {
         let response = self.wire.send(method, path, Some(body), Counted::No).await.map_err(RemoteError::from)?;
         Self::metadata_outcome(&response)
     }

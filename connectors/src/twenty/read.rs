@@ -82,6 +82,7 @@ impl Twenty {
         fields: &[FieldName],
         selection: &Selection,
     ) -> Result<Vec<RemoteRecord>, RemoteError> {
+        self.must_be_called_so()?;
         let columns = Columns::of(object);
         let content = files::of(&columns, fields).cloned();
         let plain: Vec<FieldName> =

@@ -51,8 +51,7 @@ impl Twenty {
                 outcomes.extend(all(&Outcome::Rejected(gone("it has no id"))));
                 continue;
             }
-            let filter =
-                format!("and(id%5Bin%5D:%5B{}%5D,{TRASHED}%5Bis%5D:NOT_NULL)", ids.join(","));
+            let filter = format!("and(id%5Bin%5D:%5B{}%5D,{TRASHED}%5Bis%5D:NOT_NULL)", ids.join(","));
             let path = format!("/rest/{}?filter={filter}", object.plural);
             let response = match self.wire.send(Method::DELETE, &path, None, Counted::Yes).await {
                 Ok(response) => response,
@@ -78,10 +77,14 @@ impl Twenty {
                 continue;
             };
             let destroyed = by_id(answer["data"][format!("delete{}", capital(&object.plural))].take());
-            outcomes.extend(ids.iter().map(|id| match destroyed.contains_key(id) {
-                true => Outcome::Done { id: id.clone(), shown: None },
-                false => Outcome::Rejected(gone("it is in the trash no more")),
-            }));
+            let outcome = |id: &String| {
+                if destroyed.contains_key(id) {
+                    Outcome::Done { id: id.clone(), shown: None }
+                } else {
+                    Outcome::Rejected(gone("it is in the trash no more"))
+                }
+            };
+            outcomes.extend(ids.iter().map(outcome));
         }
         Ok(outcomes)
     }

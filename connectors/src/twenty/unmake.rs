@@ -15,7 +15,7 @@ use super::{
     catalog::{Catalog, Field as Known, Object, Wire},
     columns::{Column, Columns, Part, born},
     metadata::short,
-    read::{TRASHED, nested, with_trash},
+    read::{nested, with_trash},
     values::{self, Row},
     wire::Counted,
 };
@@ -25,8 +25,16 @@ use crate::{
 };
 
 /// Fields that the server gives every object besides those that a plan may set.
-const GIVEN: [&str; 8] =
-    ["createdBy", "updatedBy", "position", "searchVector", "timelineActivities", "attachments", "noteTargets", "taskTargets"];
+const GIVEN: [&str; 8] = [
+    "createdBy",
+    "updatedBy",
+    "position",
+    "searchVector",
+    "timelineActivities",
+    "attachments",
+    "noteTargets",
+    "taskTargets",
+];
 /// How many rows are looked at to name one that holds something.
 const LOOKED_AT: usize = 60;
 
@@ -133,7 +141,9 @@ impl Twenty {
                 .filter(|option| option["value"].as_str().is_none_or(|value| !gone.contains(&value)))
                 .collect();
             let path = format!("/rest/metadata/fields/{}", known.id);
-            if let SchemaOutcome::Refused(why) = self.metadata(Method::PATCH, &path, &json!({ "options": rest })).await? {
+            if let SchemaOutcome::Refused(why) =
+                self.metadata(Method::PATCH, &path, &json!({ "options": rest })).await?
+            {
                 return Ok(SchemaRemoval::Stays(why));
             }
         }
@@ -238,6 +248,6 @@ mod tests {
         assert!(!held("tier", json!({ "tier": "" })) && held("tier", json!({ "tier": "A" })));
         assert!(!held("site.secondaryLinks", json!({ "site": { "secondaryLinks": [] } })));
         assert!(holding(columns.get("site.primaryLinkUrl").expect("a column")).is_some());
-        assert!(with_trash(json!({})).to_string().contains(TRASHED));
+        assert!(with_trash(json!({})).to_string().contains("deletedAt"));
     }
 }

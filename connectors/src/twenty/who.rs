@@ -5,7 +5,10 @@
 
 use serde_json::Value as Json;
 
-use super::{SYSTEM, Twenty, values::{self, Row}};
+use super::{
+    SYSTEM, Twenty,
+    values::{self, Row},
+};
 use crate::error::RemoteError;
 
 const NAME_IT: &str = "give the key's role the right to see API keys, or set key_name under [destination] in waybill.toml to what the key is called";
@@ -39,7 +42,10 @@ impl Twenty {
         let Some(name) = self.misnamed.get() else { return Ok(()) };
         let told = self.key_name.as_deref().unwrap_or_default();
         let what = format!("rows of ours from others by the name `{told}`: our key is called `{name}`");
-        Err(untold(&what, "set key_name under [destination] in waybill.toml to that, then run the same command again: it goes on"))
+        Err(untold(
+            &what,
+            "set key_name under [destination] in waybill.toml to that, then run the same command again: it goes on",
+        ))
     }
 
     /// Looks at what a row that we have just written says of who wrote it.

@@ -27,7 +27,7 @@ use waybill_projector::{
     write_key,
 };
 
-use self::obstructed::Obstructed;
+use self::obstructed::{Obstructed, is_untouched};
 use crate::{
     approve::must_be_capped,
     aside::{Aside, aside},
@@ -189,6 +189,7 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
         let writer = Arc::new(Writer::new(self.desk, &step.object)?);
         stage.add(writer.settle_open(state).await?, Operation::Nothing);
         writer.find_late(state).await?;
+        self.let_go(state, &stage, &writer).await?;
         stage.matches = self.matches(state, &stage).await?;
         self.land_seeds(state, &mut stage, &writer).await?;
         let sources: BTreeSet<String> = stage.rules.iter().map(|rule| rule.from.clone()).collect();
@@ -418,6 +419,7 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
             Some(landed) if landed.is_live() => outbox.updates.entry(coming.rule.id.clone()).or_default().push(change),
             Some(landed)
                 if landed.generation > 0
+                    && !is_untouched(&landed)
                     && stage.span != Span::Everything
                     && !self.desk.flaws.has(Flaw::RecreateRemoved) =>
             {
@@ -449,13 +451,7 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
     }
 
     /// Says that a record is a row that was there, and lets it be updated.
-    fn link(
-        &self,
-        stage: &Stage<'_>,
-        change: Change,
-        id: String,
-        outbox: &mut Outbox,
-    ) -> Result<(), Failure> {
+    fn link(&self, stage: &Stage<'_>, change: Change, id: String, outbox: &mut Outbox) -> Result<(), Failure> {
         let subject = SubjectKey::new(&self.desk.instance, stage.object.as_str(), &id);
         let destination = self.rec().subject(&subject)?;
         let event = Event::IdentityLinked { destination, by: LinkedBy::UniqueValue, candidates: 1 };

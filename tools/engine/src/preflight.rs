@@ -314,7 +314,8 @@ fn touches(prepared: &Prepared, writes: &Prediction) -> Vec<Touch> {
 async fn automation(prepared: &Prepared, writes: &Prediction) -> Result<Check, Failure> {
     let found = prepared.destination().automation(&touches(prepared, writes)).await?;
     let on = |on: &Option<String>| on.as_ref().map_or_else(String::new, |on| format!(", {on}"));
-    let told = |active: &Automation| format!("{} `{}` on {}{}", active.kind, active.name, active.object, on(&active.on));
+    let told =
+        |active: &Automation| format!("{} `{}` on {}{}", active.kind, active.name, active.object, on(&active.on));
     let mut about: Vec<String> = found.active.iter().map(told).collect();
     about.extend(found.unseen.iter().map(|(kind, code)| format!("{kind}s: our user may not look ({code})")));
     if about.is_empty() {

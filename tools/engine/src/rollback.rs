@@ -535,7 +535,9 @@ fn residue<M>(
         let elements = crate::schema::made(session)?.elements.len();
         return Ok(match (elements, how.schema, how.dry) {
             (0, ..) | (_, true, false) => Vec::new(),
-            (_, true, true) => vec![format!("of {elements} things that `waybill schema apply` made, those go in which nobody holds anything by then")],
+            (_, true, true) => vec![format!(
+                "of {elements} things that `waybill schema apply` made, those go in which nobody holds anything by then"
+            )],
             (_, false, _) => vec![format!(
                 "{elements} things that `waybill schema apply` made stay; `waybill rollback --schema` takes away those in which nobody holds anything"
             )],

@@ -219,11 +219,7 @@ fn without(
 }
 
 /// Writes down how the destination describes itself.
-pub(crate) async fn see_destination(
-    recorder: &Recorder,
-    reached: &Reached,
-    schema: &Schema,
-) -> Result<(), Failure> {
+pub(crate) async fn see_destination(recorder: &Recorder, reached: &Reached, schema: &Schema) -> Result<(), Failure> {
     let system = recorder.name(NameKind::System, &reached.name())?;
     let event = Event::SchemaSeen { side: Side::Destination, system, digest: digest(schema) };
     recorder.append(vec![recorder.draft(event).content(Content::Schema(schema.clone()))]).await?;

@@ -394,10 +394,15 @@ pub(crate) fn given_back(place: &dyn Place, before: &Dump, after: &Dump, acts: &
             }
             return Err(format!("{object} {id}, which was there before us, is gone"));
         };
+        // Who changed it while it was out of the trash changed it; who put it back there ended what we can take back of it.
+        let own = object.strip_prefix(TRASH).unwrap_or(object);
+        if acts.iter().any(|act| act.object == own && act.id == *id && matches!(act.what, Did::Deleted(_))) {
+            continue;
+        }
         let names: BTreeSet<&String> = row.keys().chain(now.keys()).collect();
         for name in names {
             let was_set = acts.iter().any(|act| {
-                act.object == *object && act.id == *id && matches!(act.what, Did::Set(field, _) if field == name)
+                act.object == own && act.id == *id && matches!(act.what, Did::Set(field, _) if field == name)
             });
             if row.get(name) != now.get(name) && !was_set {
                 return Err(format!(

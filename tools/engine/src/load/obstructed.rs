@@ -2,9 +2,10 @@
 
 use waybill_connectors::Destination;
 use waybill_ledger::{
-    Content, Event,
-    event::{HoldReason, Operation},
+    Content, Event, SubjectId,
+    event::{HoldReason, NameKind, Operation},
 };
+use waybill_projector::{landing::Landed, writes::WriteState};
 
 use super::{Loader, Outbox, Stage};
 use crate::{
@@ -25,7 +26,43 @@ pub(super) struct Obstructed {
     pub(super) row: Option<String>,
 }
 
+/// Returns whether nothing was ever written to what a target was found to be: it is as if it had not been found.
+pub(super) fn is_untouched(landed: &Landed) -> bool {
+    !landed.written && landed.mapped.is_none() && matches!(landed.write, WriteState::Planned | WriteState::Rejected)
+}
+
 impl<D: Destination, M: Flaws> Loader<'_, D, M> {
+    /// Lets go of rows that records were found to be, that are not there, and that nothing was ever written to: a run was broken
+    /// off before it brought them back from the trash. They are found anew.
+    pub(super) async fn let_go(
+        &self,
+        state: &mut State,
+        stage: &Stage<'_>,
+        writer: &Writer<D, M>,
+    ) -> Result<(), Failure> {
+        let rules: Vec<_> =
+            stage.rules.iter().filter_map(|rule| self.ledger().find_name(NameKind::Rule, rule.id.as_str())).collect();
+        let linked: Vec<(Landed, SubjectId, String)> = state
+            .landing()
+            .all()
+            .filter(|landed| rules.contains(&landed.target.part.rule) && is_untouched(landed))
+            .filter_map(|landed| {
+                let destination = landed.destination?;
+                Some((landed, destination, state.destination_id(destination)?))
+            })
+            .collect();
+        if linked.is_empty() {
+            return Ok(());
+        }
+        let live = writer.there(linked.iter().map(|(.., id)| id.clone()).collect()).await?;
+        let drafts = linked.iter().filter(|(.., id)| !live.contains(id)).map(|(landed, destination, _)| {
+            let draft = self.rec().draft(Event::IdentityUnlinked { destination: *destination });
+            draft.subject(landed.target.subject).target(landed.target.part)
+        });
+        self.rec().append(drafts.collect()).await?;
+        state.catch_up(self.ledger())
+    }
+
     /// Clears the way of records, as far as that may be; the others wait.
     pub(super) async fn clear(
         &self,

@@ -44,11 +44,7 @@ struct Going<'o> {
 
 impl<D: Destination, M: Flaws> Writer<D, M> {
     /// Takes these rows out for good. Returns why rows still stand, by their ids; of all others nothing is left.
-    pub async fn clear(
-        &self,
-        state: &mut State,
-        obstacles: &[Obstacle],
-    ) -> Result<BTreeMap<String, String>, Failure> {
+    pub async fn clear(&self, state: &mut State, obstacles: &[Obstacle]) -> Result<BTreeMap<String, String>, Failure> {
         let mut standing = BTreeMap::new();
         let mut known = BTreeSet::new();
         // Two records may want two values of one row.
@@ -143,6 +139,11 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
         state.catch_up(self.rec().ledger())
     }
 
+    /// Returns which of these rows are there.
+    pub async fn there(&self, ids: Vec<String>) -> Result<BTreeSet<String>, Failure> {
+        Ok(self.read_ids(self.least(), ids).await?.into_keys().collect())
+    }
+
     /// Returns the rows that lie in the trash and that nobody points to.
     async fn may_be_cleared<'o>(
         &self,
@@ -159,8 +160,7 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
             let why = format!("{} {id} is in the trash no more", self.object);
             standing.insert(id, why);
         }
-        let look = Look::Now { last_call: false };
-        let children = self.children(state, &ids, &|_, _| false, look).await?;
+        let children = self.children(state, &ids, &|_, _| false, Look::Buried).await?;
         let mut going: Vec<Going<'o>> = Vec::new();
         for obstacle in obstacles {
             let Some(image) = buried.remove(&obstacle.id) else { continue };

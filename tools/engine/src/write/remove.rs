@@ -42,6 +42,8 @@ pub(super) enum Look {
     Now { last_call: bool },
     /// Long before, when everything else is still there.
     Ahead,
+    /// In the trash, before they go for good: whatever points to them counts.
+    Buried,
 }
 
 /// What is decided about a row that is to go.
@@ -300,7 +302,8 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
                     let name = format!("{}/{}", object.name, row.record.id);
                     // Of these nobody can say whose they are until what they belong to has gone.
                     let unclear = look == Look::Ahead && row.modified_by.is_none() && !known;
-                    if !leaves && !unclear && (known || !(ours || side)) {
+                    let counts = known || look == Look::Buried || !(ours || side);
+                    if !leaves && !unclear && counts {
                         children.entry(parent.to_owned()).or_default().staying.push(name);
                     } else if leaves && object.name == self.object && row.record.id != parent {
                         children.entry(parent.to_owned()).or_default().leaving.push(name);
