@@ -516,7 +516,8 @@ fn the_schema_is_taken_back_but_for_what_somebody_uses() {
     );
     assert_eq!(status, 200);
     workspace.act_as(&json!({}));
-    let report = project.json(&["rollback", "--schema"]);
+    // What they made in the meantime is new against the baseline.
+    let report = project.run(&["--json", "rollback", "--schema"]).exits(3).json();
     let now = workspace.schema();
     let residue = report["residue"].as_array().unwrap();
     for (object, field) in
@@ -528,7 +529,7 @@ fn the_schema_is_taken_back_but_for_what_somebody_uses() {
     }
     assert!(now["opportunity"]["stage"].contains(&"QUALIFICATION".to_owned()), "{report}");
     assert!(!now["opportunity"]["stage"].contains(&"CLOSED_LOST".to_owned()), "nobody uses that one: {report}");
-    assert!(now.contains_key("serviceCase") && !now.contains_key("serviceCaseContactLink"), "{report}");
+    assert!(now.contains_key("serviceCase") && !now.contains_key("serviceCaseContact"), "{report}");
     assert!(!now["serviceCase"].contains_key("serial") && !now["person"].contains_key("waybillKey"), "{report}");
     let (_, theirs) = workspace.call("GET", &format!("/rest/people/{person}"), None);
     assert_eq!(

@@ -93,3 +93,20 @@ fn kind(kind: Kind) -> FieldKind {
         Kind::Json => FieldKind::Other { kind: "json".to_owned() },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_column_that_nobody_has_shown_yet_is_what_the_profile_says() {
+        let spark = Profile::shipped("spark").expect("it ships");
+        assert_eq!(spark.kind_of("contacts", "id"), FieldKind::Id);
+        assert_eq!(spark.kind_of("notes", "owner_id"), FieldKind::Reference { to: vec!["users".into()] });
+        assert_eq!(spark.kind_of("notes", "created_at"), FieldKind::Time);
+        let html = FieldKind::Text { length: 0, multiline: true, rich: true };
+        assert_eq!((spark.kind_of("notes", "body_html"), spark.kind_of("notes", "agenda_html")), (html.clone(), html));
+        let text = FieldKind::Text { length: 0, multiline: false, rich: false };
+        assert_eq!(spark.kind_of("nothing", "whatever"), text);
+    }
+}
