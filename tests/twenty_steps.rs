@@ -312,9 +312,9 @@ fn a_key_that_may_not_see_keys_must_be_named_and_takes_nobody_for_itself() {
         let config = config.lines().filter(|line| !line.starts_with("key_name")).collect::<Vec<_>>().join("\n");
         project.set_config(&config.replace("[destination]\n", &format!("[destination]\nkey_name = \"{name}\"\n")));
     };
-    let before = workspace.digest();
     named("Something else");
     project.ready();
+    let before = workspace.digest();
     // The first rows show that it is called otherwise: nothing more is sent, and nothing is lost.
     project.run(&["run"]).exits(1).says(&["Waybill sandbox", "key_name"]);
     named("Waybill sandbox");
