@@ -67,11 +67,20 @@ const NOTICED: [(Flaw, u64); 16] = [
     (Flaw::SendBeforeIntent, 24),
     (Flaw::ForgetOpenWrites, 1),
     (Flaw::IgnoreChildren, 1),
-    (Flaw::RecreateRemoved, 37),
+    (Flaw::RecreateRemoved, 30),
     (Flaw::LateCheckpoint, 5),
-    (Flaw::SkipSecondPass, 22),
+    (Flaw::SkipSecondPass, 172),
     (Flaw::SwallowRefusals, 8),
     (Flaw::KeepDeleted, 6),
+    (Flaw::ParentsFirst, 1),
+    (Flaw::NewestImage, 4),
+];
+
+/// Mistakes with a seed that notices them on Twenty. `waybill-bench simulate --to twenty --flaw NAME` finds more.
+const NOTICED_ON_TWENTY: [(Flaw, u64); 5] = [
+    (Flaw::SkipBeforeImage, 1),
+    (Flaw::DropNull, 1),
+    (Flaw::IgnoreDriftInRollback, 3),
     (Flaw::ParentsFirst, 1),
     (Flaw::NewestImage, 4),
 ];
@@ -79,9 +88,19 @@ const NOTICED: [(Flaw, u64); 16] = [
 #[test]
 fn every_deliberate_mistake_is_noticed() {
     assert_eq!(NOTICED.map(|(flaw, _)| flaw), Flaw::ALL, "a mistake has no seed that notices it");
+    must_be_noticed(Destination::Salesforce, &NOTICED, 21);
+}
+
+#[test]
+fn deliberate_mistakes_are_noticed_on_twenty() {
+    must_be_noticed(Destination::Twenty, &NOTICED_ON_TWENTY, 1);
+}
+
+/// Insists that each mistake is noticed by its seed; looks at so many seeds from there, to name others that do.
+fn must_be_noticed(to: Destination, noticed: &[(Flaw, u64)], seeds: u64) {
     let mut missed = Vec::new();
-    for (flaw, seed) in NOTICED {
-        let noticed = each(seed..seed + 21, |seed| simulate(seed, Mutant(flaw)).map(drop));
+    for &(flaw, seed) in noticed {
+        let noticed = each(seed..seed + seeds, |seed| simulate_to(to, seed, Mutant(flaw)).map(drop));
         if !noticed.iter().any(|violation| violation.seed == seed) {
             let others: Vec<u64> = noticed.iter().map(|violation| violation.seed).collect();
             missed.push(format!("{flaw:?} is not noticed by seed {seed}, but by {others:?}"));

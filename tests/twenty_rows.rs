@@ -403,6 +403,28 @@ fn row_c12_calls_mails_and_meetings_become_tasks_and_agendas_notes() {
     let notes = all("notes");
     assert_eq!(notes["m1"]["bodyV2"]["markdown"], "* numbers");
     assert_eq!(targets("noteTargets", "noteId", &notes["m1"]["id"]).len(), 2);
+    // That further dates of a meeting are not made is told before, and when all is handed over.
+    let Moved { project, dir, .. } = moved();
+    let losses = project.json(&["preflight"]);
+    assert!(
+        losses["checks"].to_string().contains("meeting.recurrence: a meeting that recurs becomes one task"),
+        "{losses}"
+    );
+    let to = dir.path().join("closing");
+    let told = project.run(&["handover", to.to_str().unwrap()]).exits(0).out;
+    assert!(told.contains("SETUP.md") && !told.contains("source project"), "{told}");
+    let summary: Json = serde_json::from_str(&fs::read_to_string(to.join("summary.json")).unwrap()).unwrap();
+    let to_know = summary["to_know"].as_object().unwrap();
+    let count =
+        |what: &str| to_know.iter().find(|(told, _)| told.starts_with(what)).map(|(_, records)| records.clone());
+    assert_eq!(
+        (count("meetings to task"), count("contacts to person")),
+        (Some(json!(1)), Some(json!(2))),
+        "{to_know:?}"
+    );
+    let listed = rows(&to.join("to-know.csv"));
+    let meeting = listed.iter().find(|row| row["record"] == "meetings/m1").unwrap();
+    assert_eq!((meeting["field"].as_str(), meeting["value"].as_str()), ("task.recurrence", "FREQ=WEEKLY;COUNT=5"));
     assert!(!notes.contains_key("m2"), "no agenda, no note");
 }
 
@@ -430,4 +452,102 @@ fn row_c13_custom_objects_have_relations_and_junctions() {
     ];
     expected.sort_by_key(|(one, other)| format!("{one} {other}"));
     assert_eq!(pairs, expected);
+}
+
+#[test]
+fn the_schema_is_taken_back_but_for_what_somebody_uses() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path().join("export");
+    export(&at);
+    let workspace = Workspace::start();
+    let before = workspace.schema();
+    let project = Project::twenty(&workspace, &at);
+    project.ready();
+    let ready = workspace.schema();
+    assert!(ready.contains_key("serviceCase") && ready["person"].contains_key("leadStatus"));
+    project.run(&["run"]).exits(0);
+    // Nothing of it goes while only records are taken back.
+    let kept = project.run(&["rollback"]).exits(0).out;
+    assert!(kept.contains("rollback --schema"), "{kept}");
+    assert_eq!(workspace.schema(), ready);
+    let report = project.json(&["rollback", "--schema"]);
+    assert_eq!(workspace.schema(), before, "{report}");
+    assert!(report["schema"].as_array().unwrap().iter().all(|change| change["outcome"] == "removed"), "{report}");
+    assert_eq!(report["residue"], json!([]));
+    // What is approved is the schema as it will be: it is made again, and taken back again.
+    project.run(&["run"]).exits(3).says(&["schema apply"]);
+    project.run(&["schema", "apply"]).exits(0);
+    project.run(&["run"]).exits(0);
+    // Meanwhile people have come to use some of it.
+    let make = |plural: &str, body: &Json| {
+        let (status, made) = workspace.call("POST", &format!("/rest/{plural}"), Some(body));
+        assert_eq!(status, 201, "{made}");
+        made["data"].as_object().unwrap().values().next().unwrap()["id"].as_str().unwrap().to_owned()
+    };
+    workspace.act_as(&json!({ "email": "ada.lovelace@example.com" }));
+    let person = make("people", &json!({ "leadStatus": "theirs", "vip": true }));
+    let trashed = make("people", &json!({ "otherPhonesAsGiven": "in the trash" }));
+    assert_eq!(workspace.call("DELETE", &format!("/rest/people/{trashed}?soft_delete=true"), None).0, 200);
+    make("opportunities", &json!({ "name": "Theirs", "stage": "QUALIFICATION" }));
+    let case = make("cases", &json!({ "name": "Theirs" }));
+    let tier = workspace.field("company", "tier");
+    let (status, _) = workspace.call(
+        "PATCH",
+        &format!("/rest/metadata/fields/{}", tier["id"].as_str().unwrap()),
+        Some(&json!({ "label": "Our tier" })),
+    );
+    assert_eq!(status, 200);
+    workspace.act_as(&json!({}));
+    // What they made in the meantime is new against the baseline.
+    let report = project.run(&["--json", "rollback", "--schema"]).exits(3).json();
+    let now = workspace.schema();
+    let residue = report["residue"].as_array().unwrap();
+    for (object, field) in
+        [("person", "leadStatus"), ("person", "vip"), ("person", "otherPhonesAsGiven"), ("company", "tier")]
+    {
+        assert!(now[object].contains_key(field), "{object}.{field}");
+        let named = |line: &Json| line.as_str().unwrap().starts_with(&format!("field {object}.{field} stays: "));
+        assert!(residue.iter().any(named), "{object}.{field}: {report}");
+    }
+    assert!(now["opportunity"]["stage"].contains(&"QUALIFICATION".to_owned()), "{report}");
+    assert!(!now["opportunity"]["stage"].contains(&"CLOSED_LOST".to_owned()), "nobody uses that one: {report}");
+    assert!(now.contains_key("serviceCase") && !now.contains_key("serviceCaseContact"), "{report}");
+    assert!(!now["serviceCase"].contains_key("serial") && !now["person"].contains_key("waybillKey"), "{report}");
+    let (_, theirs) = workspace.call("GET", &format!("/rest/people/{person}"), None);
+    assert_eq!(
+        (&theirs["data"]["person"]["leadStatus"], &theirs["data"]["person"]["vip"]),
+        (&json!("theirs"), &json!(true))
+    );
+    assert_eq!(workspace.call("GET", &format!("/rest/cases/{case}"), None).0, 200);
+    project.verifies();
+}
+
+#[test]
+fn trap_t03_further_companies_of_a_person_are_kept_in_a_field_and_listed() {
+    let Moved { project, dir, .. } = moved();
+    let people = all("people");
+    assert_eq!(people["p1"]["furtherCompanies"], "Beta, Board member");
+    assert!(
+        project.json(&["preflight"])["checks"].to_string().contains("person.furtherCompanies: a person belongs to one")
+    );
+    let to = dir.path().join("further");
+    project.run(&["handover", to.to_str().unwrap()]).exits(0);
+    let listed: BTreeMap<String, String> = rows(&to.join("to-know.csv"))
+        .into_iter()
+        .filter(|row| row["field"] == "person.furtherCompanies")
+        .map(|row| (row["record"].clone(), row["value"].clone()))
+        .collect();
+    assert_eq!(listed.keys().collect::<Vec<_>>(), ["contacts/p1", "contacts/p2"]);
+    assert_eq!(listed["contacts/p1"], "Beta, Board member");
+    assert!(listed["contacts/p2"].contains("Acme Ltd, Advisor") && listed["contacts/p2"].contains("Beta, Advisor"));
+}
+
+#[test]
+fn trap_t13_spellings_of_one_choice_become_one_option_and_are_reported() {
+    let Moved { workspace, project, .. } = moved();
+    let stages = workspace.field("opportunity", "stage")["options"].clone();
+    let called = |value: &&Json| value["label"].as_str().unwrap().trim().eq_ignore_ascii_case("qualification");
+    assert_eq!(stages.as_array().unwrap().iter().filter(called).count(), 1, "{stages}");
+    let found = project.json(&["assess"]).to_string();
+    assert!(found.contains("value-variants") && found.contains("`qualification"), "{found}");
 }

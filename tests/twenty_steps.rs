@@ -202,6 +202,9 @@ fn step_s07_preflight_says_what_will_fire() {
     let workspace = Workspace::with(&["--limits", "off"]);
     let hook = json!({ "targetUrl": "https://hooks.example/x", "operations": ["company.created"] });
     assert_eq!(workspace.call("POST", "/rest/webhooks", Some(&hook)).0, 201);
+    let events = ["company.deleted", "company.restored", "message.*"];
+    let hook = json!({ "targetUrl": "https://silent.example/x", "operations": events });
+    assert_eq!(workspace.call("POST", "/rest/webhooks", Some(&hook)).0, 201);
     let project = Project::twenty(&workspace, &export);
     project.run(&["schema", "apply"]).exits(0);
     let checks = project.json(&["preflight"]);
@@ -209,6 +212,11 @@ fn step_s07_preflight_says_what_will_fire() {
     let about = check["about"].to_string();
     assert!(about.contains("Create company when adding a new person (person.upserted)"), "{about}");
     assert!(about.contains("hooks.example") && !about.contains("Quick Lead"), "{about}");
+    assert!(
+        about.contains("on person, when rows are made") && about.contains("on company, when rows are made"),
+        "{about}"
+    );
+    assert!(!about.contains("silent.example"), "nothing of ours sets it off: {about}");
     assert_eq!(check["verdict"], "warns");
 }
 
@@ -227,5 +235,103 @@ fn trap_t07_the_usual_limit_is_kept() {
     // A new process cannot know what the one before it took, and learns it from a refusal; a slow answer makes the next request
     // come a moment too early.
     assert!(refused * 10 <= taken, "{refused} of {taken} requests were refused");
+    project.verifies();
+}
+
+/// Makes a row as the workspace's own people do, and puts it into the trash if it is to lie there.
+fn was_here(workspace: &Workspace, plural: &str, body: &Json, trashed: bool) -> String {
+    let (status, made) = workspace.call("POST", &format!("/rest/{plural}"), Some(body));
+    assert_eq!(status, 201, "{made}");
+    let id = made["data"].as_object().unwrap().values().next().unwrap()["id"].as_str().unwrap().to_owned();
+    if trashed {
+        assert_eq!(workspace.call("DELETE", &format!("/rest/{plural}/{id}?soft_delete=true"), None).0, 200);
+    }
+    id
+}
+
+#[test]
+fn trap_t09_what_lies_in_the_trash_goes_for_good_where_the_plan_says_so_and_is_told_before() {
+    let (_dir, workspace, project) = ready("300");
+    let (email, site) = first(&project);
+    let body = json!({ "emails": { "primaryEmail": email }, "name": { "firstName": "Old" }, "jobTitle": "Treasurer" });
+    let old = was_here(&workspace, "people", &body, true);
+    // Someone still works for the company that lies in the trash.
+    let body = json!({ "domainName": { "primaryLinkUrl": site }, "name": "Old Ltd" });
+    let company = was_here(&workspace, "companies", &body, false);
+    was_here(&workspace, "people", &json!({ "name": { "lastName": "Stays" }, "companyId": company }), false);
+    assert_eq!(workspace.call("DELETE", &format!("/rest/companies/{company}?soft_delete=true"), None).0, 200);
+    let before = workspace.digest();
+    project.set_plan(&project.plan().replace("match = [", "trash = \"destroy\"\nmatch = ["));
+    // Whoever approves sees it, and how many; a limit of none would stop the run.
+    let approved = project.json(&["approve", "--by", "Test Person"]);
+    let destroys = |object: &str| {
+        let objects = approved["writes"]["objects"].as_array().unwrap();
+        objects.iter().find(|known| known["object"] == object).unwrap()["destroy"].clone()
+    };
+    assert_eq!((destroys("person"), destroys("company"), destroys("note")), (json!(1), json!(1), json!(0)));
+    let residue = approved["writes"]["residue"].to_string();
+    assert!(residue.contains("2 rows in the trash are deleted for good"), "{residue}");
+    nothing_refused(&project.json(&["run"]));
+    assert_eq!(workspace.trash(), json!({ "company": 1 }), "what somebody points to stays");
+    let found = workspace.list("people", &format!("&filter=emails.primaryEmail[eq]:{email}"));
+    assert_eq!(found.len(), 1);
+    assert!(found[0]["id"] != old.as_str() && found[0]["jobTitle"] != "Treasurer", "{found:?}");
+    let told = project.run(&["holds", "list"]).exits(0).out;
+    assert!(told.contains(&company) && told.contains("still point to it"), "{told}");
+    // Intent first, and before it what the row held.
+    let record = format!("contacts/{}", found[0]["sourceId"].as_str().unwrap());
+    let life = project.run(&["--json", "audit", "record", &record]).exits(0).out;
+    let about = |words: &[&str]| life.lines().position(|line| words.iter().all(|word| line.contains(word)));
+    let order = [
+        about(&["BeforeImageTaken", "Treasurer"]),
+        about(&["WriteIntended", "elete", &old]),
+        about(&["WriteConfirmed", "elete", &old]),
+        about(&["WriteIntended", "reate"]),
+    ];
+    assert!(order.iter().all(Option::is_some) && order.is_sorted(), "{order:?}\n{life}");
+    let again = project.json(&["run"]);
+    let idle = |phase: &Json| phase["created"] == 0 && phase["updated"] == 0 && phase["deleted"] == 0;
+    assert!(again["phases"].as_array().unwrap().iter().all(idle), "{again}");
+    project.run(&["reconcile"]).exits(0);
+    let report = project.json(&["rollback"]);
+    assert!(report["residue"].to_string().contains("1 rows that lay in the trash were deleted for good"), "{report}");
+    assert_eq!((workspace.digest(), workspace.trash()), (before, json!({ "company": 1 })));
+    project.verifies();
+}
+
+#[test]
+fn a_key_that_may_not_see_keys_must_be_named_and_takes_nobody_for_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let export = export(dir.path(), &["--size", "200", "--seed", "7"]);
+    let workspace = Workspace::start();
+    workspace.switch(&json!({ "workflow": false, "keys_right": false }));
+    let project = Project::twenty(&workspace, &export);
+    project.run(&["preflight"]).exits(1).says(&["what our key is called", "key_name"]);
+    let named = |name: &str| {
+        let config = project.config();
+        let config = config.lines().filter(|line| !line.starts_with("key_name")).collect::<Vec<_>>().join("\n");
+        project.set_config(&config.replace("[destination]\n", &format!("[destination]\nkey_name = \"{name}\"\n")));
+    };
+    named("Something else");
+    project.ready();
+    let before = workspace.digest();
+    // The first rows show that it is called otherwise: nothing more is sent, and nothing is lost.
+    project.run(&["run"]).exits(1).says(&["Waybill sandbox", "key_name"]);
+    named("Waybill sandbox");
+    nothing_refused(&project.json(&["run"]));
+    project.run(&["reconcile"]).exits(0);
+    // What another key changed is not ours, and a rollback leaves it.
+    let person = workspace.ours("people")[0].clone();
+    let path = format!("/rest/people/{}", person["id"].as_str().unwrap());
+    workspace.act_as(&json!({ "key": "Another integration" }));
+    assert_eq!(workspace.call("PATCH", &path, Some(&json!({ "avatarUrl": "https://x.example/a.png" }))).0, 200);
+    workspace.act_as(&json!({}));
+    let report = project.run(&["--json", "rollback"]).exits(3).json();
+    let held: u64 = report["objects"].as_array().unwrap().iter().map(|object| object["held"].as_u64().unwrap()).sum();
+    assert!(held >= 1, "{report}");
+    assert_eq!(workspace.call("GET", &path, None).0, 200, "it stays");
+    assert_eq!(workspace.call("DELETE", &path, None).0, 200);
+    project.run(&["rollback"]).exits(0);
+    assert_eq!(workspace.digest(), before);
     project.verifies();
 }

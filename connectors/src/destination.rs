@@ -2,11 +2,12 @@
 //!
 //! The words are shared by every destination; what only one system has stays in that system's folder.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, fmt, path::Path};
 
 use futures::stream::BoxStream;
+use serde::{Deserialize, Serialize};
 use waybill_ledger::{
-    FieldName, FieldSchema, Fields, ObjectName, Record, Schema, SchemaChange, SystemName, User,
+    FieldKind, FieldName, FieldSchema, Fields, ObjectName, Record, Schema, SchemaChange, SystemName, User,
     event::{Operation, Transport, UnknownCause},
 };
 
@@ -57,8 +58,8 @@ pub trait Destination: Send + Sync + 'static {
     /// Says what these writes take of the limits that [`limits`](Self::limits) tells, with jobs of at most so many rows.
     fn needs(&self, planned: &[Planned], job_rows: u64) -> Vec<Need>;
 
-    /// Lists what will run at the destination when rows of these objects are written.
-    fn automation(&self, objects: &[ObjectName]) -> impl Future<Output = Result<Automations, RemoteError>> + Send;
+    /// Lists what will run at the destination by itself when these objects are written as is planned.
+    fn automation(&self, touches: &[Touch]) -> impl Future<Output = Result<Automations, RemoteError>> + Send;
 
     /// Returns whether the platform made a row by itself, in answer to another one: what says so is in the row.
     fn made_by_platform(&self, object: &ObjectName, row: &Record) -> bool;
@@ -128,6 +129,42 @@ pub trait Destination: Send + Sync + 'static {
         std::future::ready(Ok(Vec::new()))
     }
 
+    /// Reads rows that lie in the trash, whole but for files. What lives, or is nowhere, is not in the answer.
+    fn buried(
+        &self,
+        _object: &ObjectName,
+        _ids: &[String],
+    ) -> impl Future<Output = Result<Vec<RemoteRecord>, RemoteError>> + Send {
+        std::future::ready(Ok(Vec::new()))
+    }
+
+    /// Deletes rows for good that lie in the trash, and those alone: a row that lives by then is refused. Returns one outcome per
+    /// id, in order; an error means that nothing was sent.
+    fn destroy_buried(
+        &self,
+        _object: &ObjectName,
+        ids: &[String],
+    ) -> impl Future<Output = Result<Vec<Outcome>, RemoteError>> + Send {
+        let refusal = Refusal {
+            code: "WAYBILL_NO_TRASH".to_owned(),
+            message: "this system has no trash that counts".to_owned(),
+            fields: Vec::new(),
+            retry: Retry::Never,
+            duplicate: false,
+        };
+        std::future::ready(Ok(ids.iter().map(|_| Outcome::Rejected(refusal.clone())).collect()))
+    }
+
+    /// Takes schema elements away again that we made, in this order: each only if it is as we made it and no row holds anything
+    /// in it, those in the trash included. Returns one outcome per element. A system that takes nothing away leaves everything.
+    fn remove_schema(
+        &self,
+        elements: &[SchemaElement],
+    ) -> impl Future<Output = Result<Vec<SchemaRemoval>, RemoteError>> + Send {
+        let stays = || SchemaRemoval::Stays("we take nothing away here: an administrator can".to_owned());
+        std::future::ready(Ok(elements.iter().map(|_| stays()).collect()))
+    }
+
     /// Writes the changes as files that an administrator can deploy, with a setup plan in words, and returns their paths
     /// relative to `dir`. `present` is the schema as it is.
     fn export_schema(
@@ -164,6 +201,8 @@ pub struct Abilities {
     pub conditional_update: bool,
     /// Whether a deleted row can be taken out of the trash for good by our user.
     pub hard_delete: bool,
+    /// Whether schema elements that we made can be taken away again.
+    pub removes_schema: bool,
     /// The most rows in one request.
     pub request_rows: usize,
     /// The most rows in one job.
@@ -236,6 +275,21 @@ pub struct Need {
     pub amount: u64,
 }
 
+/// What is done to one object, for those who ask what will answer to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Touch {
+    /// The object.
+    pub object: ObjectName,
+    /// Whether rows are made.
+    pub creates: bool,
+    /// The fields that are set in rows that are there, unless none is changed.
+    pub updates: Vec<FieldName>,
+    /// Whether rows are brought back from the trash.
+    pub restores: bool,
+    /// Whether rows are deleted by a run; a rollback deletes what was made in any case.
+    pub deletes: bool,
+}
+
 /// What runs at the destination by itself.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Automations {
@@ -254,6 +308,8 @@ pub struct Automation {
     pub name: String,
     /// The object.
     pub object: String,
+    /// What it answers to, where the destination tells.
+    pub on: Option<String>,
 }
 
 /// A row that would go with another one.
@@ -378,4 +434,100 @@ pub enum SchemaOutcome {
     Manual(String),
     /// It was refused, with the destination's words.
     Refused(String),
+}
+
+/// A schema element that we made, in the destination's own words, as the ledger keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "element")]
+pub enum SchemaElement {
+    /// An object.
+    Object {
+        /// Its name.
+        name: String,
+        /// The name that people see.
+        label: String,
+    },
+    /// A field.
+    Field {
+        /// The object.
+        object: String,
+        /// The field.
+        field: String,
+        /// The name that people see.
+        label: String,
+        /// The values of its options, if it has any.
+        options: Vec<String>,
+    },
+    /// Options of a field that was there.
+    Options {
+        /// The object.
+        object: String,
+        /// The field.
+        field: String,
+        /// Their values, and the names that people see.
+        options: Vec<(String, String)>,
+    },
+    /// A variant of an object.
+    Variant {
+        /// The object.
+        object: String,
+        /// The name that people see.
+        label: String,
+    },
+}
+
+impl SchemaElement {
+    /// Returns what a change makes.
+    pub fn of(change: &SchemaChange) -> Self {
+        match change {
+            SchemaChange::AddObject { name, label, .. } => {
+                Self::Object { name: name.to_string(), label: label.clone() }
+            }
+            SchemaChange::AddField { object, field } => {
+                let options = match &field.kind {
+                    FieldKind::Choice { options, .. } | FieldKind::Choices { options, .. } => options.as_slice(),
+                    _ => &[],
+                };
+                Self::Field {
+                    object: object.to_string(),
+                    field: field.name.to_string(),
+                    label: field.label.clone(),
+                    options: options.iter().map(|option| option.value.clone()).collect(),
+                }
+            }
+            SchemaChange::AddOptions { object, field, options } => Self::Options {
+                object: object.to_string(),
+                field: field.to_string(),
+                options: options.iter().map(|option| (option.value.clone(), option.label.clone())).collect(),
+            },
+            SchemaChange::AddVariant { object, label, .. } => {
+                Self::Variant { object: object.to_string(), label: label.clone() }
+            }
+        }
+    }
+}
+
+impl fmt::Display for SchemaElement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Object { name, .. } => write!(f, "object {name}"),
+            Self::Field { object, field, .. } => write!(f, "field {object}.{field}"),
+            Self::Options { object, field, options } => {
+                let values: Vec<&str> = options.iter().map(|(value, _)| value.as_str()).collect();
+                write!(f, "options of {object}.{field}: {}", values.join(", "))
+            }
+            Self::Variant { object, label } => write!(f, "record type `{label}` of {object}"),
+        }
+    }
+}
+
+/// What came of taking one schema element away.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SchemaRemoval {
+    /// It is gone.
+    Removed,
+    /// It was gone already.
+    Absent,
+    /// It stays; the text says why.
+    Stays(String),
 }

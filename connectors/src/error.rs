@@ -73,6 +73,16 @@ pub enum RemoteError {
         /// What is wrong with it, without quoting it.
         detail: String,
     },
+    /// Something must be known that the server does not tell us.
+    #[error("{system} does not tell {what}")]
+    Untold {
+        /// The system.
+        system: String,
+        /// What we have to know, and why.
+        what: String,
+        /// What a person can do about it.
+        hint: &'static str,
+    },
     /// The journal refused, so nothing more was sent.
     #[error(transparent)]
     Journal(#[from] crate::destination::JournalClosed),
@@ -93,6 +103,7 @@ impl RemoteError {
             Self::Busy { .. } => "run the same command again: it goes on where it stopped",
             Self::Refused { .. } => "the code says what the system wants; correct the plan or the configuration",
             Self::Malformed { .. } => "check that waybill.toml points at the right server",
+            Self::Untold { hint, .. } => hint,
             Self::Journal(_) => "look at the error of the ledger first",
         }
     }

@@ -15,7 +15,8 @@ pub mod twenty;
 
 pub use destination::{
     Abilities, Automation, Automations, Batch, Budget, Destination, Hanging, Holder, Instance, Journal, JournalClosed,
-    KnownBy, Limits, Need, Outcome, Planned, Refusal, RemoteRecord, Scan, SchemaOutcome, Selection, WriteRow,
+    KnownBy, Limits, Need, Outcome, Planned, Refusal, RemoteRecord, Scan, SchemaElement, SchemaOutcome, SchemaRemoval,
+    Selection, Touch, WriteRow,
 };
 pub use error::{RemoteError, Retry};
 pub use reach::{AnyDestination, Pace, pace};

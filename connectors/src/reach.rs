@@ -11,7 +11,7 @@ use waybill_ledger::{
 use crate::{
     destination::{
         Abilities, Automations, Batch, Destination, Hanging, Holder, Instance, Journal, KnownBy, Limits, Need, Outcome,
-        Planned, RemoteRecord, Scan, SchemaOutcome, Selection,
+        Planned, RemoteRecord, Scan, SchemaElement, SchemaOutcome, SchemaRemoval, Selection, Touch,
     },
     error::RemoteError,
     salesforce::Salesforce,
@@ -88,8 +88,8 @@ impl Destination for AnyDestination {
         each!(self, it => it.needs(planned, job_rows))
     }
 
-    async fn automation(&self, objects: &[ObjectName]) -> Result<Automations, RemoteError> {
-        each!(self, it => it.automation(objects).await)
+    async fn automation(&self, touches: &[Touch]) -> Result<Automations, RemoteError> {
+        each!(self, it => it.automation(touches).await)
     }
 
     fn made_by_platform(&self, object: &ObjectName, row: &Record) -> bool {
@@ -123,6 +123,18 @@ impl Destination for AnyDestination {
         values: &[String],
     ) -> Result<Vec<Holder>, RemoteError> {
         each!(self, it => it.holders(object, field, values).await)
+    }
+
+    async fn buried(&self, object: &ObjectName, ids: &[String]) -> Result<Vec<RemoteRecord>, RemoteError> {
+        each!(self, it => it.buried(object, ids).await)
+    }
+
+    async fn destroy_buried(&self, object: &ObjectName, ids: &[String]) -> Result<Vec<Outcome>, RemoteError> {
+        each!(self, it => it.destroy_buried(object, ids).await)
+    }
+
+    async fn remove_schema(&self, elements: &[SchemaElement]) -> Result<Vec<SchemaRemoval>, RemoteError> {
+        each!(self, it => it.remove_schema(elements).await)
     }
 
     fn transport(&self, object: &ObjectName, operation: Operation, rows: usize) -> Transport {

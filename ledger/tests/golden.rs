@@ -103,6 +103,9 @@ fn make(home: &Home) {
     ledger.close().unwrap();
 }
 
+/// Kinds of events that came after the golden ledger was made: what it says is not touched by them.
+const LATER: [&str; 1] = ["HoldDecided"];
+
 /// Everything that a ledger says, in a few lines.
 fn told(home: &Home) -> String {
     let verified = verify(home, Depth::Contents, None).unwrap();
@@ -118,7 +121,8 @@ fn told(home: &Home) -> String {
             proof::check(&serde_json::to_string(&proof).unwrap()).unwrap();
         }
     }
-    let missing: Vec<&str> = KINDS.iter().zip(&kinds).filter(|(_, seen)| !**seen).map(|(name, _)| *name).collect();
+    let known = KINDS.iter().zip(&kinds).filter(|(name, _)| !LATER.contains(name));
+    let missing: Vec<&str> = known.filter(|(_, seen)| !**seen).map(|(name, _)| *name).collect();
     assert!(missing.is_empty(), "no event of the kinds {missing:?}");
     format!(
         "blocks {}\nevents {}\nroot {}\ncontents {}\nerased {}\nsaid {}\n",

@@ -31,6 +31,8 @@ pub struct Landed {
     pub created: bool,
     /// Whether all that we ever did here is one create: then its inverse is to delete it, without looking further back.
     pub plain: bool,
+    /// Whether a write of ours that changed anything was ever confirmed, to whatever record this target lived in.
+    pub written: bool,
     /// The mapping that the destination record holds by our latest confirmed write.
     pub mapped: Option<Position>,
     /// The first bytes of the digest of that mapping.
@@ -350,6 +352,7 @@ impl Landing {
                 && !entry.flags.has(Flags::CHANGED)
                 && entry.generation == 1
                 && entry.destination != NOBODY,
+            written: entry.flags.has(Flags::CREATED) || entry.flags.has(Flags::CHANGED),
             mapped: entry.mapped.get(),
             digest: entry.digest,
             after: entry.after.get(),

@@ -133,6 +133,26 @@ impl Workspace {
         assert_eq!(self.call("POST", "/__sandbox/switches", Some(switches)).0, 200);
     }
 
+    /// Lets a member, or another API key of that name, act from now on.
+    pub fn act_as(&self, who: &Json) {
+        assert_eq!(self.call("POST", "/__sandbox/act-as", Some(who)).0, 200);
+    }
+
+    /// Returns the names of every field, and the values of its options, by object.
+    pub fn schema(&self) -> BTreeMap<String, BTreeMap<String, Vec<String>>> {
+        let (_, objects) = self.call("GET", "/rest/metadata/objects?limit=200", None);
+        let text = |of: &Json, name: &str| of[name].as_str().unwrap_or_default().to_owned();
+        let options = |field: &Json| {
+            field["options"].as_array().into_iter().flatten().map(|option| text(option, "value")).collect()
+        };
+        let fields = |object: &Json| {
+            let fields = object["fields"].as_array().unwrap().iter();
+            fields.map(|field| (text(field, "name"), options(field))).collect()
+        };
+        let objects = objects["data"].as_array().unwrap();
+        objects.iter().map(|object| (text(object, "nameSingular"), fields(object))).collect()
+    }
+
     /// Returns how many requests were answered: all that the limit counts, and those that it refused.
     pub fn counted(&self) -> (u64, u64) {
         let (status, counts) = self.call("GET", "/__sandbox/requests", None);

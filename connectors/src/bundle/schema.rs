@@ -2,7 +2,7 @@
 
 use waybill_ledger::{FieldKind, FieldSchema, ObjectName, ObjectSchema, Schema};
 
-use super::{Bundle, BundleObject, cell::Kind};
+use super::{Bundle, BundleObject, Profile, cell::Kind, profile::fits};
 
 impl Bundle {
     pub(crate) fn describe(&self) -> Schema {
@@ -54,6 +54,25 @@ impl Bundle {
     }
 }
 
+impl Profile {
+    /// Returns what a column holds in an export that has it, as far as the profile says: what [`Bundle::schema`] will show.
+    pub fn kind_of(&self, object: &str, column: &str) -> FieldKind {
+        let found = self.objects.iter().find(|known| known.name.eq_ignore_ascii_case(object));
+        if found.is_some_and(|found| found.key.0.len() == 1 && found.key.0[0] == column) {
+            return FieldKind::Id;
+        }
+        let links = found.and_then(|found| found.links.get(column)).or_else(|| self.links.get(column));
+        if let Some(to) = links {
+            return FieldKind::Reference { to: to.0.iter().map(ObjectName::new).collect() };
+        }
+        let said = || found.map(|found| &found.columns).into_iter().chain([&self.columns]).flatten();
+        let spec = said()
+            .find(|(name, _)| name.eq_ignore_ascii_case(column))
+            .or_else(|| said().find(|(name, _)| name.contains('*') && fits(name, column)));
+        kind(spec.map_or(Kind::Text, |(_, spec)| spec.kind))
+    }
+}
+
 fn kind(kind: Kind) -> FieldKind {
     let text = |multiline, rich| FieldKind::Text { length: 0, multiline, rich };
     match kind {
@@ -72,5 +91,22 @@ fn kind(kind: Kind) -> FieldKind {
         Kind::Time => FieldKind::Time,
         Kind::List => FieldKind::Choices { options: Vec::new(), restricted: false },
         Kind::Json => FieldKind::Other { kind: "json".to_owned() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_column_that_nobody_has_shown_yet_is_what_the_profile_says() {
+        let spark = Profile::shipped("spark").expect("it ships");
+        assert_eq!(spark.kind_of("contacts", "id"), FieldKind::Id);
+        assert_eq!(spark.kind_of("notes", "owner_id"), FieldKind::Reference { to: vec!["users".into()] });
+        assert_eq!(spark.kind_of("notes", "created_at"), FieldKind::Time);
+        let html = FieldKind::Text { length: 0, multiline: true, rich: true };
+        assert_eq!((spark.kind_of("notes", "body_html"), spark.kind_of("notes", "agenda_html")), (html.clone(), html));
+        let text = FieldKind::Text { length: 0, multiline: false, rich: false };
+        assert_eq!(spark.kind_of("nothing", "whatever"), text);
     }
 }

@@ -62,6 +62,7 @@ impl Salesforce {
                         kind,
                         name: text(row, name),
                         object: text(row, object),
+                        on: None,
                     }));
                 }
                 // An edition without the feature, or a user who may not look: both are answers.

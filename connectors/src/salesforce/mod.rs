@@ -45,7 +45,7 @@ use self::{auth::Session, describe::Describe, shape::Shape};
 use crate::{
     destination::{
         Abilities, Automations, Batch, Budget, Destination, Hanging, Instance, Journal, KnownBy, Limits, Need, Outcome,
-        Planned, RemoteRecord, Scan, SchemaOutcome, Selection,
+        Planned, RemoteRecord, Scan, SchemaOutcome, Selection, Touch,
     },
     error::RemoteError,
     transport::{Client, Http, Network, Request, Settings},
@@ -253,6 +253,7 @@ impl Destination for Salesforce {
             external_ids: true,
             conditional_update: false,
             hard_delete: false,
+            removes_schema: false,
             request_rows: rows::ROWS,
             job_rows: 100_000,
         }
@@ -357,8 +358,9 @@ impl Destination for Salesforce {
         estimate::needs(planned, self.bulk_threshold, job_rows)
     }
 
-    async fn automation(&self, objects: &[ObjectName]) -> Result<Automations, RemoteError> {
-        self.list_automation(objects).await
+    async fn automation(&self, touches: &[Touch]) -> Result<Automations, RemoteError> {
+        let objects: Vec<ObjectName> = touches.iter().map(|touch| touch.object.clone()).collect();
+        self.list_automation(&objects).await
     }
 
     fn made_by_platform(&self, object: &ObjectName, row: &Record) -> bool {

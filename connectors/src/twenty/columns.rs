@@ -269,6 +269,11 @@ impl Columns {
         self.0.get(name)
     }
 
+    /// Returns all of them.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Column> {
+        self.0.values()
+    }
+
     /// Returns those whose values the server allows once.
     pub(super) fn unique(&self) -> impl Iterator<Item = &Column> {
         self.0.values().filter(|column| column.schema.unique)

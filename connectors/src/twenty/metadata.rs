@@ -21,7 +21,7 @@ use super::{
     columns::{self, Columns},
     wire::{self, Counted},
 };
-use crate::{destination::SchemaOutcome, error::RemoteError};
+use crate::{destination::SchemaOutcome, error::RemoteError, transport::Response};
 
 /// The colours that the product shows, so that new options can be told apart.
 const COLOURS: [&str; 10] = ["green", "turquoise", "sky", "blue", "purple", "pink", "red", "orange", "yellow", "gray"];
@@ -92,8 +92,13 @@ impl Twenty {
         }
     }
 
-    async fn metadata(&self, method: Method, path: &str, body: &Json) -> Result<SchemaOutcome, RemoteError> {
+    pub(super) async fn metadata(&self, method: Method, path: &str, body: &Json) -> Result<SchemaOutcome, RemoteError> {
         let response = self.wire.send(method, path, Some(body), Counted::No).await.map_err(RemoteError::from)?;
+        Self::metadata_outcome(&response)
+    }
+
+    /// Returns what came of a change of the metadata.
+    pub(super) fn metadata_outcome(response: &Response) -> Result<SchemaOutcome, RemoteError> {
         if response.status.is_success() {
             return Ok(SchemaOutcome::Made);
         }
@@ -244,7 +249,7 @@ fn label(text: &str) -> String {
     if words.is_empty() { "(empty)".to_owned() } else { short(&words) }
 }
 
-fn short(text: &str) -> String {
+pub(super) fn short(text: &str) -> String {
     let text: String = text.trim().chars().take(NAME).collect();
     text.trim_end().to_owned()
 }

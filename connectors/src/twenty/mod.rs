@@ -12,13 +12,16 @@ mod files;
 mod id;
 mod metadata;
 mod read;
+mod trash;
+mod unmake;
 mod values;
+mod who;
 mod wire;
 mod write;
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -41,7 +44,7 @@ use self::{
 use crate::{
     destination::{
         Abilities, Automations, Batch, Destination, Hanging, Holder, Instance, Journal, KnownBy, Limits, Need, Outcome,
-        Planned, RemoteRecord, Scan, SchemaOutcome, Selection,
+        Planned, RemoteRecord, Scan, SchemaElement, SchemaOutcome, SchemaRemoval, Selection, Touch,
     },
     error::RemoteError,
     transport::{Client, Http, Limiter, Network, Rate, Settings},
@@ -66,6 +69,8 @@ pub struct Connection {
     pub batch_rows: usize,
     /// How many requests a minute the server takes; 0 for a server without a limit.
     pub requests_per_minute: u64,
+    /// What the key is called, for a key whose role may not list keys.
+    pub key_name: Option<String>,
 }
 
 impl Connection {
@@ -79,6 +84,7 @@ impl Connection {
             tries: 4,
             batch_rows: 60,
             requests_per_minute: 100,
+            key_name: None,
         }
     }
 
@@ -98,6 +104,10 @@ pub struct Twenty {
     wire: Wire,
     batch_rows: usize,
     known: Mutex<Option<Arc<Catalog>>>,
+    /// What the key is said to be called, where the server did not tell.
+    key_name: Option<String>,
+    /// What the server calls it in a row of ours, if that is something else.
+    misnamed: OnceLock<String>,
 }
 
 impl Twenty {
@@ -112,7 +122,13 @@ impl Twenty {
         let client = Client::new(http, Settings { system: SYSTEM, tries: connection.tries });
         let limiter = Limiter::new(&connection.rates());
         let wire = Wire::new(client, &connection.url, connection.key, limiter, connection.tries);
-        Self { wire, batch_rows: connection.batch_rows.clamp(1, 200), known: Mutex::default() }
+        Self {
+            wire,
+            batch_rows: connection.batch_rows.clamp(1, 200),
+            known: Mutex::default(),
+            key_name: connection.key_name,
+            misnamed: OnceLock::new(),
+        }
     }
 
     /// Reads the metadata as it is now.
@@ -174,6 +190,7 @@ impl Destination for Twenty {
             external_ids: true,
             conditional_update: false,
             hard_delete: true,
+            removes_schema: true,
             request_rows: self.batch_rows,
             job_rows: self.batch_rows,
         }
@@ -191,20 +208,7 @@ impl Destination for Twenty {
                 detail: "no object says which workspace it belongs to".to_owned(),
             });
         }
-        // Rows say who changed them last by the name of the key.
-        let keys = match self.wire.get("its keys", "/rest/apiKeys").await {
-            Ok(keys) => keys,
-            Err(RemoteError::Refused { .. }) => Json::Null,
-            // Missing rights are 400; a key that is revoked is 403, and says nothing of who we are.
-            Err(RemoteError::Forbidden { code, .. }) if code != "FORBIDDEN_EXCEPTION" => Json::Null,
-            Err(error) => return Err(error),
-        };
-        let keys = keys.as_array().or_else(|| keys["data"].as_array()).cloned().unwrap_or_default();
-        let own = self.wire.claims().and_then(|claims| claims["jti"].as_str().map(str::to_owned));
-        let own = own.and_then(|own| keys.iter().find(|key| key["id"] == own.as_str()).cloned());
-        let own = own.or_else(|| (keys.len() == 1).then(|| keys[0].clone())).unwrap_or_default();
-        let user = format!("API:{}", own["name"].as_str().unwrap_or_default());
-        Ok(Instance { name: format!("workspace {id}"), id, user })
+        Ok(Instance { name: format!("workspace {id}"), id, user: self.who().await? })
     }
 
     async fn describe(&self, objects: &[ObjectName]) -> Result<Schema, RemoteError> {
@@ -277,8 +281,8 @@ impl Destination for Twenty {
         Vec::new()
     }
 
-    async fn automation(&self, objects: &[ObjectName]) -> Result<Automations, RemoteError> {
-        self.list_automation(objects).await
+    async fn automation(&self, touches: &[Touch]) -> Result<Automations, RemoteError> {
+        self.list_automation(touches).await
     }
 
     fn made_by_platform(&self, _object: &ObjectName, _row: &Record) -> bool {
@@ -306,6 +310,20 @@ impl Destination for Twenty {
     ) -> Result<Vec<Holder>, RemoteError> {
         let object = self.object(object).await?;
         self.find_holders(&object, field, values).await
+    }
+
+    async fn buried(&self, object: &ObjectName, ids: &[String]) -> Result<Vec<RemoteRecord>, RemoteError> {
+        let object = self.object(object).await?;
+        self.read_buried(&object, ids).await
+    }
+
+    async fn destroy_buried(&self, object: &ObjectName, ids: &[String]) -> Result<Vec<Outcome>, RemoteError> {
+        let object = self.object(object).await?;
+        self.destroy_trashed(&object, ids).await
+    }
+
+    async fn remove_schema(&self, elements: &[SchemaElement]) -> Result<Vec<SchemaRemoval>, RemoteError> {
+        self.unmake(elements).await
     }
 
     fn transport(&self, _object: &ObjectName, _operation: Operation, _rows: usize) -> Transport {

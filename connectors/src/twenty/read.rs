@@ -26,7 +26,7 @@ pub(super) const PAGE: usize = 500;
 /// Values of one filter.
 const VALUES: usize = 1_000;
 /// The column that says that a row is in the trash, and when it came there.
-const TRASHED: &str = "deletedAt";
+pub(super) const TRASHED: &str = "deletedAt";
 
 /// One page of rows.
 #[derive(Debug, Default)]
@@ -38,7 +38,7 @@ pub(super) struct Page {
 
 impl Twenty {
     /// Asks for one page of rows, in the order of their ids.
-    async fn page(
+    pub(super) async fn page(
         &self,
         object: &Object,
         select: &str,
@@ -82,6 +82,7 @@ impl Twenty {
         fields: &[FieldName],
         selection: &Selection,
     ) -> Result<Vec<RemoteRecord>, RemoteError> {
+        self.must_be_called_so()?;
         let columns = Columns::of(object);
         let content = files::of(&columns, fields).cloned();
         let plain: Vec<FieldName> =
@@ -201,7 +202,7 @@ fn strange(what: &str, detail: &str) -> RemoteError {
 }
 
 /// Returns what a query selects to read these fields, with what every row is known and dated by.
-fn selected<'n>(columns: &Columns, fields: impl Iterator<Item = &'n FieldName>) -> String {
+pub(super) fn selected<'n>(columns: &Columns, fields: impl Iterator<Item = &'n FieldName>) -> String {
     let mut parts = BTreeSet::from([
         "id".to_owned(),
         "updatedAt".to_owned(),
@@ -212,7 +213,7 @@ fn selected<'n>(columns: &Columns, fields: impl Iterator<Item = &'n FieldName>) 
 }
 
 /// Returns a test at the end of a path.
-fn nested(path: &[&str], test: Json) -> Json {
+pub(super) fn nested(path: &[&str], test: Json) -> Json {
     path.iter().rev().fold(test, |test, name| json!({ *name: test }))
 }
 
@@ -232,6 +233,6 @@ pub(super) fn by_ids<'i>(ids: impl Iterator<Item = &'i str>, trash: bool) -> Jso
 }
 
 /// As soon as a filter mentions when rows were deleted, those that were are found.
-fn with_trash(filter: Json) -> Json {
+pub(super) fn with_trash(filter: Json) -> Json {
     json!({ "and": [filter, { "or": [{ TRASHED: { "is": "NULL" } }, { TRASHED: { "is": "NOT_NULL" } }] }] })
 }

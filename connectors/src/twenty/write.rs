@@ -65,6 +65,7 @@ impl Twenty {
         batch: &Batch,
         journal: &J,
     ) -> Result<Vec<Outcome>, RemoteError> {
+        self.must_be_called_so()?;
         let columns = Columns::of(object);
         let named: Vec<FieldName> =
             batch.rows.iter().flat_map(|row| row.fields.iter().map(|(n, _)| n.clone())).collect();
@@ -108,6 +109,9 @@ impl Twenty {
             answered = true;
             match posted {
                 Posted::Done(mut rows) => {
+                    for row in rows.values() {
+                        self.learn_name(row);
+                    }
                     for n in part {
                         let row = &batch.rows[n];
                         let found = rows.remove(&id::of_key(&row.key));
@@ -230,6 +234,7 @@ impl Twenty {
     }
 
     async fn update(&self, object: &Object, batch: &Batch) -> Result<Vec<Outcome>, RemoteError> {
+        self.must_be_called_so()?;
         let columns = Columns::of(object);
         let present = self.present(object, &columns, batch).await?;
         let mut outcomes: Vec<Outcome> = Vec::with_capacity(batch.rows.len());
@@ -364,7 +369,7 @@ impl Twenty {
 }
 
 /// Returns rows by their ids.
-fn by_id(rows: Json) -> BTreeMap<String, Row> {
+pub(super) fn by_id(rows: Json) -> BTreeMap<String, Row> {
     let Json::Array(rows) = rows else { return BTreeMap::new() };
     rows.into_iter()
         .filter_map(|row| match row {
@@ -404,7 +409,7 @@ fn halves(rows: Vec<usize>) -> [Vec<usize>; 2] {
 }
 
 /// Returns the error of a refused write; missing rights are an error of the conversation, not of a row.
-fn refused(what: &str, status: u16, error: WireError) -> Result<WireError, RemoteError> {
+pub(super) fn refused(what: &str, status: u16, error: WireError) -> Result<WireError, RemoteError> {
     match wire::refused(what, status, error.clone()) {
         denied @ (RemoteError::Forbidden { .. } | RemoteError::Unauthorized { .. }) => Err(denied),
         _ => Ok(error),
@@ -421,7 +426,7 @@ pub(super) fn refusal(error: WireError, duplicate: bool) -> Refusal {
     Refusal { code, message: error.message, fields, retry: Retry::Never, duplicate }
 }
 
-fn gone(message: &str) -> Refusal {
+pub(super) fn gone(message: &str) -> Refusal {
     let code = "RECORD_NOT_FOUND".to_owned();
     Refusal { code, message: message.to_owned(), fields: Vec::new(), retry: Retry::Never, duplicate: false }
 }
@@ -447,7 +452,7 @@ fn shown(row: RemoteRecord) -> Outcome {
 }
 
 /// The outcome of a row that did not leave.
-fn not_sent(error: &RemoteError) -> Outcome {
+pub(super) fn not_sent(error: &RemoteError) -> Outcome {
     Outcome::Rejected(Refusal {
         code: NOT_SENT.to_owned(),
         message: error.to_string(),
@@ -458,7 +463,7 @@ fn not_sent(error: &RemoteError) -> Outcome {
 }
 
 /// Returns whether a text is an id: anything else in a filter could mean more rows than one.
-fn is_uuid(text: &str) -> bool {
+pub(super) fn is_uuid(text: &str) -> bool {
     text.len() == 36 && text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
 }
 

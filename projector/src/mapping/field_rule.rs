@@ -99,6 +99,9 @@ pub struct FieldRule {
     /// Whether the value is left out where our user may not set the field.
     #[serde(skip_serializing_if = "is_default")]
     pub if_allowed: bool,
+    /// What a person should know of each record that has a value here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tell: Option<String>,
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {

@@ -164,6 +164,9 @@ pub enum MapOutcome {
     },
 }
 
+/// How a decision begins that only says what a person should know.
+pub const TOLD: &str = "to know: ";
+
 /// What came of one field.
 enum Mapping {
     Set(Field),
@@ -214,6 +217,11 @@ impl Plan {
                 None => mapping,
                 Some(spill) => self.spilled(field, spill, mapping, schema, record, &mut fields, &mut decide),
             };
+            if let (Some(text), Mapping::Split(value, _) | Mapping::Set(value)) = (&field.tell, &mapping)
+                && !is_blank(value)
+            {
+                decide(format!("{TOLD}{text}"));
+            }
             match mapping {
                 Mapping::Split(value, _) | Mapping::Set(value) => fields.set(known.name.clone(), value),
                 Mapping::Leave => {}

@@ -310,6 +310,9 @@ pub enum Trash {
     Hold,
     /// The row is brought back and becomes the record's; a rollback puts it into the trash again, as it was.
     Restore,
+    /// The row is deleted for good and the record becomes a row of its own. No rollback brings it back; the ledger keeps what
+    /// it held.
+    Destroy,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]

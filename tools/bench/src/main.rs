@@ -4,13 +4,14 @@
 //! without memory that sends the same rows by the same bulk jobs. `memory` holds the peak memory of two sizes against each
 //! other. `assess` holds taking stock of a large export against reading its bytes; `duplicates` tells how many known
 //! duplicates are found; `mapping` holds proposals against known mappings. `ledger` holds the ledger against stores that
-//! people know. The sandbox is another process and counts for neither.
+//! people know; `pace` holds a migration against what a rate limit allows. The sandbox is another process and counts for neither.
 
 mod assess;
 mod duplicates;
 mod ledger;
 mod loader;
 mod mapping;
+mod pace;
 mod process;
 mod simulate;
 
@@ -54,6 +55,8 @@ enum What {
         #[arg(long, default_value_t = 500_000)]
         records: u64,
     },
+    /// How close a migration to Twenty comes to what its rate limit allows, in time and in requests
+    Pace(pace::Pace),
     /// How long the demo takes
     Demo,
     /// Taking stock of and assessing a generated export, against reading the same bytes with the csv crate alone
@@ -117,6 +120,7 @@ fn run(cli: &Cli) -> Fallible<()> {
     let bench = Bench::new(cli.binary.clone())?;
     match cli.what {
         What::Ledger(_) | What::Part(_) | What::Mapping(_) | What::Duplicates(_) | What::Simulate(_) => {}
+        What::Pace(ref what) => return pace::run(&bench, what, cli.json),
         What::Assess(ref what) => return assess::run(&bench, what, cli.json),
         What::Migrate { companies, contacts } => {
             let trip = bench.trip(companies, contacts, false)?;

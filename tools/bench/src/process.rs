@@ -40,13 +40,13 @@ pub(crate) struct Bench {
 }
 
 /// A sandbox in a process of its own.
-struct Org {
+pub(crate) struct Sandbox {
     child: Child,
-    url: String,
+    pub(crate) url: String,
     token: String,
 }
 
-impl Drop for Org {
+impl Drop for Sandbox {
     fn drop(&mut self) {
         // It may have ended already.
         let _ = self.child.kill();
@@ -74,9 +74,12 @@ impl Bench {
         &self.binary
     }
 
-    fn org(&self) -> Fallible<Org> {
+    /// Starts a sandbox: which one, with its options.
+    pub(crate) fn sandbox(&self, which: &[&str]) -> Fallible<Sandbox> {
         let mut child = Command::new(&self.binary)
-            .args(["sandbox", "salesforce", "--limits", "off", "--until-eof"])
+            .arg("sandbox")
+            .args(which)
+            .arg("--until-eof")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
@@ -85,32 +88,37 @@ impl Bench {
         BufReader::new(out).read_line(&mut line)?;
         let about: serde_json::Value = serde_json::from_str(&line)?;
         let text = |name: &str| about[name].as_str().unwrap_or_default().to_owned();
-        Ok(Org { url: text("url"), token: text("token"), child })
+        Ok(Sandbox { url: text("url"), token: text("token"), child })
     }
 
-    /// Moves a company of this size, and with `back` compares it and takes it back.
-    pub(crate) fn trip(&self, companies: u64, contacts: u64, back: bool) -> Fallible<Trip> {
-        let dir = tempfile::tempdir()?;
-        let export = self.generate(dir.path(), companies, contacts)?;
-        let org = self.org()?;
-        let project = dir.path().join("project");
+    /// Makes a project that moves an export to a sandbox, with every owner decided.
+    pub(crate) fn project(&self, project: &Path, to: &str, export: &Path, sandbox: &Sandbox) -> Fallible<()> {
         Self::ends_well(
             Command::new(&self.binary)
-                .args(["init", "--from", "spark", "--to", "salesforce", "--url", &org.url, "--bundle"])
-                .arg(&export)
-                .arg(&project),
+                .args(["init", "--from", "spark", "--to", to, "--url", &sandbox.url, "--bundle"])
+                .arg(export)
+                .arg(project),
         )?;
         let path = project.join("waybill.toml");
         let config = fs::read_to_string(&path)?;
         fs::write(&path, format!("{config}\n[destination.auth]\ntype = \"token\"\ntoken = {{ file = \"token\" }}\n"))?;
-        fs::write(project.join("token"), &org.token)?;
+        fs::write(project.join("token"), &sandbox.token)?;
         let path = project.join("plan.toml");
         let plan = fs::read_to_string(&path)?.replacen(
             "email = \"email\"\n",
             "email = \"email\"\nfallback = \"grace.hopper@example.com\"\nunowned = \"ada.lovelace@example.com\"\n",
             1,
         );
-        fs::write(&path, plan)?;
+        Ok(fs::write(&path, plan)?)
+    }
+
+    /// Moves a company of this size, and with `back` compares it and takes it back.
+    pub(crate) fn trip(&self, companies: u64, contacts: u64, back: bool) -> Fallible<Trip> {
+        let dir = tempfile::tempdir()?;
+        let export = self.generate(dir.path(), companies, contacts)?;
+        let org = self.sandbox(&["salesforce", "--limits", "off"])?;
+        let project = dir.path().join("project");
+        self.project(&project, "salesforce", &export, &org)?;
         let mut trip = Trip { records: companies + contacts, ..Trip::default() };
         let mut step = |args: &[&str]| -> Fallible<Duration> {
             let began = Instant::now();
@@ -136,7 +144,7 @@ impl Bench {
     pub(crate) fn load_bare(&self, companies: u64, contacts: u64) -> Fallible<(u64, Duration)> {
         let dir = tempfile::tempdir()?;
         let export = self.generate(dir.path(), companies, contacts)?;
-        let org = self.org()?;
+        let org = self.sandbox(&["salesforce", "--limits", "off"])?;
         loader::load(&org.url, &org.token, &export)
     }
 
@@ -147,7 +155,7 @@ impl Bench {
         Ok(began.elapsed())
     }
 
-    fn generate(&self, dir: &Path, companies: u64, contacts: u64) -> Fallible<PathBuf> {
+    pub(crate) fn generate(&self, dir: &Path, companies: u64, contacts: u64) -> Fallible<PathBuf> {
         let export = dir.join("export");
         let numbers = [companies.to_string(), contacts.to_string()];
         let args = ["--plain", "--size", "100", "--companies", &numbers[0], "--contacts", &numbers[1]];

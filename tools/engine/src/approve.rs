@@ -54,6 +54,8 @@ pub struct Predicted {
     pub same: u64,
     /// Rows whose source record is gone and that the plan deletes.
     pub delete: u64,
+    /// Rows in the trash that are deleted for good, because records need what they hold.
+    pub destroy: u64,
     /// Records that would wait, by reason.
     pub held: BTreeMap<HoldReason, u64>,
     /// Records that the plan does not carry.
@@ -114,6 +116,12 @@ impl Concerns {
         *self.0.entry((true, rule.id.to_string(), what.to_owned())).or_default() += 1;
     }
 
+    /// Counts a record for which a row in the trash goes for good.
+    fn clears(&mut self, rule: &Rule) {
+        let what = "a row in the trash that holds its value is deleted for good".to_owned();
+        *self.0.entry((false, rule.id.to_string(), what)).or_default() += 1;
+    }
+
     fn mapped(&mut self, decisions: &[waybill_ledger::Decision]) {
         const LOSSES: [(&str, &str); 6] = [
             ("cut from", "a text is cut"),
@@ -124,9 +132,9 @@ impl Concerns {
             ("the source has no time", "a day becomes midnight"),
         ];
         for decision in decisions {
-            let loss = LOSSES.iter().find(|(start, _)| decision.what.starts_with(start));
-            if let Some((_, what)) = loss {
-                *self.0.entry((false, decision.rule.to_string(), (*what).to_owned())).or_default() += 1;
+            let loss = LOSSES.iter().find(|(start, _)| decision.what.starts_with(start)).map(|(_, what)| *what);
+            if let Some(what) = loss.or_else(|| decision.what.strip_prefix(mapping::TOLD)) {
+                *self.0.entry((false, decision.rule.to_string(), what.to_owned())).or_default() += 1;
             }
         }
     }
@@ -347,6 +355,13 @@ fn counted<M: Flaws>(
                                 counts.update += 1;
                                 continue;
                             }
+                            Match::Obstructed { by, row } => {
+                                counts.destroy += by.len() as u64;
+                                concerns.clears(rule);
+                                counts.matched += u64::from(row.is_some());
+                                *if row.is_some() { &mut counts.update } else { &mut counts.create } += 1;
+                                continue;
+                            }
                             Match::Ambiguous(_) | Match::Buried(_) => {
                                 world.waiting.borrow_mut().insert((rule.from.clone(), record.id.clone()));
                                 concerns.stands(rule, &is);
@@ -404,8 +419,19 @@ fn residue(prepared: &Prepared, objects: &[Predicted]) -> Vec<String> {
     let mut lines = Vec::new();
     if !prepared.changes.is_empty() {
         lines.push(format!(
-            "{} fields, options and record types that `waybill schema apply` makes stay in the org",
-            prepared.changes.len()
+            "{} fields, options and record types that `waybill schema apply` makes stay{}",
+            prepared.changes.len(),
+            if prepared.destination().abilities().removes_schema {
+                ", until `waybill rollback --schema` takes away those in which nobody holds anything"
+            } else {
+                " in the org"
+            }
+        ));
+    }
+    let destroys: u64 = objects.iter().map(|object| object.destroy).sum();
+    if destroys > 0 {
+        lines.push(format!(
+            "{destroys} rows in the trash are deleted for good, because records need values that they hold: nothing brings them back, the ledger keeps what they held"
         ));
     }
     let creates: u64 = objects.iter().map(|object| object.create).sum();
@@ -443,7 +469,7 @@ pub fn caps(prediction: &Prediction, allowance: u64) -> BTreeMap<String, u64> {
         // The second pass and a delta change rows that are there: each at most as often as there are rows.
         let there = predicted.update + predicted.same;
         caps.insert(format!("{} update", predicted.object), more(2 * (creates + there)));
-        caps.insert(format!("{} delete", predicted.object), more(predicted.delete));
+        caps.insert(format!("{} delete", predicted.object), more(predicted.delete + predicted.destroy));
     }
     caps
 }

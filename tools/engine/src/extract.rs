@@ -10,10 +10,11 @@ use waybill_connectors::{
     transport::Http,
 };
 use waybill_ledger::{
-    Content, Digest, Event, Micros, NameId, Record, SubjectId, SubjectKey,
+    Content, Digest, Event, FieldSchema, Micros, NameId, ObjectSchema, Record, SubjectId, SubjectKey,
     event::{GoneHow, NameKind, Side},
     ledger::{Draft, Opened},
 };
+use waybill_projector::mapping::Plan;
 
 use crate::{
     aside::{Chunks, aside},
@@ -136,6 +137,47 @@ impl Source {
     /// Returns whether an export of this shape may have an object or, of an object, a field.
     pub fn may_have(&self, object: &str, field: Option<&str>) -> bool {
         self.profile.may_have(object, field)
+    }
+
+    /// Returns a schema with the fields of a plan that this source has not shown yet and may have. A server shows a field with the
+    /// first record that has it: until then, it is what the profile says.
+    pub fn with_unseen(&self, schema: &waybill_ledger::Schema, plan: &Plan) -> waybill_ledger::Schema {
+        let mut whole = schema.clone();
+        if matches!(self.place, Place::Export(_)) {
+            return whole;
+        }
+        for (object, fields) in plan.source_fields() {
+            let at = whole.objects.iter().position(|known| known.name.as_str() == object).unwrap_or_else(|| {
+                let (name, label) = (object.as_str().into(), object.clone());
+                whole.objects.push(ObjectSchema {
+                    name,
+                    label,
+                    createable: false,
+                    updateable: false,
+                    deletable: false,
+                    fields: Vec::new(),
+                    variants: Vec::new(),
+                });
+                whole.objects.len() - 1
+            });
+            let known = &mut whole.objects[at];
+            for field in fields {
+                if known.field(&field).is_none() && self.may_have(&object, Some(&field)) {
+                    known.fields.push(FieldSchema {
+                        name: field.as_str().into(),
+                        label: field.clone(),
+                        kind: self.profile.kind_of(&object, &field),
+                        required: false,
+                        createable: false,
+                        updateable: false,
+                        unique: false,
+                        external_id: false,
+                        case_sensitive: true,
+                    });
+                }
+            }
+        }
+        whole
     }
 
     /// Returns the system with its account, the first part of every source subject.

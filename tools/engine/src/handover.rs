@@ -9,13 +9,13 @@ use std::{
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 use waybill_ledger::{
-    Content, Digest, Event, Record, SubjectKey, Value,
+    Content, Digest, Event, Position, Record, SubjectKey, Value,
     event::{NameKind, Side},
     ledger::Opened,
 };
 use waybill_projector::{
     accounting::SourceAccount,
-    mapping::{Plan, unmapped},
+    mapping::{Plan, Rule, unmapped},
 };
 
 use crate::{
@@ -50,6 +50,8 @@ pub struct Handover {
     pub unreadable: Vec<(String, u64, String)>,
     /// Records that the plan does not carry, by source object and reason.
     pub skipped: BTreeMap<String, u64>,
+    /// Records that arrived in another shape than they had, by what the plan says of it.
+    pub to_know: BTreeMap<String, u64>,
     /// Source fields and objects that no rule uses.
     pub not_carried: Vec<String>,
     /// The rebuild reference: definitions that are documented and never migrated, by source object.
@@ -117,6 +119,11 @@ pub async fn handover(session: &mut Session, dir: &Path) -> Result<Handover, Fai
     let (list, counts) = attachments(session, &plan)?;
     found.attachments = counts;
     put("attachments.csv", list)?;
+    let (list, counts) = to_know(session, &plan)?;
+    if !counts.is_empty() {
+        put("to-know.csv", list)?;
+    }
+    found.to_know = counts;
     put("not-carried.csv", not_carried(&found)?)?;
     for (object, records) in rebuild(session, &plan)? {
         found.rebuild.insert(object.clone(), records.len() as u64);
@@ -207,12 +214,56 @@ fn gather(session: &Session) -> Result<Handover, Failure> {
         unreadable,
         skipped,
         not_carried: unmapped(&plan, &source),
+        to_know: BTreeMap::new(),
         rebuild: BTreeMap::new(),
         attachments: BTreeMap::new(),
         head: ledger.signed_head()?,
         files: Vec::new(),
         notes: Vec::new(),
     })
+}
+
+/// Lists the records that became something of which the plan says that a person should know, with what they hold there; and
+/// counts them.
+fn to_know(session: &Session, plan: &Plan) -> Result<(String, BTreeMap<String, u64>), Failure> {
+    let (ledger, state) = (session.recorder.ledger(), &session.state);
+    let systems = ledger.names_of(NameKind::System);
+    // Where the mappings stand that may tell, with the record and the rule.
+    let mut mapped: BTreeMap<Position, (String, &Rule)> = BTreeMap::new();
+    for rule in plan.rules().iter().filter(|rule| rule.fields.values().any(|field| field.tell.is_some())) {
+        let object = ledger.find_name(NameKind::Object, &rule.from);
+        let Some((object, name)) = object.zip(ledger.find_name(NameKind::Rule, rule.id.as_str())) else { continue };
+        for found in records_at(ledger, state.intake().positions(object))? {
+            let (_, record) = found?;
+            let key = |system: &String| ledger.find_subject(&SubjectKey::new(system, &rule.from, &record.id));
+            let landed = systems.iter().find_map(key).and_then(|subject| state.landing().of_rule(subject, name));
+            if let Some(at) =
+                landed.filter(waybill_projector::landing::Landed::is_live).and_then(|landed| landed.mapped)
+            {
+                mapped.insert(at, (format!("{}/{}", rule.from, record.id), rule));
+            }
+        }
+    }
+    let mut csv = csv::Writer::from_writer(Vec::new());
+    let failed = |e: csv::Error| Failure::failed(format!("the list of what to know cannot be written: {e}"));
+    csv.write_record(["record", "field", "value", "what"]).map_err(failed)?;
+    let mut counts = BTreeMap::new();
+    let bounds = mapped.keys().next().copied().zip(mapped.keys().next_back().copied());
+    let wanted = |envelope: &waybill_ledger::Envelope| mapped.contains_key(&envelope.position);
+    let events = bounds.map(|(first, last)| ledger.reader().read(first..=last, wanted));
+    for event in events.into_iter().flatten() {
+        let (envelope, opened) = event?;
+        let Some((record, rule)) = mapped.get(&envelope.position) else { continue };
+        let Opened::Content(Content::Mapped(content)) = opened else { continue };
+        for (name, field) in &rule.fields {
+            let (Some(text), Some(held)) = (&field.tell, content.fields.value(name.as_str())) else { continue };
+            let place = format!("{}.{name}", rule.to);
+            csv.write_record([record.as_str(), &place, &held.to_string(), text]).map_err(failed)?;
+            *counts.entry(format!("{} to {}: {text}", rule.from, rule.to)).or_default() += 1;
+        }
+    }
+    let bytes = csv.into_inner().map_err(|e| Failure::failed(e.to_string()))?;
+    Ok((String::from_utf8_lossy(&bytes).into_owned(), counts))
 }
 
 /// Lists every file of the source: what hangs on what, and where it is now.
@@ -380,6 +431,12 @@ fn pages(found: &Handover) -> Vec<Section> {
             "Definitions are documented in the folder `rebuild`, with their triggers, conditions, actions and timing. Nothing of them is migrated as code.",
             &["object", "definitions"],
             pairs(&found.rebuild),
+        ),
+        section(
+            "What became something else",
+            "Records that the plan carries in another shape, as it says; each is in to-know.csv.",
+            &["what", "records"],
+            pairs(&found.to_know),
         ),
         section("Runs", "", &["run", "kind", ""], runs.collect()),
         Section {

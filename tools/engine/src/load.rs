@@ -4,6 +4,7 @@
 //! difference to what was last written is written. Nothing to write is nothing sent.
 
 mod closing;
+mod obstructed;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,6 +27,7 @@ use waybill_projector::{
     write_key,
 };
 
+use self::obstructed::{Obstructed, is_untouched};
 use crate::{
     approve::must_be_capped,
     aside::{Aside, aside},
@@ -134,6 +136,8 @@ struct Outbox {
     creates: Vec<Change>,
     /// Records that were just found to be rows that are there.
     links: Vec<Change>,
+    /// Records that wait until a row in the trash is gone.
+    obstructed: Vec<Obstructed>,
     updates: BTreeMap<RuleId, Vec<Change>>,
     notes: Vec<Draft>,
 }
@@ -200,6 +204,7 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
         let writer = Arc::new(Writer::new(self.desk, &step.object)?);
         stage.add(writer.settle_open(state).await?, Operation::Nothing);
         writer.find_late(state).await?;
+        self.let_go(state, &stage, &writer).await?;
         stage.matches = self.matches(state, &stage).await?;
         self.land_seeds(state, &mut stage, &writer).await?;
         let sources: BTreeSet<String> = stage.rules.iter().map(|rule| rule.from.clone()).collect();
@@ -456,6 +461,7 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
             Some(landed) if landed.is_live() => outbox.updates.entry(coming.rule.id.clone()).or_default().push(change),
             Some(landed)
                 if landed.generation > 0
+                    && !is_untouched(&landed)
                     && stage.span != Span::Everything
                     && change.decided != Some(HoldDecision::Again)
                     && !self.desk.flaws.has(Flaw::RecreateRemoved) =>
@@ -481,20 +487,21 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
                         self.hold(state, stage, coming, part, HoldReason::Ambiguous, text, outbox);
                         return Ok(());
                     }
-                    self.link(stage, coming, (part, LinkedBy::Person), change, id, outbox)?;
+                    self.link(stage, change, (LinkedBy::Person, id), outbox)?;
                 }
                 (Some((HoldDecision::New, _)), Match::Ambiguous(_) | Match::Buried(_)) | (_, Match::New) => {
                     outbox.creates.push(change);
                 }
-                (_, Match::Row(id)) => self.link(stage, coming, (part, LinkedBy::UniqueValue), change, id, outbox)?,
+                (_, Match::Row(id)) => self.link(stage, change, (LinkedBy::UniqueValue, id), outbox)?,
                 (_, Match::Trashed { id, set }) => {
                     let mut change = change;
                     for (name, value) in set.iter() {
                         let value = value.cloned().map_or(waybill_ledger::Field::Null, Into::into);
                         change.mapped.fields.set(name.clone(), value);
                     }
-                    self.link(stage, coming, (part, LinkedBy::UniqueValue), change, id, outbox)?;
+                    self.link(stage, change, (LinkedBy::UniqueValue, id), outbox)?;
                 }
+                (_, Match::Obstructed { by, row }) => outbox.obstructed.push(Obstructed { change, by, row }),
                 (_, Match::Ambiguous(text) | Match::Buried(text)) => {
                     self.hold(state, stage, coming, part, HoldReason::Ambiguous, text, outbox);
                 }
@@ -507,17 +514,16 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
     fn link(
         &self,
         stage: &Stage<'_>,
-        coming: &Coming<'_>,
-        (part, by): (TargetPart, LinkedBy),
         change: Change,
-        id: String,
+        (by, id): (LinkedBy, String),
         outbox: &mut Outbox,
     ) -> Result<(), Failure> {
         let subject = SubjectKey::new(&self.desk.instance, stage.object.as_str(), &id);
         let destination = self.rec().subject(&subject)?;
         let event = Event::IdentityLinked { destination, by, candidates: 1 };
         let object = stage.object.to_string();
-        let draft = self.rec().draft(event).subject(coming.subject).target(part).cause(coming.cause);
+        let draft = self.rec().draft(event).subject(change.target.subject).target(change.target.part);
+        let draft = change.cause.into_iter().fold(draft, Draft::cause);
         outbox.notes.push(draft.content(Content::DestinationId { object, id }));
         outbox.links.push(change);
         Ok(())
@@ -533,6 +539,7 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
         outbox: &mut Outbox,
         flush: bool,
     ) -> Result<(), Failure> {
+        self.clear(state, stage, writer, crew, outbox).await?;
         self.rec().append(std::mem::take(&mut outbox.notes)).await?;
         state.catch_up(self.ledger())?;
         for mut change in std::mem::take(&mut outbox.links) {

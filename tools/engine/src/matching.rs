@@ -61,6 +61,13 @@ pub enum Match {
         /// What brings it back.
         set: Fields,
     },
+    /// This row, or a new one, once these rows in the trash are deleted for good.
+    Obstructed {
+        /// The ids of the rows in the trash.
+        by: Vec<String>,
+        /// The row that it is; none for a new one.
+        row: Option<String>,
+    },
     /// A person must say which; the text says between what.
     Ambiguous(String),
     /// A row in the trash stands in its way, and the plan does not bring it back; the text says which.
@@ -153,6 +160,7 @@ impl Matches {
             _ => None,
         };
         let mut back: Option<(&str, &Fields)> = None;
+        let mut by: Vec<String> = Vec::new();
         for (field, claims) in &self.claims {
             let value = fields.value(field.as_str()).and_then(unique_form);
             let Some(claim) = value.and_then(|value| claims.get(&value)) else { continue };
@@ -177,14 +185,22 @@ impl Matches {
                     {
                         back = Some((&holder.id, set));
                     }
+                    Some(_) if rule.trash == Trash::Destroy => {
+                        if !by.contains(&holder.id) {
+                            by.push(holder.id.clone());
+                        }
+                    }
                     Some(_) => {
                         return Match::Buried(format!(
-                            "{} {} in the trash has the same {field}, and the trash counts: bring it back, delete it for good, or let the plan say `trash = \"restore\"`",
+                            "{} {} in the trash has the same {field}, and the trash counts: bring it back, delete it for good, or let the plan say `trash = \"restore\"` or `\"destroy\"`",
                             rule.to, holder.id
                         ));
                     }
                 }
             }
+        }
+        if !by.is_empty() {
+            return Match::Obstructed { by, row: own.map(str::to_owned) };
         }
         match back {
             Some((id, set)) => Match::Trashed { id: id.to_owned(), set: set.clone() },

@@ -1,12 +1,12 @@
 //! Looks at everything that could stop a run or surprise its people, before the first record is written.
 
 use serde::Serialize;
-use waybill_connectors::{Destination, Planned};
+use waybill_connectors::{Automation, Destination, Planned, Touch};
 use waybill_ledger::{
     Event, FieldKind, SchemaChange,
     event::{Gate, HoldReason, NameKind},
 };
-use waybill_projector::mapping::Severity;
+use waybill_projector::mapping::{Rule, Severity, Trash};
 
 use crate::{
     approve::{self, Prediction},
@@ -101,7 +101,7 @@ pub async fn preflight(session: &mut Session) -> Result<Preflight, Failure> {
     checks.extend(concerns(&writes));
     checks.push(times(&prepared));
     checks.extend(limits(session, &prepared, &writes).await?);
-    checks.push(automation(&prepared).await?);
+    checks.push(automation(&prepared, &writes).await?);
     checks.push(approval(session, &prepared));
     let preflight = Preflight { checks, writes };
     let open = preflight.passes();
@@ -289,10 +289,34 @@ async fn limits(session: &Session, prepared: &Prepared, writes: &Prediction) -> 
     Ok(checks)
 }
 
-async fn automation(prepared: &Prepared) -> Result<Check, Failure> {
-    let found = prepared.destination().automation(&prepared.plan.destination_objects()).await?;
-    let mut about: Vec<String> =
-        found.active.iter().map(|active| format!("{} `{}` on {}", active.kind, active.name, active.object)).collect();
+/// Returns what is done to each object, as far as it can be told before.
+fn touches(prepared: &Prepared, writes: &Prediction) -> Vec<Touch> {
+    let touch = |object: waybill_ledger::ObjectName| {
+        let known = writes.objects.iter().find(|known| known.object == object.as_str());
+        let (creates, updates) = known.map_or((false, false), |known| (known.create > 0, known.update > 0));
+        let rules: Vec<&Rule> = prepared.plan.rules().iter().filter(|rule| rule.to == object).collect();
+        // What is made is changed once more where records point to others of their object.
+        let later = rules.iter().flat_map(|rule| rule.self_references()).map(|(name, _)| name).filter(|_| creates);
+        let all = rules.iter().flat_map(|rule| rule.fields.keys()).filter(|_| updates);
+        let updates: std::collections::BTreeSet<_> = later.chain(all).cloned().collect();
+        let updated = known.is_some_and(|known| known.matched > 0);
+        Touch {
+            creates,
+            updates: updates.into_iter().collect(),
+            restores: updated && rules.iter().any(|rule| rule.trash == Trash::Restore),
+            deletes: known.is_some_and(|known| known.delete + known.destroy > 0),
+            object,
+        }
+    };
+    prepared.plan.destination_objects().into_iter().map(touch).collect()
+}
+
+async fn automation(prepared: &Prepared, writes: &Prediction) -> Result<Check, Failure> {
+    let found = prepared.destination().automation(&touches(prepared, writes)).await?;
+    let on = |on: &Option<String>| on.as_ref().map_or_else(String::new, |on| format!(", {on}"));
+    let told =
+        |active: &Automation| format!("{} `{}` on {}{}", active.kind, active.name, active.object, on(&active.on));
+    let mut about: Vec<String> = found.active.iter().map(told).collect();
     about.extend(found.unseen.iter().map(|(kind, code)| format!("{kind}s: our user may not look ({code})")));
     if about.is_empty() {
         return Ok(check("automation", Verdict::Passes, "nothing runs by itself on the objects of the plan"));

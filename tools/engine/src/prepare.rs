@@ -223,7 +223,8 @@ impl Prepared {
 
     /// Returns the digest of the schema elements that the plan touches, as they will be.
     pub fn touched(&self) -> Digest {
-        schema_step::touched(&self.plan, &self.source_schema, &self.schema)
+        let source = self.source.with_unseen(&self.source_schema, &self.plan);
+        schema_step::touched(&self.plan, &source, &self.schema)
     }
 
     /// Returns every owner for people, those without a decision first.

@@ -156,6 +156,9 @@ pub struct DestinationConfig {
     /// How many requests a minute the system takes, where it does not tell; 0 if it has no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requests_per_minute: Option<u64>,
+    /// What our key is called there, where rows name their authors so and the key may not ask.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_name: Option<String>,
     /// The most batches under way at once; 3 without it. Fewer are, as long as the destination is slow or reports locks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at_once: Option<usize>,
@@ -220,6 +223,7 @@ impl Project {
                 job_rows: None,
                 batch_rows: None,
                 requests_per_minute: None,
+                key_name: None,
                 at_once: None,
             },
             keys: None,
@@ -418,6 +422,7 @@ impl Project {
         if let Some(requests) = destination.requests_per_minute {
             connection.requests_per_minute = requests;
         }
+        connection.key_name.clone_from(&destination.key_name);
         Ok(connection)
     }
 

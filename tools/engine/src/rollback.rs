@@ -40,6 +40,9 @@ pub struct Report {
     /// In a dry run, what would stay, the first of it, and why.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub conflicts: Vec<String>,
+    /// Of the schema elements that we made, what was taken away again, if that was asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub schema: Vec<crate::schema::Change>,
     /// What no rollback can take back.
     pub residue: Vec<String>,
 }
@@ -75,13 +78,17 @@ struct Inverse {
     others: BTreeMap<NameId, Planned>,
     /// Rows that were there before us, and that a rollback gave back: they are no records of ours any more.
     given_back: u64,
+    /// Rows that lay in the trash, and that were deleted for good.
+    destroyed: u64,
 }
 
 impl Inverse {
-    /// Says what a rollback of a rollback does not bring back.
-    fn told(&self) -> Option<String> {
-        let rows = self.given_back;
-        (rows > 0).then(|| format!("{rows} rows that were there before us stay as they are, for they are no records of ours any more; `waybill run` takes them up again"))
+    /// Says what does not come back.
+    fn told(&self) -> impl Iterator<Item = String> + use<> {
+        let (rows, destroyed) = (self.given_back, self.destroyed);
+        let given_back = (rows > 0).then(|| format!("{rows} rows that were there before us stay as they are, for they are no records of ours any more; `waybill run` takes them up again"));
+        let destroyed = (destroyed > 0).then(|| format!("{destroyed} rows that lay in the trash were deleted for good and do not come back; `waybill audit log` tells where the ledger keeps what they held"));
+        given_back.into_iter().chain(destroyed)
     }
 
     fn is_plain(&self, index: usize) -> bool {
@@ -112,6 +119,8 @@ pub struct How {
     pub dry: bool,
     /// Nothing is written if more rows than this would be.
     pub at_most: Option<u64>,
+    /// What the schema steps made goes, too, as far as nobody holds anything in it.
+    pub schema: bool,
 }
 
 /// How many conflicts a dry run names.
@@ -146,7 +155,7 @@ async fn foresee<D: Destination, M: Flaws>(
     order: &[ObjectName],
 ) -> Result<Report, Failure> {
     let mut inverse = plan_of(session, scope)?;
-    let mut report = Report { residue: inverse.told().into_iter().collect(), ..Report::default() };
+    let mut report = Report { residue: inverse.told().collect(), ..Report::default() };
     // Rows that are put back point elsewhere by then.
     let restored = |work: &Planned| work.restores.iter().filter_map(|r| r.landed.destination).collect::<Vec<_>>();
     let others = inverse.others.values();
@@ -227,7 +236,8 @@ pub async fn rollback<M: Flaws>(
         order.reverse();
     }
     let bin = !reached.destination.abilities().hard_delete;
-    let residue = residue(session, &schema, &plan.key_field(), bin);
+    let removes = reached.destination.abilities().removes_schema;
+    let residue = residue(session, &schema, &plan.key_field(), (bin, removes, how))?;
     if how.at_most.is_some() && !how.dry {
         let inverse = plan_of(session, scope)?;
         must_be_capped(session, &order, inverse, how.at_most)?;
@@ -321,6 +331,12 @@ pub async fn rollback<M: Flaws>(
     }
     let held = report.objects.iter().any(|object| object.held + object.rejected > 0);
     session.end(&recorder, if held { RunOutcome::DoneWithHolds } else { RunOutcome::Done }).await?;
+    if how.schema && scope == Scope::Everything {
+        report.schema = crate::schema::take_back(session, &reached).await?;
+        let stays = report.schema.iter().filter(|change| change.outcome == "stays");
+        let why = |change: &crate::schema::Change| change.note.clone().unwrap_or_default();
+        report.residue.extend(stays.map(|change| format!("{} stays: {}", change.what, why(change))));
+    }
     Ok(report)
 }
 
@@ -402,7 +418,7 @@ fn plan_of<M>(session: &Session<M>, scope: Scope) -> Result<Inverse, Failure> {
     let runs = session.state.runs();
     let of_rollback = |run| runs.iter().any(|known| known.id == run && known.kind == RunKind::Rollback);
     let of_rollback = matches!(scope, Scope::Run(run) if of_rollback(run));
-    let mut given_back = 0;
+    let (mut given_back, mut destroyed) = (0, 0);
     let mut others: BTreeMap<NameId, Planned> = BTreeMap::new();
     for (target, object, inverse) in fold.finish() {
         let landed = landing.get(target);
@@ -414,6 +430,8 @@ fn plan_of<M>(session: &Session<M>, scope: Scope) -> Result<Inverse, Failure> {
             (rollback::Inverse::Restore { before, updated }, Some(landed)) if landed.is_live() => {
                 planned.restores.push(Restore { landed, before, inverts: updated });
             }
+            // It never was a record of ours: it lay in the trash.
+            (rollback::Inverse::Recreate { .. }, Some(landed)) if landed.generation == 0 => destroyed += 1,
             (rollback::Inverse::Recreate { deleted, mapped }, Some(landed)) if !landed.is_live() => {
                 planned.recreates.push((target, mapped, deleted));
             }
@@ -422,7 +440,7 @@ fn plan_of<M>(session: &Session<M>, scope: Scope) -> Result<Inverse, Failure> {
             _ => {}
         }
     }
-    Ok(Inverse { plain, others, given_back })
+    Ok(Inverse { plain, others, given_back, destroyed })
 }
 
 fn summary<M>(session: &Session<M>, object: &ObjectName, inverse: &mut Inverse) -> (Undone, Planned) {
@@ -508,11 +526,23 @@ fn residue<M>(
     session: &Session<M>,
     schema: &waybill_ledger::Schema,
     key: &waybill_ledger::FieldName,
-    bin: bool,
-) -> Vec<String> {
+    (bin, removes, how): (bool, bool, How),
+) -> Result<Vec<String>, Failure> {
     let made = session.state.runs().iter().any(|run| run.kind == RunKind::Schema);
     if !made {
-        return Vec::new();
+        return Ok(Vec::new());
+    }
+    if removes {
+        let elements = crate::schema::made(session)?.elements.len();
+        return Ok(match (elements, how.schema, how.dry) {
+            (0, ..) | (_, true, false) => Vec::new(),
+            (_, true, true) => vec![format!(
+                "of {elements} things that `waybill schema apply` made, those go in which nobody holds anything by then"
+            )],
+            (_, false, _) => vec![format!(
+                "{elements} things that `waybill schema apply` made stay; `waybill rollback --schema` takes away those in which nobody holds anything"
+            )],
+        });
     }
     let objects: Vec<&str> = schema
         .objects
@@ -520,9 +550,9 @@ fn residue<M>(
         .filter(|object| object.field(key.as_str()).is_some())
         .map(|object| object.name.as_str())
         .collect();
-    vec![format!(
+    Ok(vec![format!(
         "fields, options and record types that `waybill schema apply` made stay (among them {key} on {}){}",
         objects.join(", "),
         if bin { "; rows in the recycle bin stay until it is emptied" } else { "" }
-    )]
+    )])
 }

@@ -129,11 +129,14 @@ impl Landscape<'_> {
 
     /// Returns whether a row in the trash holds what only one row may, and the record waits for that.
     fn is_buried(&self, kind: &Kind, cells: &Cells) -> bool {
-        let Some((_, field)) = kind.unique.filter(|_| self.place.buried_waits()) else { return false };
+        let (waits, goes) = (self.place.buried_waits(), self.place.buried_goes());
+        let Some((_, field)) = kind.unique.filter(|_| waits || goes) else { return false };
         let wanted = Source::wanted(kind, cells);
         let Some(value) = wanted.get(field) else { return false };
         let object = format!("{TRASH}{}", kind.to);
-        let mut buried = self.dump.iter().filter(|((name, _), _)| *name == object);
+        // What goes for good stays while others point to it.
+        let pointed = |id: &str| self.dump.values().any(|row| row.iter().any(|(name, v)| name != "id" && v == id));
+        let mut buried = self.dump.iter().filter(|((name, id), _)| *name == object && (waits || pointed(id)));
         buried
             .any(|(_, row)| row.get(field).and_then(Json::as_str).is_some_and(|held| held.eq_ignore_ascii_case(value)))
     }
@@ -337,7 +340,14 @@ fn kept(place: &dyn Place, dump: &Dump, acts: &[Act], given_back: bool) -> Resul
         let hidden = acts
             .iter()
             .any(|later| later.automated && (&*later.object, &*later.id) == (object, id) && later.at >= act.at);
-        if act.met || act.automated || hidden && !place.is_ours(object, &act.what) || act.early && !given_back {
+        // Who takes back what automation did leaves the field as we wrote it: then it is ours again.
+        let undone = acts.iter().any(|earlier| {
+            let field = |act: &Act| if let Did::Set(field, _) = act.what { Some(field) } else { None };
+            let same = earlier.object == object && earlier.id == id && field(earlier) == field(act);
+            earlier.automated && same && earlier.at <= act.at
+        });
+        if act.met || undone || act.automated || hidden && !place.is_ours(object, &act.what) || act.early && !given_back
+        {
             continue;
         }
         let row = dump.get(&(object.to_owned(), id.to_owned()));
@@ -381,6 +391,13 @@ pub(crate) fn given_back(place: &dyn Place, before: &Dump, after: &Dump, acts: &
         let is_touched = touched.contains(&(object.strip_prefix(TRASH).unwrap_or(object), id.as_str()));
         // Who deletes a row there puts it into the trash.
         if place.has_trash() && !is_in(after, object, id) {
+            // What lay in the trash may be deleted for good, if the plan says so, and if a value of it is allowed once.
+            let buried = object.starts_with(TRASH) || deleted && is_touched;
+            let kind = place.kinds().iter().find(|kind| object.strip_prefix(TRASH).unwrap_or(object) == kind.to);
+            let holds = kind.and_then(|kind| kind.unique).is_some_and(|(_, field)| row.contains_key(field));
+            if place.buried_goes() && buried && holds {
+                continue;
+            }
             return Err(format!("{object} {id}, which was there before us, is gone for good"));
         }
         let Some(now) = after.get(&(object.clone(), id.clone())) else {
@@ -389,10 +406,15 @@ pub(crate) fn given_back(place: &dyn Place, before: &Dump, after: &Dump, acts: &
             }
             return Err(format!("{object} {id}, which was there before us, is gone"));
         };
+        // Who changed it while it was out of the trash changed it; who put it back there ended what we can take back of it.
+        let own = object.strip_prefix(TRASH).unwrap_or(object);
+        if acts.iter().any(|act| act.object == own && act.id == *id && matches!(act.what, Did::Deleted(_))) {
+            continue;
+        }
         let names: BTreeSet<&String> = row.keys().chain(now.keys()).collect();
         for name in names {
             let was_set = acts.iter().any(|act| {
-                act.object == *object && act.id == *id && matches!(act.what, Did::Set(field, _) if field == name)
+                act.object == own && act.id == *id && matches!(act.what, Did::Set(field, _) if field == name)
             });
             if row.get(name) != now.get(name) && !was_set {
                 return Err(format!(

@@ -71,6 +71,11 @@ pub(crate) trait Place: Debug + Send + Sync {
     /// Returns whether records wait that a row in the trash stands in the way of.
     fn buried_waits(&self) -> bool;
 
+    /// Returns whether what lies in the trash and stands in a record's way is deleted for good.
+    fn buried_goes(&self) -> bool {
+        false
+    }
+
     /// Fills the place with what was there before us, some of which the source has, too.
     fn people_were_here(&self, dice: &mut ChaCha8Rng, source: &Source);
 

@@ -50,6 +50,8 @@ struct Stage<M> {
     /// Whether and when automation acts.
     clockwork: ChaCha8Rng,
     source: Source,
+    /// Whether the source is a server, not an export.
+    server: bool,
     flaws: M,
     broken_off: u64,
     head: String,
@@ -79,16 +81,16 @@ impl<M: Flaws> Stage<M> {
         let source = Source::new(wire.place.kinds(), &mut dice, size);
         let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
         let (plan, destination) = wire.place.plan(&mut dice);
-        let server_source = dice.random_bool(0.4);
+        let server = dice.random_bool(0.4);
         std::fs::write(dir.path().join("secret"), wire.place.secret()).map_err(|e| e.to_string())?;
         std::fs::write(dir.path().join("plan.toml"), plan).map_err(|e| e.to_string())?;
-        set_up(dir.path(), seed, server_source, (wire.place.kinds(), &destination)).map_err(|e| e.to_string())?;
+        set_up(dir.path(), seed, server, (wire.place.kinds(), &destination)).map_err(|e| e.to_string())?;
         let chance = Arc::new(Chance(Mutex::new(ChaCha8Rng::seed_from_u64(!seed))));
         let store = Arc::new(MemoryStore::new());
         let clockwork = ChaCha8Rng::seed_from_u64(seed ^ 0x0043_4c4f_434b);
         let head = String::new();
         let before = Dump::new();
-        Ok(Self { dir, store, wire, chance, dice, clockwork, source, flaws, broken_off: 0, head, before })
+        Ok(Self { dir, store, wire, chance, dice, clockwork, source, server, flaws, broken_off: 0, head, before })
     }
 
     async fn play(&mut self) -> Result<Told, String> {
@@ -171,6 +173,9 @@ impl<M: Flaws> Stage<M> {
     fn export(&self) -> Result<(), String> {
         let dir = self.dir.path().join("export");
         self.source.export(&dir).map_err(|e| e.to_string())?;
+        if !self.server {
+            return Ok(());
+        }
         let company = spark::Server::new(&spark::Options { bundle: Some(dir), ..spark::Options::default() });
         let company = company.map_err(|e| format!("the company: {e}"))?;
         std::fs::write(self.dir.path().join("company"), company.token()).map_err(|e| e.to_string())?;

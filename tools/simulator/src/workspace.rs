@@ -133,8 +133,16 @@ fn shown(field: &str, value: &str) -> String {
 #[derive(Debug)]
 pub(crate) struct Workspace {
     server: Server,
-    /// Whether the plan lets records wait for what lies in the trash, or takes it out.
-    waits: bool,
+    /// What the plan does with what lies in the trash and stands in a record's way.
+    trash: Trash,
+}
+
+/// What happens to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trash {
+    Waits,
+    ComesBack,
+    Goes,
 }
 
 impl Workspace {
@@ -144,7 +152,12 @@ impl Workspace {
         let cap = if dice.random_bool(0.5) { 60 } else { 200 };
         let switches = Switches { workflow: false, cap, ..Switches::default() };
         let server = Server::new(&Options { seed, switches, ..Options::default() })?;
-        Ok(Self { server, waits: dice.random_bool(0.6) })
+        let trash = match (dice.random_bool(0.6), dice.random_bool(0.5)) {
+            (true, _) => Trash::Waits,
+            (_, true) => Trash::ComesBack,
+            (_, false) => Trash::Goes,
+        };
+        Ok(Self { server, trash })
     }
 
     fn request(&self, method: Method, path: &str, body: &Json) -> Option<Json> {
@@ -244,8 +257,11 @@ impl Place for Workspace {
              [destination.auth]\ntype = \"token\"\ntoken = {{ file = \"secret\" }}\n"
         );
         let plan = include_str!("twenty.plan.toml");
-        let plan =
-            if self.waits { plan.to_owned() } else { plan.replace("match = [", "trash = \"restore\"\nmatch = [") };
+        let plan = match self.trash {
+            Trash::Waits => plan.to_owned(),
+            Trash::ComesBack => plan.replace("match = [", "trash = \"restore\"\nmatch = ["),
+            Trash::Goes => plan.replace("match = [", "trash = \"destroy\"\nmatch = ["),
+        };
         (plan, config)
     }
 
@@ -254,7 +270,11 @@ impl Place for Workspace {
     }
 
     fn buried_waits(&self) -> bool {
-        self.waits
+        self.trash == Trash::Waits
+    }
+
+    fn buried_goes(&self) -> bool {
+        self.trash == Trash::Goes
     }
 
     fn people_were_here(&self, dice: &mut ChaCha8Rng, source: &Source) {

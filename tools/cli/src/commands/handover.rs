@@ -30,7 +30,10 @@ impl HandoverArgs {
             let mut files: Vec<String> = files.iter().map(|path| format!("  {}", dir.join(path).display())).collect();
             if !setup.is_empty() {
                 let at = dir.join("setup").join("SETUP.md");
-                files.push(format!("  {} and a source project of {} files beside it", at.display(), setup.len() - 1));
+                files.push(match setup.len() - 1 {
+                    0 => format!("  {}", at.display()),
+                    more => format!("  {} and a source project of {more} files beside it", at.display()),
+                });
             }
             let notes: String = found.notes.iter().map(|note| format!("\n{note}\n")).collect();
             let rebuild: u64 = found.rebuild.values().sum();

@@ -175,6 +175,13 @@ pub(super) fn writes(prediction: &Prediction) -> String {
             object.matched, object.object
         );
     }
+    for object in prediction.objects.iter().filter(|object| object.destroy > 0) {
+        let _ = write!(
+            text,
+            "\n{} rows of {} in the trash are deleted for good: records need what they hold, and no rollback brings them back",
+            object.destroy, object.object
+        );
+    }
     text
 }
 

@@ -23,6 +23,10 @@ pub(crate) struct RollbackArgs {
     /// Stop before the first write if more rows than this would be taken back
     #[arg(long, value_name = "N")]
     at_most: Option<u64>,
+    /// Also take away the fields, options and objects that `waybill schema apply` made, where nobody holds anything in them;
+    /// what somebody uses stays and is named
+    #[arg(long, conflicts_with_all = ["run", "object", "rule", "record"])]
+    schema: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -48,7 +52,7 @@ impl RollbackArgs {
         let (mut session, bars) = open(context).await?;
         let done = match scope(&session, &self.scope) {
             Ok(scope) => {
-                let how = How { dry: self.dry_run, at_most: self.at_most };
+                let how = How { dry: self.dry_run, at_most: self.at_most, schema: self.schema };
                 rollback::rollback(&mut session, scope, how, &stop).await
             }
             Err(failure) => Err(failure),
@@ -133,6 +137,10 @@ fn human(report: &Report, dry: bool) -> String {
         if report.differences.iter().all(waybill_engine::baseline::Difference::is_none) {
             text.push_str("\n\nevery row is as it was before us");
         }
+    }
+    let gone = report.schema.iter().filter(|change| change.outcome != "stays").count();
+    if gone > 0 {
+        text.push_str(&format!("\n\n{gone} fields, options and objects that we made are taken away again"));
     }
     for line in &report.residue {
         text.push_str(&format!("\n\nresidue: {line}"));

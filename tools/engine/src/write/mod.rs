@@ -1,5 +1,6 @@
 //! Sends writes so that each happens once: intent first, then the wire, then the outcome, then a look at what is there.
 
+mod clear;
 mod create;
 mod crew;
 mod late;
@@ -33,6 +34,7 @@ use crate::{
     recorder::Recorder,
 };
 
+pub use clear::Obstacle;
 pub use crew::Crew;
 pub use remove::Removal;
 pub use restore::Restore;

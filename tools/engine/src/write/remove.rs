@@ -26,20 +26,22 @@ pub struct Removal {
 
 /// What points to a row.
 #[derive(Debug, Default)]
-struct Children {
+pub(super) struct Children {
     /// What stays.
-    staying: Vec<String>,
+    pub(super) staying: Vec<String>,
     /// Rows of the same object that go, too, and are still there.
     leaving: Vec<String>,
 }
 
 /// When rows are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Look {
+pub(super) enum Look {
     /// Right before they go; on the last call, what others of their object point to goes no more.
     Now { last_call: bool },
     /// Long before, when everything else is still there.
     Ahead,
+    /// In the trash, before they go for good: whatever points to them counts.
+    Buried,
 }
 
 /// What is decided about a row that is to go.
@@ -290,7 +292,7 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
 
     /// Finds records that point to these rows and that would go or change with them: those that are not leaving, and those
     /// of the same object that are, but have not left.
-    async fn children(
+    pub(super) async fn children(
         &self,
         state: &State,
         ids: &[String],
@@ -326,7 +328,8 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
                     let name = format!("{}/{}", object.name, row.record.id);
                     // Of these nobody can say whose they are until what they belong to has gone.
                     let unclear = look == Look::Ahead && row.modified_by.is_none() && !known;
-                    if !leaves && !unclear && (known || !(ours || side)) {
+                    let counts = known || look == Look::Buried || !(ours || side);
+                    if !leaves && !unclear && counts {
                         children.entry(parent.to_owned()).or_default().staying.push(name);
                     } else if leaves && object.name == self.object && row.record.id != parent {
                         children.entry(parent.to_owned()).or_default().leaving.push(name);
@@ -427,7 +430,7 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
 }
 
 /// Names some of many.
-fn some(names: &[String]) -> String {
+pub(super) fn some(names: &[String]) -> String {
     const SHOWN: usize = 8;
     let shown = names.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
     match names.len().checked_sub(SHOWN) {

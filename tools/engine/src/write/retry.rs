@@ -47,6 +47,11 @@ pub(super) async fn until_done<T>(
     Ok(tally)
 }
 
+/// Words a refusal for the person who must decide; it may quote values, so it goes to the vault only.
+pub(super) fn refused(refusal: &Refusal) -> String {
+    format!("the destination refused it ({}): {}", refusal.code, refusal.message)
+}
+
 impl<D: Destination, M: Flaws> Writer<D, M> {
     /// Writes down that a row was refused. Returns whether it may be sent again; if not, its record waits for a person.
     pub(super) fn refuse(
@@ -61,9 +66,8 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
         drafts.push(about(Event::WriteRejected { code }).content(content));
         let again = refusal.retry == Retry::Soon && !last;
         if !again && !self.desk.flaws.has(Flaw::SwallowRefusals) {
-            // It may quote values, so it goes to the vault only.
-            let text = format!("the destination refused it ({}): {}", refusal.code, refusal.message);
-            drafts.push(about(Event::RecordHeld { reason: HoldReason::Rejected }).content(Content::Text(text)));
+            let text = Content::Text(refused(refusal));
+            drafts.push(about(Event::RecordHeld { reason: HoldReason::Rejected }).content(text));
         }
         Ok(again)
     }

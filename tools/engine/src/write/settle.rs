@@ -419,9 +419,9 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
 
     /// Settles a delete: the row is gone, or it is not.
     pub(super) async fn settle_delete(&self, state: &State, landed: &Landed) -> Result<Tally, Failure> {
-        let (Some(intended), Some(destination)) = (landed.intended, landed.destination) else {
-            return Ok(Tally::default());
-        };
+        let Some(intended) = landed.intended else { return Ok(Tally::default()) };
+        // What never was a record of ours lay in the trash.
+        let Some(destination) = landed.destination else { return self.settle_clearing(landed).await };
         let Some(id) = state.destination_id(destination) else { return Ok(Tally::default()) };
         let now = self.read_ids(self.least(), vec![id.clone()]).await?;
         let draft = if now.contains_key(&id) {

@@ -77,9 +77,13 @@ pub(crate) fn answer(state: &mut State, start: &Workspace, call: &Call) -> Reply
             state.keys.revoked = body()["revoked"] == json!(true);
             Reply::json(200, &json!({ "revoked": state.keys.revoked }))
         }
-        // Lets a member work in place of the key, or, without an e-mail, the key again.
+        // Lets a member, or another key of this name, work in place of the key; without either, the key again.
         ("POST", ["act-as"]) => {
             let body = body();
+            if let Some(key) = body["key"].as_str() {
+                state.workspace.acting = Some(Author::new("API", key));
+                return Reply::json(200, &json!({ "as": key }));
+            }
             let email = body["email"].as_str();
             let member = email.and_then(|email| state.workspace.member(email));
             if member.is_none() && email.is_some() {

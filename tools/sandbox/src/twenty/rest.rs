@@ -333,6 +333,9 @@ fn api_keys(state: &State, method: &str, path: &[&str]) -> Answer {
     let key = json!({
         "id": workspace.key.0, "name": workspace.key.1, "expiresAt": "2126-01-01T00:00:00.000Z", "revokedAt": revoked,
     });
+    if method == "GET" && !workspace.switches.keys_right {
+        return Err(Refusal::permission().with_status(403));
+    }
     match (method, path) {
         ("GET", []) => Ok(Reply::json(200, &json!([key]))),
         ("GET", [id]) if *id == workspace.key.0 => Ok(Reply::json(200, &key)),

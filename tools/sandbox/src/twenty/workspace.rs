@@ -31,6 +31,8 @@ pub struct Switches {
     pub data_model_right: bool,
     /// Whether the key's role may write records.
     pub write_right: bool,
+    /// Whether the key's role may see API keys.
+    pub keys_right: bool,
     /// The requests that fit in each window; 0 for no limit.
     pub short_limit: i64,
     /// The length of the short window in milliseconds.
@@ -50,6 +52,7 @@ impl Default for Switches {
             workflow_overrides: true,
             data_model_right: true,
             write_right: true,
+            keys_right: true,
             short_limit: 100,
             short_window: 1_000,
             long_limit: 100,

@@ -195,7 +195,7 @@ pub(crate) fn metadata(state: &mut State, call: &Call) -> Reply {
         Ok(request) => request,
         Err(error) => return errors(vec![error]),
     };
-    let schema = match state.schemas.metadata() {
+    let schema = match Schemas::metadata() {
         Ok(schema) => schema,
         Err(message) => return errors(vec![json!({ "message": message })]),
     };

@@ -1,6 +1,9 @@
 //! The schemas: that of the records, written anew whenever the metadata changes, and that of the metadata, which never does.
 
-use std::{fmt::Write, sync::Arc};
+use std::{
+    fmt::Write,
+    sync::{Arc, OnceLock},
+};
 
 use apollo_compiler::{
     ExecutableDocument, Schema, introspection, request::coerce_variable_values, response::JsonMap,
@@ -29,7 +32,6 @@ pub(crate) struct Known {
 #[derive(Debug, Default)]
 pub(crate) struct Schemas {
     core: Option<(u64, Arc<Known>)>,
-    metadata: Option<Arc<Known>>,
 }
 
 impl Schemas {
@@ -44,14 +46,10 @@ impl Schemas {
         Ok(known)
     }
 
-    /// Returns the schema of the metadata.
-    pub(crate) fn metadata(&mut self) -> Result<Arc<Known>, String> {
-        if let Some(known) = &self.metadata {
-            return Ok(known.clone());
-        }
-        let known = Arc::new(Known::parse(METADATA)?);
-        self.metadata = Some(known.clone());
-        Ok(known)
+    /// Returns the schema of the metadata: the same for every workspace of this process.
+    pub(crate) fn metadata() -> Result<Arc<Known>, String> {
+        static KNOWN: OnceLock<Result<Arc<Known>, String>> = OnceLock::new();
+        KNOWN.get_or_init(|| Known::parse(METADATA).map(Arc::new)).clone()
     }
 }
 

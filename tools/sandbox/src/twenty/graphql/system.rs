@@ -51,6 +51,7 @@ pub(crate) fn answer(state: &mut State, mutation: bool, asked: &Asked, files: &[
             workspace.delete_webhook(&text("id"));
             Ok(webhook)
         }
+        "apiKeys" | "apiKey" if !workspace.switches.keys_right => Err(Refusal::permission()),
         "apiKeys" | "apiKey" => {
             let key = json!({
                 "id": workspace.key.0, "name": workspace.key.1, "expiresAt": "2126-01-01T00:00:00.000Z", "revokedAt": null,
