@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use waybill_connectors::{Batch, Destination, KnownBy, Outcome, RemoteError, RemoteRecord, Selection, WriteRow};
 use waybill_ledger::{
-    BatchId, Content, Event, FieldName, Fields, Mapped, Position, Record, SubjectKey, Target, Value,
+    BatchId, Content, Event, Field, FieldName, Fields, Mapped, Position, Record, SubjectKey, Target, Value,
     event::{HoldReason, NameKind, Operation, UnknownCause},
     ledger::{Draft, Opened},
 };
@@ -376,16 +376,18 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
     /// Settles an update: the row is as we meant it, as it was before, or something else that a person must look at.
     pub(super) async fn settle_update(&self, landed: &Landed) -> Result<Tally, Failure> {
         let Some(intended) = landed.intended else { return Ok(Tally::default()) };
-        let Some((_, Opened::Content(Content::Record { record: meant, .. }))) =
+        let Some((envelope, Opened::Content(Content::Record { record: meant, .. }))) =
             self.rec().ledger().reader().at(intended)?
         else {
             return Ok(Tally::default());
         };
+        let before = self.image_before(&envelope.causes)?;
         let names: Vec<FieldName> = meant.fields.iter().map(|(name, _)| name.clone()).collect();
         let now = self.read_ids(&names, vec![meant.id.clone()]).await?;
         let (event, content, tally) = match (now.get(&meant.id), landed.destination) {
             (Some(now), Some(destination))
-                if holds(&meant.fields, &now.record.fields, |f, a, b| self.same(f, a, b)) =>
+                if holds(&meant.fields, &now.record.fields, |f, a, b| self.same(f, a, b))
+                    || self.shows(&before, &meant.fields, &now.record.fields) =>
             {
                 let tally = Tally { done: 1, ..Tally::default() };
                 let event = Event::WriteConfirmed { destination, operation: landed.operation };
@@ -415,6 +417,40 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
             self.look(&[Written { target, record, id, destination, confirmed, fields, kept, shown: None }]).await?;
         }
         Ok(tally)
+    }
+
+    /// Returns the before-image among the causes of an intent: the latest, if it undoes earlier ones.
+    fn image_before(&self, causes: &[Position]) -> Result<Fields, Failure> {
+        let mut latest = Fields::new();
+        let mut causes = causes.to_vec();
+        causes.sort_unstable();
+        for at in causes {
+            if let Some((envelope, Opened::Content(Content::Record { record, .. }))) =
+                self.rec().ledger().reader().at(at)?
+                && matches!(envelope.event, Event::BeforeImageTaken { .. })
+            {
+                latest = record.fields;
+            }
+        }
+        Ok(latest)
+    }
+
+    /// Returns whether a write was done, whatever others have made of the row since: a row is written whole, so a field that it
+    /// was to change is as it was meant, and none is as it was before.
+    fn shows(&self, before: &Fields, meant: &Fields, now: &Fields) -> bool {
+        let mut done = false;
+        for (name, value) in meant.iter() {
+            let meant = value.map_or(Field::Null, |value| Field::Present(value.clone()));
+            let (was, is) = (before.get(name.as_str()), now.get(name.as_str()));
+            if was == Field::Absent || self.same(name, &was, &meant) {
+                continue;
+            }
+            if self.same(name, &was, &is) {
+                return false;
+            }
+            done |= self.same(name, &meant, &is);
+        }
+        done
     }
 
     /// Settles a delete: the row is gone, or it is not.
