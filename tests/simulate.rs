@@ -42,6 +42,22 @@ fn thirty_seeds_keep_every_law_on_twenty() {
     assert!(told.is_empty(), "{}", told.join("\n"));
 }
 
+/// Seeds that once broke a law.
+const MENDED: [u64; 12] = [460, 846, 1131, 1439, 1543, 2338, 2564, 2680, 3066, 3206, 4023, 4817];
+const MENDED_ON_TWENTY: [u64; 7] = [35, 38, 65, 158, 186, 210, 227];
+
+#[test]
+fn seeds_that_once_broke_a_law_keep_it() {
+    let seeds = MENDED.map(|seed| (Destination::Salesforce, seed));
+    let seeds: Vec<_> = seeds.into_iter().chain(MENDED_ON_TWENTY.map(|seed| (Destination::Twenty, seed))).collect();
+    let broken = each(0..seeds.len() as u64, |n| {
+        let (to, seed) = seeds[usize::try_from(n).expect("a small number")];
+        simulate_to(to, seed, Sound).map(drop)
+    });
+    let told: Vec<String> = broken.iter().map(ToString::to_string).collect();
+    assert!(told.is_empty(), "{}", told.join("\n"));
+}
+
 #[test]
 fn a_seed_tells_the_same_story_twice() {
     let broken = each(1..21, |seed| {

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value as Json, json};
-use waybill_tests::{Project, Workspace, generate};
+use waybill_tests::{Project, Workspace, edit, generate, rows};
 
 fn export(dir: &Path, args: &[&str]) -> PathBuf {
     let export = dir.join("export");
@@ -334,4 +334,36 @@ fn a_key_that_may_not_see_keys_must_be_named_and_takes_nobody_for_itself() {
     project.run(&["rollback"]).exits(0);
     assert_eq!(workspace.digest(), before);
     project.verifies();
+}
+
+#[test]
+fn rows_that_point_to_others_of_their_object_are_written_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let sizes = ["--plain", "--size", "10", "--companies", "150", "--contacts", "5"];
+    let export = export(dir.path(), &sizes);
+    let ids: Vec<String> = rows(&export.join("companies.csv")).into_iter().map(|row| row["id"].clone()).collect();
+    // Each company belongs to the one that comes after it, and the last two to each other.
+    let above = |id: &str| {
+        let at = ids.iter().position(|known| known == id).unwrap();
+        ids.get(at + 1).unwrap_or_else(|| &ids[at - 1]).clone()
+    };
+    edit(&export, "companies", |row| vec![("parent_company_id", above(&row["id"]))]);
+    let workspace = Workspace::start();
+    workspace.switch(&json!({ "workflow": false }));
+    let project = Project::twenty(&workspace, &export);
+    project.run(&["schema", "apply"]).exits(0);
+    project.run(&["approve", "--by", "Test Person"]).exits(0);
+    let (before, _) = workspace.counted();
+    project.run(&["run"]).exits(0);
+    let (asked, _) = workspace.counted();
+    let companies = workspace.by_source("companies");
+    for id in &ids {
+        assert_eq!(companies[id]["parentCompanyId"], companies[&above(id)]["id"], "{id}");
+    }
+    assert!(asked - before < 100, "{} requests for {} companies", asked - before, ids.len());
+    project.run(&["reconcile"]).exits(0);
+    let (before, _) = workspace.counted();
+    project.run(&["run"]).exits(0);
+    let (asked, _) = workspace.counted();
+    assert!(asked - before < 60, "a run that finds nothing to do asks {} times", asked - before);
 }

@@ -92,6 +92,12 @@ pub trait Destination: Send + Sync + 'static {
     /// returns one outcome per row. A job that is no longer there gives [`Outcome::Unknown`] for every row.
     fn resume(&self, batch: &Batch, job: &str) -> impl Future<Output = Result<Vec<Outcome>, RemoteError>> + Send;
 
+    /// Waits until a job has come to its end, whatever that is: what it has not done by then it will not do. One that was opened
+    /// and never closed is ended. Fails if the end cannot be seen.
+    fn ended(&self, _job: &str) -> impl Future<Output = Result<(), RemoteError>> + Send {
+        std::future::ready(Ok(()))
+    }
+
     /// Removes a finished job whose outcomes are durable on our side.
     fn discard(&self, job: &str) -> impl Future<Output = Result<(), RemoteError>> + Send;
 

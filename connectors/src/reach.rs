@@ -149,6 +149,10 @@ impl Destination for AnyDestination {
         each!(self, it => it.resume(batch, job).await)
     }
 
+    async fn ended(&self, job: &str) -> Result<(), RemoteError> {
+        each!(self, it => it.ended(job).await)
+    }
+
     async fn discard(&self, job: &str) -> Result<(), RemoteError> {
         each!(self, it => it.discard(job).await)
     }

@@ -26,14 +26,23 @@ use crate::{
 
 /// The longest pause between two looks at a job.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// How often a job is aborted that nobody closed.
+const ABORTS: usize = 5;
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Job {
+pub(super) struct Job {
     id: String,
     state: String,
     #[serde(default)]
     error_message: Option<String>,
+}
+
+impl Job {
+    /// Returns whether it does nothing any more.
+    fn is_over(&self) -> bool {
+        matches!(self.state.as_str(), "JobComplete" | "Failed" | "Aborted")
+    }
 }
 
 impl Salesforce {
@@ -64,13 +73,15 @@ impl Salesforce {
     /// Goes on with a job that an earlier process opened.
     pub(super) async fn resume_job(&self, batch: &Batch, id: &str) -> Result<Vec<Outcome>, RemoteError> {
         let Some(job) = self.look(id).await? else {
-            return Ok(batch.rows.iter().map(|_| Outcome::Unknown(UnknownCause::Restart)).collect());
+            return Ok(unknown(batch, UnknownCause::Restart));
         };
         if job.state != "Open" {
             return self.wait(batch, id).await;
         }
         // It was opened and never closed, so nothing of it was worked off: it ends here, and the rows are sent anew.
-        self.abort(id).await;
+        if self.end_of(id).await?.is_some_and(|job| job.state != "Aborted") {
+            return self.wait(batch, id).await;
+        }
         let error = RemoteError::Busy { system: super::SYSTEM.to_owned(), code: "job was never closed".to_owned() };
         Ok(batch.rows.iter().map(|_| not_sent(&error)).collect())
     }
@@ -85,7 +96,7 @@ impl Salesforce {
     async fn abort(&self, id: &str) {
         let request =
             Request::new(Method::PATCH, format!("{}/jobs/ingest/{id}", self.root)).json(&json!({ "state": "Aborted" }));
-        // An open job without a close does nothing and expires; aborting it is tidiness.
+        // Whether it was aborted is seen by looking at it, where that matters: an open job that is never closed does nothing.
         let _ = self.session.write(request).await;
     }
 
@@ -97,11 +108,19 @@ impl Salesforce {
             Ok(response) if response.status.is_client_error() => {
                 answer::check("the close of a job", response)?;
             }
-            // Whether it was closed is seen by looking at it.
+            // Whether it was closed is seen by looking at it; and one that was not may be closed late, unless it is ended.
             Ok(_) | Err(Lost::Unknown(..)) => {
-                if self.look(id).await?.is_some_and(|job| job.state == "Open") {
-                    self.abort(id).await;
-                    return Err(RemoteError::Busy { system: super::SYSTEM.to_owned(), code: "job not closed".into() });
+                let closed = match self.look(id).await {
+                    Ok(Some(job)) if job.state == "Open" => self.end_of(id).await,
+                    seen => seen,
+                };
+                match closed {
+                    Ok(Some(job)) if job.state == "Aborted" => {
+                        let code = "job not closed".to_owned();
+                        return Err(RemoteError::Busy { system: super::SYSTEM.to_owned(), code });
+                    }
+                    Ok(_) => {}
+                    Err(_) => return Ok(unknown(batch, UnknownCause::ConnectionLost)),
                 }
             }
             Err(Lost::NotSent(error)) => {
@@ -117,20 +136,45 @@ impl Salesforce {
         let began = tokio::time::Instant::now();
         let job = loop {
             match self.look(id).await {
-                Ok(Some(job)) if matches!(job.state.as_str(), "JobComplete" | "Failed" | "Aborted") => break job,
+                Ok(Some(job)) if job.is_over() => break job,
                 Ok(Some(_)) => {}
-                Ok(None) => return Ok(batch.rows.iter().map(|_| Outcome::Unknown(UnknownCause::NoResult)).collect()),
-                Err(_) => {
-                    return Ok(batch.rows.iter().map(|_| Outcome::Unknown(UnknownCause::ConnectionLost)).collect());
-                }
+                Ok(None) => return Ok(unknown(batch, UnknownCause::NoResult)),
+                Err(_) => return Ok(unknown(batch, UnknownCause::ConnectionLost)),
             }
-            // Every look is a call that counts: the longer it takes, the rarer they are.
-            tokio::time::sleep((began.elapsed() / 8).clamp(self.poll, LONGEST_PAUSE)).await;
+            self.pause(began).await;
         };
         match self.results(batch, &job).await {
             Ok(outcomes) => Ok(outcomes),
-            Err(_) => Ok(batch.rows.iter().map(|_| Outcome::Unknown(UnknownCause::NoResult)).collect()),
+            Err(_) => Ok(unknown(batch, UnknownCause::NoResult)),
         }
+    }
+
+    /// Returns a job that has come to its end, after waiting for that, or nothing if there is no such job. One that is still open
+    /// is aborted: no close of ours that is late can start it then.
+    pub(super) async fn end_of(&self, id: &str) -> Result<Option<Job>, RemoteError> {
+        let (began, mut aborted) = (tokio::time::Instant::now(), 0);
+        loop {
+            match self.look(id).await? {
+                None => return Ok(None),
+                Some(job) if job.is_over() => return Ok(Some(job)),
+                Some(job) if job.state == "Open" && aborted < ABORTS => {
+                    aborted += 1;
+                    self.abort(id).await;
+                    continue;
+                }
+                Some(job) if job.state == "Open" => {
+                    let code = "job cannot be aborted".to_owned();
+                    return Err(RemoteError::Busy { system: super::SYSTEM.to_owned(), code });
+                }
+                Some(_) => {}
+            }
+            self.pause(began).await;
+        }
+    }
+
+    /// Waits until the next look at a job: every look is a call that counts, so the longer it takes, the rarer they are.
+    async fn pause(&self, began: tokio::time::Instant) {
+        tokio::time::sleep((began.elapsed() / 8).clamp(self.poll, LONGEST_PAUSE)).await;
     }
 
     async fn look(&self, id: &str) -> Result<Option<Job>, RemoteError> {
@@ -168,6 +212,11 @@ impl Salesforce {
         }
         answer::check("a finished job", response).map(|_| ())
     }
+}
+
+/// Says of every row that nobody knows what became of it.
+fn unknown(batch: &Batch, cause: UnknownCause) -> Vec<Outcome> {
+    batch.rows.iter().map(|_| Outcome::Unknown(cause)).collect()
 }
 
 /// The column by which results find their rows.

@@ -418,6 +418,10 @@ impl Destination for Salesforce {
         self.resume_job(batch, job).await
     }
 
+    async fn ended(&self, job: &str) -> Result<(), RemoteError> {
+        self.end_of(job).await.map(|_| ())
+    }
+
     async fn discard(&self, job: &str) -> Result<(), RemoteError> {
         self.delete_job(job).await
     }

@@ -122,8 +122,8 @@ impl FileFacts {
 pub enum Landing {
     /// It landed, with this destination id.
     Id(String),
-    /// It may still land in this phase.
-    NotYet,
+    /// It may still land in this phase; if so, with this key.
+    NotYet(Option<String>),
     /// It is known, and did not land.
     Held,
     /// There is no such record.
@@ -173,7 +173,8 @@ enum Mapping {
     /// Part of it fits; the rest is what did not.
     Split(Field, String),
     Leave,
-    Later,
+    /// What it points to may still land, with this key.
+    Later(Option<String>),
     Hold(HoldReason, String),
 }
 
@@ -225,7 +226,7 @@ impl Plan {
             match mapping {
                 Mapping::Split(value, _) | Mapping::Set(value) => fields.set(known.name.clone(), value),
                 Mapping::Leave => {}
-                Mapping::Later => later.set(known.name.clone(), Field::Null),
+                Mapping::Later(key) => later.set(known.name.clone(), key.map_or(Field::Null, Field::from)),
                 Mapping::Hold(reason, text) => holds.push((reason, format!("{}.{name}: {text}", rule.to))),
             }
         }
@@ -556,8 +557,8 @@ fn looked_up(
         };
         let why = match world.landed(object, field.by.as_deref(), &value, field.rule.as_ref(), to) {
             Landing::Id(id) => return Mapping::Set(Field::from(id.as_str())),
-            Landing::NotYet if object == rule.from => return Mapping::Later,
-            Landing::NotYet | Landing::Held => {
+            Landing::NotYet(key) if object == rule.from => return Mapping::Later(key),
+            Landing::NotYet(_) | Landing::Held => {
                 (HoldReason::MissingParent, format!("{object} `{value}` has not landed"))
             }
             Landing::Missing => (HoldReason::MissingParent, format!("there is no {object} `{value}`")),

@@ -139,7 +139,7 @@ fn world() -> Here {
         field("AccountId", to("Account"), false),
         field("OwnerId", to("User"), false),
     ];
-    let landed = [("c1".to_owned(), Landing::Id("001".into())), ("c2".to_owned(), Landing::NotYet)];
+    let landed = [("c1".to_owned(), Landing::Id("001".into())), ("c2".to_owned(), Landing::NotYet(None))];
     Here {
         landed: landed.into_iter().collect(),
         schema: waybill_ledger::Schema { objects: vec![object("Account", account), object("Contact", contact)] },

@@ -258,6 +258,7 @@ fn phase_world<'a, M: Flaws>(
 ) -> PhaseWorld<'a> {
     PhaseWorld {
         plan: &prepared.plan,
+        project: &session.project.config.project.id,
         ledger: session.recorder.ledger(),
         state: &session.state,
         source: instance,

@@ -262,10 +262,25 @@ pub fn answers(reason: HoldReason) -> &'static str {
     }
 }
 
+/// Every decision, as the word for it and what it means.
+pub const DECISIONS: [(HoldDecision, &str, &str); 7] = [
+    (HoldDecision::Source, "source", "Both sides changed a field: write what the source says"),
+    (HoldDecision::Destination, "destination", "Both sides changed a field: leave what is there"),
+    (HoldDecision::Again, "again", "Someone removed the row: make it again"),
+    (HoldDecision::New, "new", "It is none of the rows that it could be: make a new one"),
+    (HoldDecision::Row, "row", "It is the row that `--is` names"),
+    (HoldDecision::Skip, "skip", "Do not carry the record"),
+    (HoldDecision::Carry, "carry", "Carry a record after all that was left out"),
+];
+
 /// Returns a decision as one word.
-pub fn decision_word(decision: HoldDecision) -> String {
-    let json = serde_json::to_value(decision).ok();
-    json.and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+pub fn decision_word(decision: HoldDecision) -> &'static str {
+    DECISIONS.iter().find(|(known, ..)| *known == decision).map_or("", |(_, word, _)| word)
+}
+
+/// Returns the decision that a word means.
+pub fn decision_named(text: &str) -> Option<HoldDecision> {
+    DECISIONS.iter().find(|(_, word, _)| *word == text).map(|(decision, ..)| *decision)
 }
 
 /// Returns the reason that a word means.

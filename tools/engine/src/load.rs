@@ -15,8 +15,8 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use waybill_connectors::Destination;
 use waybill_ledger::{
-    Content, Event, FieldName, Fields, Mapped, NameId, ObjectName, Position, Record, RuleId, SubjectId, SubjectKey,
-    Target, TargetPart,
+    Content, Event, Field, FieldName, Fields, Mapped, NameId, ObjectName, Position, Record, RuleId, SubjectId,
+    SubjectKey, Target, TargetPart, Value,
     event::{HoldDecision, HoldReason, LinkedBy, NameKind, Operation, SkipReason},
     ledger::{Draft, Ledger, Opened},
 };
@@ -239,6 +239,7 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
             files: self.files,
             exported: self.exported,
             plan: self.plan,
+            project: self.project,
             ledger: self.ledger(),
             state,
             source: self.source,
@@ -411,10 +412,39 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
         text: String,
         outbox: &mut Outbox,
     ) {
+        let target = Target { subject: coming.subject, part };
+        self.hold_target(state, stage, (target, Some(coming.cause)), (reason, text), outbox);
+    }
+
+    /// Lets a target wait for a person, and says so once.
+    fn hold_target(
+        &self,
+        state: &State,
+        stage: &mut Stage<'_>,
+        (target, cause): (Target, Option<Position>),
+        (reason, text): (HoldReason, String),
+        outbox: &mut Outbox,
+    ) {
         stage.counts.held += 1;
-        if state.intake().hold_of(coming.subject, part) != Some(reason) {
-            outbox.notes.push(self.note(coming, part, Event::RecordHeld { reason }, text));
+        if state.intake().hold_of(target.subject, target.part) != Some(reason) {
+            let draft = self.rec().draft(Event::RecordHeld { reason }).subject(target.subject).target(target.part);
+            outbox.notes.push(cause.into_iter().fold(draft, Draft::cause).content(Content::Text(text)));
         }
+    }
+
+    /// Takes the keys of rows to come out of what is mapped, and returns where these rows will be: a destination whose ids we
+    /// choose can be told before they are there.
+    fn to_come(&self, mapped: &mut Mapped) -> Fields {
+        let keys = mapped.later.iter().filter_map(|(name, key)| Some((name.clone(), key?.to_string())));
+        let keys: Vec<(FieldName, String)> = keys.collect();
+        let mut rows = Fields::new();
+        for (name, key) in keys {
+            if let Some(id) = self.desk.destination.id_for(&key) {
+                rows.set(name.clone(), Value::Text(id));
+            }
+            mapped.later.set(name, Field::Null);
+        }
+        rows
     }
 
     /// Decides what a mapped record needs: a create, an update, or nothing.
@@ -424,9 +454,10 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
         stage: &mut Stage<'_>,
         coming: &Coming<'_>,
         part: TargetPart,
-        mapped: Mapped,
+        mut mapped: Mapped,
         outbox: &mut Outbox,
     ) -> Result<(), Failure> {
+        let coming_rows = self.to_come(&mut mapped);
         let target = Target { subject: coming.subject, part };
         let digest = self.ledger().digest(coming.subject, &fields_bytes(&mapped.fields)?)?;
         let landed = state.landing().get(target);
@@ -439,6 +470,7 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
             cause: Some(coming.cause),
             mapped,
             digest,
+            coming: coming_rows,
             landed,
             rule: coming.rule.id.clone(),
             inverts: None,
@@ -496,7 +528,7 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
                 (_, Match::Trashed { id, set }) => {
                     let mut change = change;
                     for (name, value) in set.iter() {
-                        let value = value.cloned().map_or(waybill_ledger::Field::Null, Into::into);
+                        let value = value.cloned().map_or(Field::Null, Into::into);
                         change.mapped.fields.set(name.clone(), value);
                     }
                     self.link(stage, change, (LinkedBy::UniqueValue, id), outbox)?;
@@ -555,7 +587,7 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
                 return Err(over);
             }
             for change in creates {
-                crew.add(change);
+                crew.add(state, change);
             }
         }
         let tally = if flush { crew.finish(state).await? } else { crew.go(state).await? };
@@ -616,6 +648,7 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
                 cause: None,
                 mapped,
                 digest,
+                coming: Fields::new(),
                 landed,
                 rule: rule.clone(),
                 inverts: None,

@@ -515,6 +515,7 @@ async fn make<D: Destination, M: Flaws>(
             landed: state.landing().get(target),
             rule: waybill_ledger::RuleId::from("rollback"),
             inverts: Some(deleted),
+            coming: waybill_ledger::Fields::new(),
             decided: None,
         });
     }

@@ -15,6 +15,7 @@ use waybill_projector::{
     landing::Landed,
     mapping::{FileFacts, Landing as Answer, OwnerAnswer, Plan, Rule, World},
     owners::OwnerResolution,
+    write_key,
 };
 
 use crate::{failure::Failure, files::Files, state::State};
@@ -89,6 +90,8 @@ pub fn records_at(
 pub struct PhaseWorld<'a> {
     /// The plan.
     pub plan: &'a Plan,
+    /// The project's id, part of every key.
+    pub project: &'a str,
     /// The ledger, for subjects and names.
     pub ledger: &'a Arc<Ledger>,
     /// What the ledger says.
@@ -112,6 +115,15 @@ pub struct PhaseWorld<'a> {
 }
 
 impl PhaseWorld<'_> {
+    /// Returns the rule that makes the row of a record that may still land, if only one does, and one row of each.
+    fn rule_to_come(&self, object: &str, rule: Option<&RuleId>, to: &[ObjectName]) -> Option<&str> {
+        let fits =
+            |it: &&Rule| it.from == object && rule.map_or(to.is_empty() || to.contains(&it.to), |rule| it.id == *rule);
+        let mut fitting = self.plan.rules().iter().filter(fits);
+        let only = fitting.next().filter(|it| it.expand.is_none())?;
+        fitting.next().is_none().then_some(only.id.as_str())
+    }
+
     /// Returns the records that a rule makes of one: itself, or its occurrences with their numbers.
     pub fn occurrences(&self, rule: &Rule, record: &Record) -> Result<Vec<(u16, Record)>, String> {
         occurrences(self.plan, rule, record, self.exported, self)
@@ -190,7 +202,8 @@ impl World for PhaseWorld<'_> {
         let key = SubjectKey::new(self.source, object, id);
         let Some(subject) = self.ledger.find_subject(&key) else { return Answer::Missing };
         // Whoever points to a record that was merged into another one points to that one.
-        let subject = self.state.intake().survivor(subject);
+        let survivor = self.state.intake().survivor(subject);
+        let (subject, merged) = (survivor, survivor != subject);
         let Some(seen) = self.state.intake().seen(subject) else { return Answer::Missing };
         let landed = match rule {
             Some(rule) => self
@@ -210,7 +223,12 @@ impl World for PhaseWorld<'_> {
         if !seen.live {
             return Answer::Missing;
         }
-        if self.coming.contains(object) { Answer::NotYet } else { Answer::Held }
+        if !self.coming.contains(object) {
+            return Answer::Held;
+        }
+        // A record that was merged into another one has no row of its own to come.
+        let rule = self.rule_to_come(object, rule, to).filter(|_| !merged);
+        Answer::NotYet(rule.map(|rule| write_key(self.project, self.source, object, id, rule, 0)))
     }
 
     fn reference(&self, object: &str, id: &str) -> Option<&Record> {

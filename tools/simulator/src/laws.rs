@@ -111,12 +111,9 @@ impl Landscape<'_> {
                 .iter()
                 .filter(|((name, id), row)| {
                     !beyond.contains(&(*name, id.clone()))
-                        && self
-                            .source
-                            .kind(name)
-                            .links
-                            .iter()
-                            .any(|(column, to, _)| beyond.contains(&(*to, row.cells[column].clone())))
+                        && self.source.kind(name).links.iter().any(|(column, to, _)| {
+                            beyond.contains(&(*to, self.source.survivor(to, &row.cells[column]).to_owned()))
+                        })
                 })
                 .map(|(key, _)| key.clone())
                 .collect();

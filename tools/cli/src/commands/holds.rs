@@ -1,4 +1,4 @@
-use clap::ValueEnum;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use waybill_engine::{
     failure::Failure,
     holds::{self, Choice, Held, Which},
@@ -26,7 +26,8 @@ enum What {
 #[derive(Debug, clap::Args)]
 struct DecideArgs {
     /// The decision
-    decision: Decision,
+    #[arg(value_parser = decisions())]
+    decision: HoldDecision,
     /// The record, as object/id of the source
     #[arg(required_unless_present = "all")]
     record: Option<String>,
@@ -44,23 +45,9 @@ struct DecideArgs {
     why: Option<String>,
 }
 
-/// What a person can decide.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Decision {
-    /// Both sides changed a field: write what the source says
-    Source,
-    /// Both sides changed a field: leave what is there
-    Destination,
-    /// Someone removed the row: make it again
-    Again,
-    /// It is none of the rows that it could be: make a new one
-    New,
-    /// It is the row that `--is` names
-    Row,
-    /// Do not carry the record
-    Skip,
-    /// Carry a record after all that was left out
-    Carry,
+fn decisions() -> impl TypedValueParser<Value = HoldDecision> {
+    let known = holds::DECISIONS.map(|(_, word, meaning)| PossibleValue::new(word).help(meaning));
+    PossibleValuesParser::new(known).try_map(|word| holds::decision_named(&word).ok_or("no decision"))
 }
 
 fn reason(text: &str) -> Result<HoldReason, String> {
@@ -90,7 +77,7 @@ async fn list(context: &Context) -> Result<Exit, Failure> {
         context.output.line("nothing waits for a person")?;
         return Ok(Exit::Done);
     }
-    let decided = |held: &Held| held.decided.map(holds::decision_word).unwrap_or_default();
+    let decided = |held: &Held| held.decided.map_or("", holds::decision_word).to_owned();
     let rows =
         held.iter().map(|held| vec![held.record.clone(), holds::word(held.reason), decided(held), held.why.clone()]);
     let mut text = table(&["record", "reason", "decided", "why"], 4, rows);
@@ -109,19 +96,15 @@ async fn list(context: &Context) -> Result<Exit, Failure> {
 
 impl DecideArgs {
     async fn run(self, context: &Context) -> Result<Exit, Failure> {
-        let plain = |decision| Choice::Plain(decision);
         let choice = match (self.decision, self.id) {
-            (Decision::Row, Some(id)) => Choice::Row(id),
+            (HoldDecision::Row, Some(id)) => Choice::Row(id),
+            (HoldDecision::Row, None) => {
+                return Err(Failure::usage("which row is it?").hint("name it with `--is ID`"));
+            }
             (_, Some(_)) => {
                 return Err(Failure::usage("`--is` names a row, and only the decision `row` wants one"));
             }
-            (Decision::Source, None) => plain(HoldDecision::Source),
-            (Decision::Destination, None) => plain(HoldDecision::Destination),
-            (Decision::Again, None) => plain(HoldDecision::Again),
-            (Decision::New, None) => plain(HoldDecision::New),
-            (Decision::Row, None) => return Err(Failure::usage("which row is it?").hint("name it with `--is ID`")),
-            (Decision::Skip, None) => plain(HoldDecision::Skip),
-            (Decision::Carry, None) => plain(HoldDecision::Carry),
+            (decision, None) => Choice::Plain(decision),
         };
         let which = match (self.all, self.record) {
             (Some(reason), _) => Which::All(reason),
@@ -136,7 +119,11 @@ impl DecideArgs {
                 return "no record waits for that reason".to_owned();
             }
             let rows = decided.iter().map(|decided| {
-                vec![decided.record.clone(), holds::decision_word(decided.decision), decided.position.to_string()]
+                vec![
+                    decided.record.clone(),
+                    holds::decision_word(decided.decision).to_owned(),
+                    decided.position.to_string(),
+                ]
             });
             let table = table(&["record", "decided", "position"], 2, rows);
             format!("{table}\n\nthe next `waybill run` or `waybill delta` does it")

@@ -2,7 +2,7 @@
 
 use waybill_connectors::Destination;
 use waybill_ledger::{
-    Content, Event, SubjectId,
+    Event, SubjectId,
     event::{HoldReason, LinkedBy, NameKind, Operation},
 };
 use waybill_projector::{landing::Landed, writes::WriteState};
@@ -95,14 +95,8 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
             let why: Vec<&str> = by.iter().filter_map(|id| standing.get(id)).map(String::as_str).collect();
             match row {
                 _ if !why.is_empty() => {
-                    stage.counts.held += 1;
-                    let target = change.target;
-                    if state.intake().hold_of(target.subject, target.part) != Some(HoldReason::Ambiguous) {
-                        let event = Event::RecordHeld { reason: HoldReason::Ambiguous };
-                        let draft = self.rec().draft(event).subject(target.subject).target(target.part);
-                        let draft = change.cause.into_iter().fold(draft, waybill_ledger::ledger::Draft::cause);
-                        outbox.notes.push(draft.content(Content::Text(why.join("; "))));
-                    }
+                    let why = (HoldReason::Ambiguous, why.join("; "));
+                    self.hold_target(state, stage, (change.target, change.cause), why, outbox);
                 }
                 Some(id) => self.link(stage, change, (LinkedBy::UniqueValue, id), outbox)?,
                 None => outbox.creates.push(change),

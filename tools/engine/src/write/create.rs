@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use waybill_connectors::{Batch, Destination, Outcome, WriteRow};
+use waybill_connectors::{Batch, Destination, Outcome, Retry, WriteRow};
 use waybill_ledger::{
     BatchId, Content, Event, Field, Fields, Position, Value,
     event::{Operation, UnknownCause},
@@ -142,7 +142,11 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
                     unknown.push(n);
                     drafts.push(about(Event::WriteUnknown { cause: UnknownCause::NoResult }));
                 }
-                Outcome::Rejected(refusal) => {
+                Outcome::Rejected(mut refusal) => {
+                    if change.coming.iter().any(|(name, _)| change.mapped.fields.contains(name.as_str())) {
+                        // It may be that the row that it points to did not come: it is tried without.
+                        refusal.retry = Retry::Soon;
+                    }
                     if self.refuse(&refusal, last, about, &mut drafts)? {
                         again.push(change.clone());
                     } else {

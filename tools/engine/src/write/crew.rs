@@ -3,15 +3,18 @@
 //! Platforms lock the row that a new one points to: two batches with contacts of one account refuse each other's rows. So rows
 //! are put into lanes by what they point to, rows of one parent always into the same, and a batch leaves only if nothing that
 //! is under way points where it does. (Source: "Managing Lookup Skew" and "Bulk API 2.0 Limits", Salesforce Developers.)
+//!
+//! Where we choose the ids, a row can point to one of its own object that is not there yet, if both leave in one batch or the
+//! other one before: then it need not be changed once more when all are there. So such a row waits for the one that it points to.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
 };
 
 use waybill_connectors::{Destination, KnownBy};
-use waybill_ledger::{FieldKind, FieldName, event::Operation};
+use waybill_ledger::{Field, FieldKind, FieldName, SubjectKey, Value, event::Operation};
 
 use super::{
     Change, Tally, Writer,
@@ -19,7 +22,10 @@ use super::{
     pace::Pace,
     retry::{TRIES, pause},
 };
-use crate::{aside::Tasks, failure::Failure, flaws::Flaws, state::State};
+use crate::{aside::Tasks, failure::Failure, flaws::Flaws, load::fields_bytes, state::State};
+
+/// How many rows wait for others that they point to; more leave without.
+const WAITING: usize = 10_000;
 
 /// Creates rows of one object, several batches at once.
 #[derive(Debug)]
@@ -29,6 +35,12 @@ pub struct Crew<D, M> {
     parents: Vec<FieldName>,
     /// What waits, by lane.
     lanes: Vec<Vec<Change>>,
+    /// The lane of what waits, by the id that it will have, where ids are ours to choose.
+    near: HashMap<String, usize>,
+    /// What waits for a row that has not come yet, by that row's id.
+    waiting: BTreeMap<String, Vec<Change>>,
+    /// How many these are.
+    waits: usize,
     /// The lane that rows without a parent go to.
     filling: usize,
     /// How many rows make a batch.
@@ -51,6 +63,8 @@ pub struct Crew<D, M> {
 #[derive(Debug)]
 struct Trip {
     parents: BTreeSet<u64>,
+    /// The ids that its rows will have, where they are ours to choose.
+    ids: BTreeSet<String>,
     attempt: usize,
 }
 
@@ -69,6 +83,9 @@ impl<D: Destination, M: Flaws> Crew<D, M> {
             writer: Arc::clone(writer),
             parents,
             lanes: std::iter::repeat_with(Vec::new).take(lanes).collect(),
+            near: HashMap::new(),
+            waiting: BTreeMap::new(),
+            waits: 0,
             filling: 0,
             size,
             confirmed: state.confirmed(writer.name, Operation::Create),
@@ -83,15 +100,73 @@ impl<D: Destination, M: Flaws> Crew<D, M> {
     }
 
     /// Lets a row wait for its batch.
-    pub fn add(&mut self, change: Change) {
-        let lanes = self.lanes.len();
-        let parent = self.parents_of(&change).next();
-        if parent.is_none() && self.lanes[self.filling].len() >= self.size {
-            self.filling = (self.filling + 1) % lanes;
-        }
-        let lane = parent.map_or(self.filling, |parent| usize::try_from(parent % lanes as u64).unwrap_or(0));
-        self.lanes[lane].push(change);
+    pub fn add(&mut self, state: &State, change: Change) {
         self.meant += 1;
+        let far = coming(&change).find(|id| !self.is_near(id) && !self.is_there(state, id));
+        match far.map(str::to_owned) {
+            Some(far) if self.waits < WAITING => {
+                self.waits += 1;
+                self.waiting.entry(far).or_default().push(change);
+            }
+            _ => self.place(change),
+        }
+    }
+
+    /// Puts a row into its lane, and after it what waited for it.
+    fn place(&mut self, change: Change) {
+        let mut next = vec![change];
+        while let Some(change) = next.pop() {
+            let lanes = self.lanes.len();
+            let parent = self.parents_of(&change).next();
+            if parent.is_none() && self.lanes[self.filling].len() >= self.size {
+                self.filling = (self.filling + 1) % lanes;
+            }
+            let beside = coming(&change).find_map(|id| self.near.get(id)).copied();
+            let lane = parent.map_or(self.filling, |parent| usize::try_from(parent % lanes as u64).unwrap_or(0));
+            let lane = beside.unwrap_or(lane);
+            if let Some(id) = self.id_of(&change) {
+                let waited = self.waiting.remove(&id).unwrap_or_default();
+                self.waits -= waited.len();
+                next.extend(waited);
+                self.near.insert(id, lane);
+            }
+            self.lanes[lane].push(change);
+        }
+    }
+
+    /// Returns the id that a row will have, where ids are ours to choose.
+    fn id_of(&self, change: &Change) -> Option<String> {
+        self.writer.desk.destination.id_for(&change.mapped.key)
+    }
+
+    /// Returns whether a row waits for its batch or is under way.
+    fn is_near(&self, id: &str) -> bool {
+        self.near.contains_key(id) || self.under_way.values().any(|trip| trip.ids.contains(id))
+    }
+
+    /// Returns whether a row of ours is there.
+    fn is_there(&self, state: &State, id: &str) -> bool {
+        let row = SubjectKey::new(&self.writer.desk.instance, self.writer.object.as_str(), id);
+        let row = self.writer.rec().ledger().find_subject(&row);
+        row.and_then(|row| state.landing().owner(row)).is_some_and(|landed| landed.is_live())
+    }
+
+    /// Lets rows point to those of their own object that are there by now or leave with them, and to no others; rows that were
+    /// refused are tried without. Returns the ids that they will have.
+    fn join(&self, state: &State, batch: &mut [Change], again: bool) -> Result<BTreeSet<String>, Failure> {
+        let ids: BTreeSet<String> = batch.iter().filter_map(|change| self.id_of(change)).collect();
+        for change in batch.iter_mut().filter(|change| !change.coming.is_empty()) {
+            for (name, id) in change.coming.iter() {
+                let id = id.map(ToString::to_string).unwrap_or_default();
+                let there = !again && (ids.contains(&id) || self.is_there(state, &id));
+                let (points, later) =
+                    if there { (Field::from(id.as_str()), Field::Absent) } else { (Field::Absent, Field::Null) };
+                change.mapped.fields.set(name.clone(), points);
+                change.mapped.later.set(name.clone(), later);
+            }
+            change.digest = self.writer.fingerprint(change.target.subject, &fields_bytes(&change.mapped.fields)?)?;
+        }
+        Ok(ids)
     }
 
     /// Returns how many rows make a batch.
@@ -114,6 +189,11 @@ impl<D: Destination, M: Flaws> Crew<D, M> {
     /// Sends everything, and returns when all of it is back.
     pub async fn finish(&mut self, state: &mut State) -> Result<Tally, Failure> {
         let tally = self.work(state, self.size).await?;
+        // What these wait for does not come, or they wait for each other.
+        self.waits = 0;
+        for change in std::mem::take(&mut self.waiting).into_values().flatten() {
+            self.place(change);
+        }
         self.gather();
         let rest = self.work(state, 1).await?;
         let mut tally = tally;
@@ -136,6 +216,7 @@ impl<D: Destination, M: Flaws> Crew<D, M> {
         if self.lanes.iter().map(Vec::len).sum::<usize>() <= self.size {
             let rest = self.lanes.iter_mut().flat_map(std::mem::take).collect();
             self.lanes[0] = rest;
+            self.near.values_mut().for_each(|lane| *lane = 0);
         }
     }
 
@@ -175,9 +256,17 @@ impl<D: Destination, M: Flaws> Crew<D, M> {
         let busy: BTreeSet<u64> = self.under_way.values().flat_map(|trip| trip.parents.iter().copied()).collect();
         let wanted = self.lanes[lane].len().min(self.size);
         let (mut batch, mut staying) = (Vec::with_capacity(wanted), Vec::new());
+        let mut away: BTreeSet<String> = self.under_way.values().flat_map(|trip| trip.ids.iter().cloned()).collect();
         for change in std::mem::take(&mut self.lanes[lane]) {
-            let free = batch.len() < wanted && !self.parents_of(&change).any(|parent| busy.contains(&parent));
-            if free { batch.push(change) } else { staying.push(change) }
+            let free = batch.len() < wanted
+                && !self.parents_of(&change).any(|parent| busy.contains(&parent))
+                && !coming(&change).any(|id| away.contains(id));
+            if free {
+                batch.push(change);
+                continue;
+            }
+            away.extend(self.id_of(&change));
+            staying.push(change);
         }
         if batch.len() < wanted.div_ceil(2) {
             // So few are not worth a batch of their own; what is in their way will be back.
@@ -186,17 +275,29 @@ impl<D: Destination, M: Flaws> Crew<D, M> {
             return false;
         }
         self.lanes[lane] = staying;
-        // Within a batch, what points to the same row stands together.
-        batch.sort_by_cached_key(|change| self.parents_of(change).next());
+        // Within a batch, what points to the same row stands together, and what points to another of its rows after that one.
+        batch.sort_by_cached_key(|change| (coming(change).next().is_some(), self.parents_of(change).next()));
+        for change in &batch {
+            if let Some(id) = self.id_of(change) {
+                self.near.remove(&id);
+            }
+        }
         self.begin(state, batch, 1);
         true
     }
 
-    fn begin(&mut self, state: &mut State, batch: Vec<Change>, attempt: usize) {
+    fn begin(&mut self, state: &mut State, mut batch: Vec<Change>, attempt: usize) {
+        let ids = match self.join(state, &mut batch, attempt > 1) {
+            Ok(ids) => ids,
+            Err(failure) => {
+                self.failure.get_or_insert(failure);
+                return;
+            }
+        };
         let parents = batch.iter().flat_map(|change| self.parents_of(change).collect::<Vec<_>>()).collect();
         self.trips += 1;
         let (trip, number, writer) = (self.trips, state.next_batch(), Arc::clone(&self.writer));
-        self.under_way.insert(trip, Trip { parents, attempt });
+        self.under_way.insert(trip, Trip { parents, ids, attempt });
         self.tasks.begin(async move {
             if attempt > 1 {
                 pause(attempt - 1).await;
@@ -230,7 +331,7 @@ impl<D: Destination, M: Flaws> Crew<D, M> {
         }
     }
 
-    /// Returns what a row points to, as numbers.
+    /// Returns what a row points to that is there, as numbers.
     fn parents_of<'c>(&'c self, change: &'c Change) -> impl Iterator<Item = u64> + 'c {
         self.parents.iter().filter_map(|field| {
             let id = change.mapped.fields.text(field.as_str())?;
@@ -239,4 +340,12 @@ impl<D: Destination, M: Flaws> Crew<D, M> {
             Some(hasher.finish())
         })
     }
+}
+
+/// Returns the ids of the rows to come that a row points to.
+fn coming(change: &Change) -> impl Iterator<Item = &str> {
+    change.coming.iter().filter_map(|(_, id)| match id {
+        Some(Value::Text(id)) => Some(id.as_str()),
+        _ => None,
+    })
 }

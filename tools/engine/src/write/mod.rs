@@ -100,6 +100,8 @@ pub struct Change {
     pub mapped: Mapped,
     /// The digest of its fields.
     pub digest: Fingerprint,
+    /// Where rows of its own object will be that it points to and that have not landed yet, as far as that can be known.
+    pub coming: Fields,
     /// What is known of the target.
     pub landed: Option<Landed>,
     /// The rule.

@@ -73,8 +73,8 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
     }
 
     /// Asks what became of those of these updates or deletes that are still open. Returns what they came to, and by their
-    /// place those that were not done and may be sent again: to do the same once more does no harm, even if the first is
-    /// still under way.
+    /// place those that were not done and may be sent again: a job is over by then, and to do by a request the same once more
+    /// does no harm, even if the first is still under way.
     pub(super) async fn ask(
         &self,
         state: &mut State,
@@ -82,6 +82,7 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
         last: bool,
     ) -> Result<(Tally, Vec<usize>), Failure> {
         let (mut tally, mut again) = (Tally::default(), Vec::new());
+        self.jobs_over(state, sent.iter().map(|(target, _)| *target)).await?;
         for (n, (target, intended)) in sent.iter().enumerate() {
             let Some(open) = state.landing().get(*target).filter(Landed::is_open) else { continue };
             let settled = match open.operation {

@@ -1,11 +1,11 @@
 //! Finds out what became of writes whose answer was lost: by asking the destination, never by guessing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use waybill_connectors::{Batch, Destination, KnownBy, Outcome, RemoteError, RemoteRecord, Selection, WriteRow};
 use waybill_ledger::{
     BatchId, Content, Event, Field, FieldName, Fields, Mapped, Position, Record, SubjectKey, Target, Value,
-    event::{HoldReason, NameKind, Operation, UnknownCause},
+    event::{DriftKind, HoldReason, NameKind, Operation, UnknownCause},
     ledger::{Draft, Opened},
 };
 use waybill_projector::landing::Landed;
@@ -71,6 +71,7 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
         if open.is_empty() {
             return Ok((tally, resend));
         }
+        self.jobs_over(state, open.iter().map(|(change, _)| change.target)).await?;
         let mapped: Vec<&Mapped> = open.iter().map(|(change, _)| &change.mapped).collect();
         let known_by = self.desk.destination.known_by(&self.object);
         let blindly = self.desk.flaws.has(Flaw::ResendBlindly);
@@ -110,6 +111,19 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
                         about(Event::WriteConfirmed { destination, operation: Operation::Create })
                             .content(self.destination_id(id)),
                     );
+                    tally.done += 1;
+                }
+                Some([row]) if matches!(known_by, KnownBy::Key | KnownBy::Id) => {
+                    // Our key says that it is ours; that it is not as we meant it is somebody's work since, who did not wait
+                    // for us to see it. It is not looked at: what they made of it is not to be taken for what we left.
+                    let id = &row.record.id;
+                    let destination = self.destination_subject(id)?;
+                    let confirmed = Event::WriteConfirmed { destination, operation: Operation::Create };
+                    drafts.push(about(confirmed).content(self.destination_id(id)));
+                    let kind = DriftKind::Changed;
+                    let drift = Event::DriftFound { destination, object: self.name, field: None, kind };
+                    let text = format!("{} {id} was changed by someone else before we saw it", self.object);
+                    drafts.push(about(drift).content(Content::Text(text)));
                     tally.done += 1;
                 }
                 Some(rows) => {
@@ -253,8 +267,14 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
         for (batch, open) in batches {
             let job = batch.map(|batch| state.job(self.rec().ledger(), batch)).transpose()?.flatten();
             if let Some(job) = job {
-                self.resume_job(&open, &job).await?;
-                state.catch_up(self.rec().ledger())?;
+                match open.first().map(|landed| landed.operation) {
+                    Some(Operation::Create) => {
+                        self.resume_job(&open, &job).await?;
+                        state.catch_up(self.rec().ledger())?;
+                    }
+                    // Updates and deletes are settled one by one by reading the rows, once the job does nothing any more.
+                    _ => self.jobs_over(state, open.iter().map(|landed| landed.target)).await?,
+                }
             }
             let mut creates = Vec::new();
             for landed in &open {
@@ -307,31 +327,41 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
                 mapped,
                 landed: Some(*landed),
                 inverts: None,
+                coming: Fields::new(),
                 decided: None,
             });
         }
         Ok(changes)
     }
 
-    /// Takes up a job that an earlier process opened, and records what it says.
+    /// Waits until the jobs are over with which these writes went, as far as they are open: what a job has not done by then it
+    /// will not do, and before that nobody can say what became of them.
+    pub(super) async fn jobs_over(&self, state: &State, targets: impl Iterator<Item = Target>) -> Result<(), Failure> {
+        let open = targets.filter_map(|target| state.landing().get(target)).filter(Landed::is_open);
+        let batches: BTreeSet<BatchId> = open.filter_map(|landed| landed.batch).collect();
+        for batch in batches {
+            if let Some(job) = state.job(self.rec().ledger(), batch)? {
+                self.desk.destination.ended(&job).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes up a job of creates that an earlier process opened, and records what it says.
     async fn resume_job(&self, open: &[Landed], job: &str) -> Result<(), Failure> {
-        let Some(operation) = open.first().map(|landed| landed.operation) else { return Ok(()) };
+        let operation = Operation::Create;
         let changes = self.changes(open)?;
         let rows = changes
             .iter()
             .map(|change| {
                 let mut fields = change.mapped.fields.clone();
-                if let (Operation::Create, Some(key)) = (operation, self.key()) {
+                if let Some(key) = self.key() {
                     fields.set(key.clone(), Value::Text(change.mapped.key.clone()));
                 }
                 WriteRow { key: change.mapped.key.clone(), id: None, fields }
             })
             .collect();
         let batch = Batch { object: self.object.clone(), operation, key_field: self.key().cloned(), rows };
-        if operation != Operation::Create {
-            // Updates and deletes are settled one by one by reading the rows: that is exact, and needs no job.
-            return Ok(());
-        }
         let outcomes = self.desk.destination.resume(&batch, job).await?;
         let (mut drafts, mut landed) = (Vec::new(), Vec::new());
         for (change, outcome) in changes.iter().zip(outcomes) {

@@ -1,8 +1,8 @@
 //! Changes rows that are there: what the source moved, unless someone else moved it too.
 
-use waybill_connectors::{Batch, Destination, Outcome, WriteRow};
+use waybill_connectors::{Batch, Destination, Outcome, RemoteRecord, WriteRow};
 use waybill_ledger::{
-    Content, Event, FieldName, Fields, Position, Record, Value,
+    Content, Event, Field, FieldName, Fields, Position, Record, Value,
     event::{DriftKind, HoldDecision, HoldReason, Operation},
 };
 use waybill_projector::converge::{Converged, Touch, Views, Winner, converge};
@@ -121,7 +121,7 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
                 Some(HoldDecision::Destination) => Winner::Destination,
                 _ => winner(field),
             };
-            let (after, _) = without_version(self.image_at(landed.and_then(|landed| landed.after))?);
+            let (after, left) = without_version(self.image_at(landed.and_then(|landed| landed.after))?);
             let same = |name: &FieldName, one: &_, other: &_| self.same(name, one, other);
             let mut converged = converge(
                 &Views {
@@ -155,7 +155,7 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
             let unmarked = self.key().filter(|key| now.record.fields.get(key.as_str()).is_blank());
             if let (None, Some(key)) = (&last, unmarked.cloned()) {
                 // A row that was there before us and is now a record of ours: it gets our key, and loses it on rollback.
-                converged.before.set(key.clone(), waybill_ledger::Field::Null);
+                converged.before.set(key.clone(), Field::Null);
                 converged.set.set(key, Value::Text(change.mapped.key.clone()));
             }
             // The mapping that is recorded holds only what we stand for: fields left to others are not ours.
@@ -164,9 +164,8 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
                 let written = converged.set.contains(name.as_str());
                 let kept = last.as_ref().is_some_and(|last| last.contains(name.as_str()));
                 if written || kept {
-                    let value =
-                        value.map_or(waybill_ledger::Field::Null, |v| waybill_ledger::Field::Present(v.clone()));
-                    let stood = last.as_ref().map_or(waybill_ledger::Field::Absent, |last| last.get(name.as_str()));
+                    let value = value.map_or(Field::Null, |v| Field::Present(v.clone()));
+                    let stood = last.as_ref().map_or(Field::Absent, |last| last.get(name.as_str()));
                     // What someone else has set to the very value that the source has now is theirs: we stand for what we wrote.
                     let theirs = !written && kept && !self.same(name, &stood, &value);
                     // What a person decided to leave as it is does not come up again until the source moves once more.
@@ -179,7 +178,8 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
             change.mapped.fields = ours;
             if last.is_some()
                 && change.landed.is_some_and(|landed| !landed.touched)
-                && now.modified_by.as_deref().is_some_and(|by| by != self.desk.user)
+                && (now.modified_by.as_deref().is_some_and(|by| by != self.desk.user)
+                    || left.is_some() && left != now.version && self.is_changed(&change, now)?)
             {
                 // Our own write will hide that: from now on the row is known to be a person's, too.
                 let event = Event::DriftFound { destination, object: self.name, field: None, kind: DriftKind::Changed };
@@ -196,14 +196,25 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
         Ok(ready)
     }
 
+    /// Returns whether a field of a row is not as we left it. Automation that acts in our user's name hides who wrote before it.
+    fn is_changed(&self, change: &Change, now: &RemoteRecord) -> Result<bool, Failure> {
+        let Some(landed) = &change.landed else { return Ok(false) };
+        let (ours, _) = self.ours(landed)?;
+        let now = &now.record.fields;
+        Ok(ours.iter().filter(|(name, _)| now.contains(name.as_str())).any(|(name, value)| {
+            let left = value.map_or(Field::Null, |value| Field::Present(value.clone()));
+            !self.same(name, &left, &now.get(name.as_str()))
+        }))
+    }
+
     /// Leaves the fields of a row that was there before us which nobody can change once it is made.
     fn leave_fixed(&self, converged: &mut Converged, change: &mut Change) {
         let fixed = |name: &FieldName| self.schema.field(name.as_str()).is_some_and(|field| !field.updateable);
         let names: Vec<FieldName> =
             converged.set.iter().map(|(name, _)| name.clone()).filter(|name| fixed(name)).collect();
         for name in names {
-            converged.set.set(name.clone(), waybill_ledger::Field::Absent);
-            converged.before.set(name.clone(), waybill_ledger::Field::Absent);
+            converged.set.set(name.clone(), Field::Absent);
+            converged.before.set(name.clone(), Field::Absent);
             let what = "the row was there before us, and this field cannot be changed: left as it is".to_owned();
             let rule = format!("{}.{name}", change.rule).into();
             change.mapped.decisions.push(waybill_ledger::Decision { field: name, rule, what });

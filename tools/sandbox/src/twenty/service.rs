@@ -352,7 +352,7 @@ impl State {
 
     /// Takes a token of the rate limit, which counts keys, not people.
     pub(crate) fn take_token(&mut self) -> Result<(), Refusal> {
-        if self.workspace.acting.is_some() {
+        if self.workspace.acting.as_ref().is_some_and(|author| author.member.is_some()) {
             return Ok(());
         }
         let now = self.clock();
