@@ -1,7 +1,7 @@
 //! The metadata by GraphQL, and what else its door leads to: files, webhooks, keys.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use serde_json::{Value as Json, json};
+use serde_json::{Map, Value as Json, json};
 
 use super::{Upload, parse::Asked};
 use crate::twenty::{
@@ -37,7 +37,7 @@ pub(crate) fn answer(state: &mut State, mutation: bool, asked: &Asked, files: &[
         }
         "field" => {
             let field = workspace.catalog.field_by_id(&text("id")).ok_or_else(|| missing("Field"))?;
-            Ok(field_node(workspace, field))
+            Ok(field_node(workspace, field, Some(asked)))
         }
         "webhooks" => Ok(workspace.webhooks()),
         "webhook" => Ok(workspace.webhook(&text("id")).unwrap_or_default()),
@@ -120,26 +120,36 @@ fn change(workspace: &mut Workspace, name: &str, input: &Json) -> Result<Json, R
     if name == "updateOneField" {
         workspace.update_field(number, &input["update"])?;
     }
-    let shown = field_node(workspace, workspace.catalog.field(number));
+    let shown = field_node(workspace, workspace.catalog.field(number), None);
     if name == "deleteOneField" {
         workspace.delete_field(number)?;
     }
     Ok(shown)
 }
 
-/// Writes a field with its relation.
-fn field_node(workspace: &Workspace, field: &Field) -> Json {
+/// Writes a field, with its object and its relation as far as they are asked for; without a question, with all of them.
+fn field_node(workspace: &Workspace, field: &Field, asked: Option<&Asked>) -> Json {
     let mut node = workspace.show_field_metadata(field);
     let object = |number: u32| workspace.show_object_alone(workspace.catalog.object(number));
-    node["object"] = object(field.object);
-    if let Some(relation) = &field.relation {
-        let kind = if field.is_list() { "ONE_TO_MANY" } else { "MANY_TO_ONE" };
-        node["relation"] = json!({
-            "type": kind,
-            "sourceObjectMetadata": object(field.object), "targetObjectMetadata": object(relation.target),
-            "sourceFieldMetadata": workspace.show_field_metadata(field),
-            "targetFieldMetadata": workspace.show_field_metadata(workspace.catalog.field(relation.inverse)),
-        });
+    if asked.is_none_or(|asked| asked.child("object").is_some()) {
+        node["object"] = object(field.object);
+    }
+    let below = asked.map(|asked| asked.child("relation"));
+    if let (Some(relation), None | Some(Some(_))) = (&field.relation, below) {
+        let wants = |name: &str| below.flatten().is_none_or(|below| below.child(name).is_some());
+        let mut told = Map::new();
+        told.insert("type".into(), json!(if field.is_list() { "ONE_TO_MANY" } else { "MANY_TO_ONE" }));
+        for (name, number) in [("sourceObjectMetadata", field.object), ("targetObjectMetadata", relation.target)] {
+            if wants(name) {
+                told.insert(name.into(), object(number));
+            }
+        }
+        for (name, number) in [("sourceFieldMetadata", field.number), ("targetFieldMetadata", relation.inverse)] {
+            if wants(name) {
+                told.insert(name.into(), workspace.show_field_metadata(workspace.catalog.field(number)));
+            }
+        }
+        node["relation"] = Json::Object(told);
     }
     node
 }
@@ -148,7 +158,7 @@ fn field_node(workspace: &Workspace, field: &Field) -> Json {
 fn whole_object(workspace: &Workspace, object: &Object) -> Json {
     let mut node = workspace.show_object_alone(object);
     let list: Vec<Json> =
-        workspace.catalog.fields_of(object.number).map(|field| field_node(workspace, field)).collect();
+        workspace.catalog.fields_of(object.number).map(|field| field_node(workspace, field, None)).collect();
     node["fields"] = connection(list.clone(), 0, list.len());
     node["fieldsList"] = json!(list);
     node
@@ -157,9 +167,9 @@ fn whole_object(workspace: &Workspace, object: &Object) -> Json {
 /// Writes an object with what was asked of it: the fields are many, and seldom wanted.
 fn object_node(workspace: &Workspace, object: &Object, asked: &Asked) -> Json {
     let mut node = workspace.show_object_alone(object);
-    if asked.child("fieldsList").is_some() {
-        node["fieldsList"] =
-            workspace.catalog.fields_of(object.number).map(|field| field_node(workspace, field)).collect();
+    if let Some(below) = asked.child("fieldsList") {
+        let list = workspace.catalog.fields_of(object.number);
+        node["fieldsList"] = list.map(|field| field_node(workspace, field, Some(below))).collect();
     }
     node["fields"] = match asked.child("fields") {
         Some(below) => fields(workspace, below, Some(object.number)),
@@ -172,16 +182,16 @@ fn object_node(workspace: &Workspace, object: &Object, asked: &Asked) -> Json {
 fn connection(nodes: Vec<Json>, from: usize, total: usize) -> Json {
     let cursor = |at: usize| STANDARD.encode(format!("arrayconnection:{at}"));
     let (first, count) = (from, nodes.len());
-    let edges: Vec<Json> =
-        nodes.into_iter().zip(first..).map(|(node, at)| json!({ "node": node, "cursor": cursor(at) })).collect();
+    let edge = |(node, at): (Json, usize)| {
+        Json::Object(Map::from_iter([("node".into(), node), ("cursor".into(), json!(cursor(at)))]))
+    };
+    let edges: Json = nodes.into_iter().zip(first..).map(edge).collect();
     let end = if count == 0 { Json::Null } else { json!(cursor(first + count - 1)) };
     let start = if count == 0 { Json::Null } else { json!(cursor(first)) };
-    json!({
-        "edges": edges,
-        "pageInfo": {
-            "hasNextPage": first + count < total, "hasPreviousPage": first > 0, "startCursor": start, "endCursor": end,
-        },
-    })
+    let page = json!({
+        "hasNextPage": first + count < total, "hasPreviousPage": first > 0, "startCursor": start, "endCursor": end,
+    });
+    Json::Object(Map::from_iter([("edges".into(), edges), ("pageInfo".into(), page)]))
 }
 
 /// Returns where a page begins and how many it holds.
@@ -216,20 +226,18 @@ fn meets(shown: &Json, filter: &Json) -> bool {
     })
 }
 
+/// Returns the question that asks for nothing.
+fn nothing_asked() -> Asked {
+    Asked { key: String::new(), name: String::new(), args: Map::new(), fields: Vec::new(), line: 0, column: 0 }
+}
+
 fn objects(workspace: &Workspace, asked: &Asked) -> Json {
     let filter = asked.args.get("filter").cloned().unwrap_or_default();
     let mut found: Vec<&Object> = workspace.catalog.objects.values().collect();
     found.sort_by(|one, other| other.id.cmp(&one.id));
-    found.retain(|object| filter.is_null() || meets(&workspace.show_object_metadata(object), &filter));
+    found.retain(|object| filter.is_null() || meets(&workspace.show_object_alone(object), &filter));
     let (from, count) = page(asked, found.len());
-    let none = Asked {
-        key: String::new(),
-        name: String::new(),
-        args: serde_json::Map::new(),
-        fields: Vec::new(),
-        line: 0,
-        column: 0,
-    };
+    let none = nothing_asked();
     let node = asked.child("edges").and_then(|edges| edges.child("node")).unwrap_or(&none);
     let nodes = found[from..from + count].iter().map(|object| object_node(workspace, object, node)).collect();
     connection(nodes, from, found.len())
@@ -242,6 +250,8 @@ fn fields(workspace: &Workspace, asked: &Asked, of: Option<u32>) -> Json {
     found.sort_by(|one, other| other.id.cmp(&one.id));
     found.retain(|field| filter.is_null() || meets(&workspace.show_field_metadata(field), &filter));
     let (from, count) = page(asked, found.len());
-    let nodes = found[from..from + count].iter().map(|field| field_node(workspace, field)).collect();
+    let none = nothing_asked();
+    let node = asked.child("edges").and_then(|edges| edges.child("node")).unwrap_or(&none);
+    let nodes = found[from..from + count].iter().map(|field| field_node(workspace, field, Some(node))).collect();
     connection(nodes, from, found.len())
 }
