@@ -138,6 +138,7 @@ impl Reply {
     fn dressed(mut self, call: &Call) -> Self {
         self.headers.push(("access-control-allow-origin", "*".into()));
         self.headers.push(("x-powered-by", "Express".into()));
+        self.headers.push(("keep-alive", "timeout=65".into()));
         if self.status != 204 {
             let sum = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, &self.body);
             let sum = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, sum.as_ref());

@@ -4,7 +4,7 @@ use serde_json::{Value as Json, json};
 
 use super::{Client, id};
 
-fn ticket(client: &Client) -> Json {
+pub(super) fn ticket(client: &Client) -> Json {
     let (status, object) = client.post(
         "/rest/metadata/objects",
         &json!({ "nameSingular": "ticket", "namePlural": "tickets", "labelSingular": "Ticket", "labelPlural": "Tickets",
@@ -14,7 +14,7 @@ fn ticket(client: &Client) -> Json {
     object
 }
 
-fn field(client: &Client, object: &Json, body: Json) -> (u16, Json) {
+pub(super) fn field(client: &Client, object: &Json, body: Json) -> (u16, Json) {
     let mut whole = json!({ "objectMetadataId": object["id"], "label": body["name"] });
     for (name, value) in body.as_object().unwrap() {
         whole[name] = value.clone();
@@ -23,7 +23,7 @@ fn field(client: &Client, object: &Json, body: Json) -> (u16, Json) {
 }
 
 /// Returns the code and the message of the first fault of an entity.
-fn fault(answer: &Json, entity: &str) -> (String, String) {
+pub(super) fn fault(answer: &Json, entity: &str) -> (String, String) {
     let error = &answer["errors"][entity][0]["errors"][0];
     let text = |name: &str| error[name].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned();
     (text("code"), text("message"))

@@ -11,7 +11,7 @@ use serde_json::{Value as Json, json};
 use super::{Client, Options, Switches, id};
 use crate::twenty::Broken;
 
-fn error<'a>(answer: &'a Json, at: usize) -> (&'a str, &'a str, &'a str) {
+pub(super) fn error<'a>(answer: &'a Json, at: usize) -> (&'a str, &'a str, &'a str) {
     let error = &answer["errors"][at];
     let text = |value: &'a Json| value.as_str().unwrap_or_default();
     (text(&error["message"]), text(&error["extensions"]["code"]), text(&error["extensions"]["subCode"]))

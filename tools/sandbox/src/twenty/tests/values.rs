@@ -5,7 +5,7 @@ use serde_json::{Value as Json, json};
 use super::{Client, id};
 
 /// A client with a custom object that has a field of every type, and the object's plural.
-fn with_fields() -> Client {
+pub(super) fn with_fields() -> Client {
     let client = Client::new();
     let (status, object) = client.post(
         "/rest/metadata/objects",
