@@ -351,9 +351,9 @@ impl State {
         self.keys.admit(header, &self.workspace.id, self.clock())
     }
 
-    /// Takes a token of the rate limit, which counts keys, not people.
+    /// Takes a token of the rate limit, which counts all keys of the workspace together, and no people.
     pub(crate) fn take_token(&mut self) -> Result<(), Refusal> {
-        if self.workspace.acting.is_some() {
+        if self.workspace.acting.as_ref().is_some_and(|who| who.member.is_some()) {
             return Ok(());
         }
         let now = self.clock();

@@ -426,3 +426,26 @@ fn a_relation_clears_what_pointed_to_the_destroyed() {
     let body = json!({ "type": "TEXT", "name": "requesterId" });
     assert_eq!(field(&client, &object, body).0, 400, "the column is taken");
 }
+
+#[test]
+fn a_dropped_field_takes_its_values_with_it() {
+    let client = Client::new();
+    let object = ticket(&client);
+    let (_, made) = field(&client, &object, json!({ "type": "TEXT", "name": "code" }));
+    let row = id(&client.create("tickets", &json!({ "code": "a" })));
+    assert_eq!(
+        client.delete(&format!("/rest/metadata/fields/{}", id(&made))).0,
+        200,
+        "it need not be deactivated first"
+    );
+    assert_eq!(client.read("tickets", &row).get("code"), None);
+    client.refuses(
+        "GET",
+        "/rest/tickets?filter=code[eq]:a",
+        None,
+        400,
+        "Object ticket doesn't have any \"code\" field.",
+    );
+    assert_eq!(field(&client, &object, json!({ "type": "TEXT", "name": "code" })).0, 201);
+    assert_eq!(client.read("tickets", &row)["code"], "", "the name is free, the values are gone");
+}

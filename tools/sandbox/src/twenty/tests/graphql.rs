@@ -4,19 +4,21 @@ use serde_json::{Value as Json, json};
 
 use super::{Client, id, service::error};
 
+/// Writes a type as schemas do.
+fn written(kind: &Json) -> String {
+    match kind["kind"].as_str() {
+        Some("NON_NULL") => format!("{}!", written(&kind["ofType"])),
+        Some("LIST") => format!("[{}]", written(&kind["ofType"])),
+        _ => kind["name"].as_str().unwrap().to_owned(),
+    }
+}
+
 #[test]
 fn root_fields_take_the_arguments_of_the_server() {
     let client = Client::new();
     let kind = "type { kind name ofType { kind name ofType { kind name ofType { kind name } } } }";
     let part = format!("{{ fields {{ name args {{ name {kind} }} }} }}");
     let answer = client.graphql(&format!("{{ __schema {{ queryType {part} mutationType {part} }} }}"), &json!({}));
-    fn written(kind: &Json) -> String {
-        match kind["kind"].as_str() {
-            Some("NON_NULL") => format!("{}!", written(&kind["ofType"])),
-            Some("LIST") => format!("[{}]", written(&kind["ofType"])),
-            _ => kind["name"].as_str().unwrap().to_owned(),
-        }
-    }
     let args = |root: &str, name: &str| -> String {
         let fields = answer["data"]["__schema"][root]["fields"].as_array().unwrap();
         let field = fields.iter().find(|field| field["name"] == name).unwrap_or_else(|| panic!("{name}"));
@@ -357,4 +359,26 @@ fn webhooks_are_kept_by_either_door() {
     assert_eq!(client.delete(&format!("/rest/webhooks/{}", id(&made))), (200, json!(true)));
     assert_eq!(client.get("/rest/webhooks"), (200, json!([])));
     assert_eq!(client.delete(&format!("/rest/webhooks/{}", id(&made))).0, 404);
+}
+
+#[test]
+fn lookalikes_are_found_and_merged_here_as_well() {
+    let client = Client::new();
+    let company = |name: &str| id(&client.create("companies", &json!({ "name": name })));
+    let (one, two) = (company("Same"), company("Same"));
+    let query = "query($ids: [UUID]) { companyDuplicates(ids: $ids) { totalCount edges { node { id } } } }";
+    let answer = client.graphql(query, &json!({ "ids": [one] }));
+    assert_eq!(
+        answer["data"]["companyDuplicates"][0],
+        json!({ "totalCount": 1, "edges": [{ "node": { "id": two } }] })
+    );
+    let query =
+        "mutation($ids: [UUID!]!) { mergeCompanies(ids: $ids, conflictPriorityIndex: 1, dryRun: false) { id name } }";
+    let answer = client.graphql(query, &json!({ "ids": [one, two] }));
+    assert_eq!(answer["data"]["mergeCompanies"], json!({ "id": two, "name": "Same" }));
+    assert_eq!(client.get(&format!("/rest/companies/{one}")).0, 404);
+    let answer = client.graphql(query, &json!({ "ids": [two] }));
+    assert_eq!(error(&answer, 0).0, "At least 2 record IDs are required for merge");
+    let answer = client.graphql(query, &json!({ "ids": [one, two] }));
+    assert_eq!(error(&answer, 0), ("Record not found", "NOT_FOUND", "RECORD_NOT_FOUND"));
 }

@@ -439,3 +439,25 @@ fn the_graphql_door_validates() {
         (&json!("This endpoint requires a session access token"), &json!("FORBIDDEN"))
     );
 }
+
+#[test]
+fn the_legacy_format_has_a_wrapper_for_each_call_about_fields() {
+    let client = Client::new();
+    client.post("/__sandbox/switches", &json!({ "new_metadata_format": false }));
+    let (_, list) = client.get("/rest/metadata/fields?limit=3");
+    assert_eq!(
+        (list["data"]["fields"].as_array().map(Vec::len), &list["pageInfo"]["hasNextPage"]),
+        (Some(3), &json!(true))
+    );
+    let (_, objects) = client.get("/rest/metadata/objects?limit=200");
+    let objects = objects["data"]["objects"].as_array().unwrap();
+    let note = objects.iter().find(|object| object["nameSingular"] == "note").unwrap();
+    let (status, made) = field(&client, note, json!({ "type": "TEXT", "name": "extra" }));
+    let made = &made["data"]["createOneField"];
+    let path = format!("/rest/metadata/fields/{}", id(made));
+    assert_eq!((status, client.get(&path).1["data"]["field"]["name"].clone()), (201, json!("extra")));
+    let (status, changed) = client.patch(&path, &json!({ "label": "More" }));
+    assert_eq!((status, &changed["data"]["updateOneField"]["label"]), (200, &json!("More")));
+    let (status, gone) = client.delete(&path);
+    assert_eq!((status, &gone["data"]["deleteOneField"]["id"]), (200, &made["id"]));
+}

@@ -291,6 +291,22 @@ fn what_counts_is_the_operation_and_not_its_size() {
     // A person at work is not counted.
     client.post("/__sandbox/act-as", &json!({ "email": "ada.lovelace@example.com" }));
     assert_eq!(costs("GET", "/rest/notes", None), (200, 0));
+    client.post("/__sandbox/act-as", &json!({ "key": "Another integration" }));
+    assert_eq!(costs("GET", "/rest/notes", None), (200, 1), "another key is");
+}
+
+#[test]
+fn what_the_limit_refuses_by_graphql_is_null_field_by_field() {
+    let switches = Switches { long_limit: 1, workflow: false, ..Switches::default() };
+    let client = Client::with(&Options { switches, ..Options::default() });
+    assert_eq!(passed(&client, 1, 0), 1);
+    let answer = client.graphql("{ a: notes { totalCount } b: people { totalCount } }", &json!({}));
+    assert_eq!(answer["data"], json!({ "a": null, "b": null }));
+    for error in answer["errors"].as_array().unwrap() {
+        let extensions = &error["extensions"];
+        assert_eq!(error["message"], "Limit reached (1 tokens per 60000 ms)");
+        assert_eq!((&extensions["code"], &extensions["subCode"]), (&json!("BAD_USER_INPUT"), &json!("LIMIT_REACHED")));
+    }
 }
 
 #[test]

@@ -77,6 +77,13 @@ fn hundreds_are_trashed_restored_and_destroyed_in_one_call() {
     let restored = client.send("PATCH", "/rest/restore/notes?filter=title[eq]:x", None);
     assert_eq!(count(restored, "restoreNotes"), Some(322));
     assert_eq!(client.get("/rest/notes").1["totalCount"], 322);
+    // Only an update has a limit, and one without a filter means every row.
+    let capped = json!({
+        "statusCode": 400, "error": "Error", "messages": ["Cannot update more than 200 records at once"],
+        "code": "TOO_MANY_RECORDS_TO_UPDATE",
+    });
+    assert_eq!(client.patch("/rest/notes", &json!({ "title": "y" })), (400, capped));
+    assert_eq!(client.list("/rest/notes?filter=title[eq]:y").len(), 0);
     assert_eq!(count(client.delete("/rest/notes?filter=title[eq]:x"), "deleteNotes"), Some(322));
     assert_eq!(client.get("/rest/notes").1["totalCount"], 0);
 }
