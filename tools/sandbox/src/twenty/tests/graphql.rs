@@ -347,8 +347,11 @@ fn webhooks_are_kept_by_either_door() {
     let other = &answer["data"]["createWebhook"];
     let secret = other["secret"].as_str().unwrap();
     assert!(secret.len() == 64 && secret.chars().all(|letter| letter.is_ascii_hexdigit()), "{secret}");
+    let (_, third) = client.post("/rest/webhooks", &json!({ "targetUrl": "https://w.test", "operations": ["*.*"] }));
+    assert_eq!(third["secret"].as_str().map(str::len), Some(64));
     let (_, list) = client.get("/rest/webhooks");
-    assert_eq!(list.as_array().map(Vec::len), Some(2), "a bare list");
+    assert_eq!(list.as_array().map(Vec::len), Some(3), "a bare list");
+    assert_eq!(client.delete(&format!("/rest/webhooks/{}", id(&third))), (200, json!(true)));
     let update = "mutation($id: UUID!) { updateWebhook(input: {id: $id, update: {targetUrl: \"https://z.test\", secret: \"t\"}}) { targetUrl secret operations } }";
     assert_eq!(
         ask(update, json!({ "id": id(other) }))["data"]["updateWebhook"],
