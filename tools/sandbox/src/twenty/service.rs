@@ -138,6 +138,7 @@ impl Reply {
     fn dressed(mut self, call: &Call) -> Self {
         self.headers.push(("access-control-allow-origin", "*".into()));
         self.headers.push(("x-powered-by", "Express".into()));
+        self.headers.push(("keep-alive", "timeout=65".into()));
         if self.status != 204 {
             let sum = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, &self.body);
             let sum = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, sum.as_ref());
@@ -350,7 +351,7 @@ impl State {
         self.keys.admit(header, &self.workspace.id, self.clock())
     }
 
-    /// Takes a token of the rate limit, which counts keys, not people.
+    /// Takes a token of the rate limit, which counts all keys of the workspace together, and no people.
     pub(crate) fn take_token(&mut self) -> Result<(), Refusal> {
         if self.workspace.acting.as_ref().is_some_and(|author| author.member.is_some()) {
             return Ok(());

@@ -67,6 +67,9 @@ impl Workspace {
         if let Some(description) = body.get("description") {
             webhook.description = description.clone();
         }
+        if let Some(secret) = body["secret"].as_str() {
+            secret.clone_into(&mut webhook.secret);
+        }
         Some(webhook.show())
     }
 

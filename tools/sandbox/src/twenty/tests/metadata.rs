@@ -4,7 +4,7 @@ use serde_json::{Value as Json, json};
 
 use super::{Client, id};
 
-fn ticket(client: &Client) -> Json {
+pub(super) fn ticket(client: &Client) -> Json {
     let (status, object) = client.post(
         "/rest/metadata/objects",
         &json!({ "nameSingular": "ticket", "namePlural": "tickets", "labelSingular": "Ticket", "labelPlural": "Tickets",
@@ -14,7 +14,7 @@ fn ticket(client: &Client) -> Json {
     object
 }
 
-fn field(client: &Client, object: &Json, body: Json) -> (u16, Json) {
+pub(super) fn field(client: &Client, object: &Json, body: Json) -> (u16, Json) {
     let mut whole = json!({ "objectMetadataId": object["id"], "label": body["name"] });
     for (name, value) in body.as_object().unwrap() {
         whole[name] = value.clone();
@@ -23,7 +23,7 @@ fn field(client: &Client, object: &Json, body: Json) -> (u16, Json) {
 }
 
 /// Returns the code and the message of the first fault of an entity.
-fn fault(answer: &Json, entity: &str) -> (String, String) {
+pub(super) fn fault(answer: &Json, entity: &str) -> (String, String) {
     let error = &answer["errors"][entity][0]["errors"][0];
     let text = |name: &str| error[name].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned();
     (text("code"), text("message"))
@@ -438,4 +438,26 @@ fn the_graphql_door_validates() {
         (&answer["errors"][0]["message"], &answer["errors"][0]["extensions"]["code"]),
         (&json!("This endpoint requires a session access token"), &json!("FORBIDDEN"))
     );
+}
+
+#[test]
+fn the_legacy_format_has_a_wrapper_for_each_call_about_fields() {
+    let client = Client::new();
+    client.post("/__sandbox/switches", &json!({ "new_metadata_format": false }));
+    let (_, list) = client.get("/rest/metadata/fields?limit=3");
+    assert_eq!(
+        (list["data"]["fields"].as_array().map(Vec::len), &list["pageInfo"]["hasNextPage"]),
+        (Some(3), &json!(true))
+    );
+    let (_, objects) = client.get("/rest/metadata/objects?limit=200");
+    let objects = objects["data"]["objects"].as_array().unwrap();
+    let note = objects.iter().find(|object| object["nameSingular"] == "note").unwrap();
+    let (status, made) = field(&client, note, json!({ "type": "TEXT", "name": "extra" }));
+    let made = &made["data"]["createOneField"];
+    let path = format!("/rest/metadata/fields/{}", id(made));
+    assert_eq!((status, client.get(&path).1["data"]["field"]["name"].clone()), (201, json!("extra")));
+    let (status, changed) = client.patch(&path, &json!({ "label": "More" }));
+    assert_eq!((status, &changed["data"]["updateOneField"]["label"]), (200, &json!("More")));
+    let (status, gone) = client.delete(&path);
+    assert_eq!((status, &gone["data"]["deleteOneField"]["id"]), (200, &made["id"]));
 }

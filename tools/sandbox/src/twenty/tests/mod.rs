@@ -2,9 +2,18 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod answers;
+mod composites;
+mod fields;
+mod files;
+mod filters;
+mod graphql;
 mod metadata;
 mod records;
 mod service;
+mod standard;
+mod trash;
+mod upserts;
 mod values;
 
 use std::time::Duration;
@@ -37,11 +46,25 @@ impl Client {
         self.server.answer(request)
     }
 
+    /// Sends a request with these headers and no others.
+    pub(super) fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Response<Bytes> {
+        let mut request = Request::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.raw(&request.body(Bytes::from(body.to_owned())).unwrap()).unwrap()
+    }
+
+    /// Returns what the `authorization` header says.
+    pub(super) fn bearer(&self) -> String {
+        format!("Bearer {}", self.server.token())
+    }
+
     pub(super) fn try_send(&self, method: &str, path: &str, body: Option<&Json>) -> Result<(u16, Json), Broken> {
         let request = Request::builder()
             .method(method)
             .uri(format!("http://twenty.example{}", path.replace('"', "%22")))
-            .header("authorization", format!("Bearer {}", self.server.token()))
+            .header("authorization", self.bearer())
             .header("content-type", "application/json")
             .body(body.map_or_else(Bytes::new, |body| Bytes::from(body.to_string())))
             .unwrap();
@@ -65,6 +88,10 @@ impl Client {
 
     pub(super) fn patch(&self, path: &str, body: &Json) -> (u16, Json) {
         self.send("PATCH", path, Some(body))
+    }
+
+    pub(super) fn put(&self, path: &str, body: &Json) -> (u16, Json) {
+        self.send("PUT", path, Some(body))
     }
 
     pub(super) fn delete(&self, path: &str) -> (u16, Json) {
@@ -98,6 +125,13 @@ impl Client {
         let (status, answer) = self.post("/graphql", &json!({ "query": query, "variables": variables }));
         assert_eq!(status, 200, "{answer}");
         answer
+    }
+
+    /// Reads a record.
+    pub(super) fn read(&self, plural: &str, id: &str) -> Json {
+        let (status, answer) = self.get(&format!("/rest/{plural}/{id}"));
+        assert_eq!(status, 200, "{answer}");
+        answer["data"].as_object().unwrap().values().next().unwrap().clone()
     }
 
     pub(super) fn wait(&self, millis: u64) {

@@ -11,7 +11,7 @@ use serde_json::{Value as Json, json};
 use super::{Client, Options, Switches, id};
 use crate::twenty::Broken;
 
-fn error<'a>(answer: &'a Json, at: usize) -> (&'a str, &'a str, &'a str) {
+pub(super) fn error<'a>(answer: &'a Json, at: usize) -> (&'a str, &'a str, &'a str) {
     let error = &answer["errors"][at];
     let text = |value: &'a Json| value.as_str().unwrap_or_default();
     (text(&error["message"]), text(&error["extensions"]["code"]), text(&error["extensions"]["subCode"]))
@@ -215,15 +215,10 @@ fn a_schema_tells_its_own_names() {
 fn keys_are_looked_at_first() {
     let client = Client::new();
     let send = |path: &str, header: Option<&str>, body: &Json| {
-        let mut request = Request::builder()
-            .method(if body.is_null() { "GET" } else { "POST" })
-            .uri(path)
-            .header("content-type", "application/json");
-        if let Some(header) = header {
-            request = request.header("authorization", header);
-        }
-        let body = if body.is_null() { Bytes::new() } else { Bytes::from(body.to_string()) };
-        let response = client.raw(&request.body(body).unwrap()).unwrap();
+        let mut headers = vec![("content-type", "application/json")];
+        headers.extend(header.map(|header| ("authorization", header)));
+        let (method, body) = if body.is_null() { ("GET", String::new()) } else { ("POST", body.to_string()) };
+        let response = client.ask(method, path, &headers, &body);
         (response.status().as_u16(), serde_json::from_slice::<Json>(response.body()).unwrap())
     };
     let missing = (
@@ -237,7 +232,7 @@ fn keys_are_looked_at_first() {
         assert_eq!(send(path, Some("Bearer abc"), &Json::Null), invalid);
     }
     assert_eq!(send(&format!("/rest/people?token={}", client.server.token()), None, &Json::Null), missing);
-    assert_eq!(send("/rest/people", Some(&format!("bearer {}", client.server.token())), &Json::Null).0, 200);
+    assert_eq!(send("/rest/people", Some(&client.bearer().replace("Bearer", "bearer")), &Json::Null).0, 200);
     let old = client.get("/__sandbox/expired-token").1["token"].as_str().unwrap().to_owned();
     assert_eq!(
         send("/rest/people", Some(&format!("Bearer {old}")), &Json::Null),
@@ -324,10 +319,7 @@ fn paths_and_bodies_that_make_no_sense_are_refused() {
     assert_eq!(answer["code"], "FORBIDDEN_EXCEPTION");
     assert_eq!(client.get("/rest/apiKeys").1.as_array().unwrap().len(), 1);
     let raw = |kind: &str, body: &str, path: &str| -> Response<Bytes> {
-        let request = Request::post(path)
-            .header("authorization", format!("Bearer {}", client.server.token()))
-            .header("content-type", kind);
-        client.raw(&request.body(Bytes::from(body.to_owned())).unwrap()).unwrap()
+        client.ask("POST", path, &[("authorization", &client.bearer()), ("content-type", kind)], body)
     };
     let broken = raw("application/json", "{\"a\":", "/rest/people");
     assert_eq!(
@@ -527,104 +519,6 @@ fn the_digest_tells_live_from_residue_and_a_reset_brings_all_back() {
         (made, client.get("/rest/companies").1, client.get("/rest/metadata/fields?limit=200").1)
     };
     assert_eq!(run(), run());
-}
-
-#[test]
-fn files_are_uploaded_bound_and_read() {
-    let client = Client::new();
-    let (_, objects) = client.get("/rest/metadata/objects?limit=200");
-    let attachment =
-        objects["data"].as_array().unwrap().iter().find(|object| object["nameSingular"] == "attachment").unwrap();
-    let field = id(attachment["fields"].as_array().unwrap().iter().find(|field| field["name"] == "file").unwrap());
-    let ask =
-        |query: &str, variables: Json| client.post("/metadata", &json!({ "query": query, "variables": variables })).1;
-    let open = |name: &str, size: usize| {
-        let query = "mutation($n: String!, $s: Float!, $f: String) { createFileUpload(filename: $n, size: $s, fileFolder: FilesField, fieldMetadataId: $f) { fileId uploadUrl contentType expiresAt } }";
-        ask(query, json!({ "n": name, "s": size, "f": field }))["data"]["createFileUpload"].clone()
-    };
-    let put = |url: &Json, bytes: &'static [u8]| {
-        let response =
-            client.raw(&Request::put(url.as_str().unwrap()).body(Bytes::from_static(bytes)).unwrap()).unwrap();
-        (response.status().as_u16(), serde_json::from_slice::<Json>(response.body()).unwrap_or_default())
-    };
-    let complete = |file: &Json| {
-        ask(
-            "mutation($id: String!) { completeFileUpload(fileId: $id) { id path size url } }",
-            json!({ "id": file["fileId"] }),
-        )
-    };
-    let file = open("hello.txt", 5);
-    let early = complete(&file);
-    assert_eq!(
-        error(&early, 0),
-        (
-            format!("File {} has not been uploaded to storage yet", file["fileId"].as_str().unwrap()).as_str(),
-            "INTERNAL_SERVER_ERROR",
-            ""
-        )
-    );
-    let (status, answer) = put(&file["uploadUrl"], b"too much");
-    assert_eq!((status, &answer["code"]), (413, &json!("FILE_TOO_LARGE")));
-    let pending = json!({ "name": "hello.txt", "file": [{ "fileId": file["fileId"], "label": "hello.txt" }] });
-    client.refuses("POST", "/rest/attachments", Some(&pending), 400, "upload has not been completed");
-    assert_eq!(put(&file["uploadUrl"], b"hello").0, 204);
-    assert_eq!(complete(&file)["data"]["completeFileUpload"]["size"], 5);
-    let made = client.create("attachments", &pending);
-    assert_eq!(
-        (&made["file"][0]["extension"], &made["fileCategory"], &made["fullPath"]),
-        (&json!(".txt"), &json!("OTHER"), &json!(""))
-    );
-    client.refuses(
-        "POST",
-        "/rest/attachments",
-        Some(&pending),
-        400,
-        "is already associated with a permanent files field",
-    );
-    let url = made["file"][0]["url"].as_str().unwrap().to_owned();
-    let get = |url: &str| client.raw(&Request::get(url).body(Bytes::new()).unwrap()).unwrap();
-    assert_eq!(get(&url).body().as_ref(), b"hello");
-    assert_eq!(get(url.split('?').next().unwrap()).status().as_u16(), 403);
-    client.wait(25 * 3_600 * 1_000);
-    assert_eq!(get(&url).status().as_u16(), 403, "addresses are good for a day");
-    let pdf = open("a.pdf", 100);
-    put(&pdf["uploadUrl"], b"not a pdf");
-    assert!(error(&complete(&pdf), 0).0.starts_with(
-        "File content does not match its extension. The file has extension 'pdf' (expected mime type: application/pdf)"
-    ));
-    client.refuses(
-        "POST",
-        "/rest/attachments",
-        Some(&json!({ "file": [{ "fileId": "99999999-9999-4999-8999-999999999999", "label": "x" }] })),
-        400,
-        "File not found: 99999999-9999-4999-8999-999999999999",
-    );
-    // The other way: all in one request of several parts.
-    let body = format!(
-        "--B\r\nContent-Disposition: form-data; name=\"operations\"\r\n\r\n{}\r\n--B\r\nContent-Disposition: form-data; name=\"map\"\r\n\r\n{{\"0\":[\"variables.file\"]}}\r\n--B\r\nContent-Disposition: form-data; name=\"0\"; filename=\"two.txt\"\r\nContent-Type: text/plain\r\n\r\nhello again\r\n--B--\r\n",
-        json!({ "query": "mutation($file:Upload!,$fieldMetadataId:String!){uploadFilesFieldFile(file:$file,fieldMetadataId:$fieldMetadataId){id path size createdAt url}}", "variables": { "file": null, "fieldMetadataId": field } })
-    );
-    let request = Request::post("http://twenty.example/metadata")
-        .header("authorization", format!("Bearer {}", client.server.token()))
-        .header("content-type", "multipart/form-data; boundary=B");
-    let response = client.raw(&request.body(Bytes::from(body)).unwrap()).unwrap();
-    let answer: Json = serde_json::from_slice(response.body()).unwrap();
-    let file = &answer["data"]["uploadFilesFieldFile"];
-    assert_eq!(file["size"], 11, "{answer}");
-    assert!(file["path"].as_str().unwrap().contains(".txt"));
-    client.create("attachments", &json!({ "file": [{ "fileId": file["id"], "label": "two.txt" }] }));
-}
-
-#[test]
-fn webhooks_are_kept() {
-    let client = Client::new();
-    let (status, made) = client.post(
-        "/rest/webhooks",
-        &json!({ "targetUrl": "https://x.test/hook", "operations": ["person.created", "*.*"] }),
-    );
-    assert_eq!((status, made["secret"].as_str().map(str::len)), (201, Some(64)));
-    assert_eq!(client.get("/rest/webhooks").1.as_array().unwrap().len(), 1);
-    assert_eq!(client.delete(&format!("/rest/webhooks/{}", id(&made))), (200, json!(true)));
 }
 
 #[test]

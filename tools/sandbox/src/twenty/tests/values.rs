@@ -5,7 +5,7 @@ use serde_json::{Value as Json, json};
 use super::{Client, id};
 
 /// A client with a custom object that has a field of every type, and the object's plural.
-fn with_fields() -> Client {
+pub(super) fn with_fields() -> Client {
     let client = Client::new();
     let (status, object) = client.post(
         "/rest/metadata/objects",
@@ -309,4 +309,66 @@ fn relations_are_written_by_id_or_by_a_unique_key() {
         by(json!({ "id": company })),
         &format!("Expected 1 record to connect to company, but found 0 for id = {company}"),
     );
+}
+
+#[test]
+fn a_reference_is_set_by_any_unique_key_and_cleared_by_null() {
+    let client = Client::new();
+    let person = id(&client.create("people", &json!({ "emails": { "primaryEmail": "z@n.co" } })));
+    let by_mail =
+        |mail: &str| json!({ "pointOfContact": { "connect": { "where": { "emails": { "primaryEmail": mail } } } } });
+    let deal = client.create("opportunities", &by_mail("Z@N.co"));
+    assert_eq!(deal["pointOfContactId"], json!(person));
+    client.refuses(
+        "POST",
+        "/rest/opportunities",
+        Some(&by_mail("nobody@n.co")),
+        400,
+        "Expected 1 record to connect to pointOfContact, but found 0 for emailsPrimaryEmail = nobody@n.co",
+    );
+    let path = format!("/rest/opportunities/{}", id(&deal));
+    let (status, answer) = client.patch(&path, &json!({ "pointOfContactId": null }));
+    assert_eq!((status, &answer["data"]["updateOpportunity"]["pointOfContactId"]), (200, &json!(null)));
+    let nobody = json!({ "pointOfContactId": "99999999-9999-4999-8999-999999999999" });
+    client.refuses(
+        "PATCH",
+        &path,
+        Some(&nobody),
+        400,
+        "insert or update on table \"opportunity\" violates foreign key constraint \"FK_",
+    );
+    let (_, answer) =
+        client.post("/rest/opportunities?upsert=true", &json!({ "id": id(&deal), "pointOfContactId": person }));
+    assert_eq!(answer["data"]["createOpportunity"]["pointOfContactId"], json!(person));
+}
+
+#[test]
+fn days_and_times_are_read_in_these_forms_and_no_others() {
+    let client = with_fields();
+    let object = client.object_id("thing");
+    let body = json!({ "objectMetadataId": object, "type": "DATE_TIME", "name": "seen", "label": "Seen" });
+    assert_eq!(client.post("/rest/metadata/fields", &body).0, 201);
+    for (field, given, read) in [
+        ("seen", "2026-12-31T10:00:00", "2026-12-31T10:00:00.000Z"),
+        ("seen", "2026-12-31T10:00:00.1234Z", "2026-12-31T10:00:00.123Z"),
+        ("seen", "2026-12-31T10:00:00+05:30", "2026-12-31T04:30:00.000Z"),
+        ("seen", "2026-12-31", "2026-12-31T00:00:00.000Z"),
+        ("born", "1999-12-31", "1999-12-31"),
+        ("born", "1999-12-31T23:00:00.000Z", "1999-12-31"),
+    ] {
+        assert_eq!(client.create("things", &json!({ field: given }))[field], read, "{field}: {given}");
+    }
+    for (field, given) in [
+        ("seen", json!("31/12/2026")),
+        ("seen", json!(1_700_000_000)),
+        ("seen", json!("soon")),
+        ("born", json!("31-12-1999")),
+        ("born", json!("2023-02-30")),
+        ("born", json!(19_991_231)),
+    ] {
+        let (kind, format) =
+            if field == "seen" { ("date-time", "YYYY-MM-DDTHH:mm:ssZ") } else { ("date", "YYYY-MM-DD") };
+        let words = format!("for {kind} field \"{field}\". Expected format: '{format}'");
+        client.refuses("POST", "/rest/things", Some(&json!({ field: given })), 400, &words);
+    }
 }
