@@ -31,8 +31,8 @@ pub struct Landed {
     pub created: bool,
     /// Whether all that we ever did here is one create: then its inverse is to delete it, without looking further back.
     pub plain: bool,
-    /// Whether a write of ours that changed anything was ever confirmed, to whatever record this target lived in.
-    pub written: bool,
+    /// Whether it was found to be a record that was there before us, and no write of ours was confirmed since.
+    pub untouched: bool,
     /// The mapping that the destination record holds by our latest confirmed write.
     pub mapped: Option<Position>,
     /// The first bytes of the digest of that mapping.
@@ -99,6 +99,7 @@ struct Kind {
 struct Flags(u8);
 
 impl Flags {
+    const UNTOUCHED: u8 = 1 << 5;
     const CREATED: u8 = 1 << 6;
     const CHANGED: u8 = 1 << 7;
     const WRITES: [WriteState; 5] =
@@ -173,6 +174,7 @@ impl Landing {
                 let index = self.entry_of(target);
                 self.own(*destination, index);
                 self.entries[index].flags.set(Flags::CREATED, false);
+                self.entries[index].flags.set(Flags::UNTOUCHED, true);
             }
             Event::IdentityUnlinked { destination } => {
                 let index = self.entry_of(target);
@@ -216,6 +218,9 @@ impl Landing {
 
     fn confirmed(&mut self, index: usize, destination: SubjectId, operation: Operation) {
         let pending = self.under_way.remove(&number(index)).and_then(|under_way| under_way.pending);
+        if operation != Operation::Nothing {
+            self.entries[index].flags.set(Flags::UNTOUCHED, false);
+        }
         match operation {
             Operation::Create => {
                 self.own(destination, index);
@@ -352,7 +357,7 @@ impl Landing {
                 && !entry.flags.has(Flags::CHANGED)
                 && entry.generation == 1
                 && entry.destination != NOBODY,
-            written: entry.flags.has(Flags::CREATED) || entry.flags.has(Flags::CHANGED),
+            untouched: entry.flags.has(Flags::UNTOUCHED),
             mapped: entry.mapped.get(),
             digest: entry.digest,
             after: entry.after.get(),

@@ -9,11 +9,11 @@ use std::time::Duration;
 use tokio::{sync::Mutex, time::Instant};
 
 /// How much longer than needed a gap is: the network makes some of them shorter on their way.
-const MARGIN: Duration = Duration::from_millis(6);
+const MARGIN: Duration = Duration::from_millis(4);
 /// How long after its time a request goes once more that came too early.
 const SOON: Duration = Duration::from_millis(40);
 /// Tokens that are never counted on: gaps that the network made too short are paid with them.
-const RESERVE: u64 = 3;
+const RESERVE: u64 = 2;
 
 /// So many requests in so much time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

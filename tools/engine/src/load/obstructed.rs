@@ -5,7 +5,7 @@ use waybill_ledger::{
     Event, SubjectId,
     event::{HoldReason, LinkedBy, NameKind, Operation},
 };
-use waybill_projector::{landing::Landed, writes::WriteState};
+use waybill_projector::landing::Landed;
 
 use super::{Loader, Outbox, Stage};
 use crate::{
@@ -28,7 +28,7 @@ pub(super) struct Obstructed {
 
 /// Returns whether nothing was ever written to what a target was found to be: it is as if it had not been found.
 pub(super) fn is_untouched(landed: &Landed) -> bool {
-    !landed.written && landed.mapped.is_none() && matches!(landed.write, WriteState::Planned | WriteState::Rejected)
+    landed.untouched && landed.mapped.is_none() && !landed.is_open()
 }
 
 impl<D: Destination, M: Flaws> Loader<'_, D, M> {
