@@ -3,7 +3,7 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value as Json, json};
 
-use super::{Client, id, values::with_fields};
+use super::{Client, id, titles, values::with_fields};
 
 #[test]
 fn each_type_has_its_operators() {
@@ -209,14 +209,6 @@ fn going_backward_ends_before_the_first() {
     let all = page("limit=4");
     let last = all["pageInfo"]["endCursor"].as_str().unwrap();
     let back = page(&format!("limit=2&ending_before={last}"));
-    let titles = |page: &Json| -> Vec<String> {
-        page["data"]["notes"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|note| note["title"].as_str().unwrap().to_owned())
-            .collect()
-    };
     assert_eq!((titles(&back), &back["totalCount"]), (vec!["n1".into(), "n2".into()], &json!(4)));
     assert_eq!(back["pageInfo"]["hasPreviousPage"], true, "one more precedes");
     // The ends are swapped: the row shown first has the end cursor.

@@ -150,3 +150,9 @@ impl Client {
 pub(super) fn id(record: &Json) -> String {
     record["id"].as_str().unwrap_or_else(|| panic!("{record}")).to_owned()
 }
+
+/// Returns the titles of the notes of a page.
+pub(super) fn titles(page: &Json) -> Vec<String> {
+    let notes = page["data"]["notes"].as_array().unwrap();
+    notes.iter().map(|note| note["title"].as_str().unwrap().to_owned()).collect()
+}

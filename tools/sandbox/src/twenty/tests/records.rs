@@ -2,7 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
-use super::{Client, id};
+use super::{Client, id, titles};
 
 #[test]
 fn a_company_reads_back_as_the_server_writes_it() {
@@ -415,14 +415,6 @@ fn pages_go_forward_and_backward_by_cursor() {
     let notes: Vec<Json> = names.iter().map(|name| json!({ "title": name })).collect();
     client.post("/rest/batch/notes", &json!(notes));
     let page = |query: &str| client.get(&format!("/rest/notes?order_by=title&limit=2{query}")).1;
-    let titles = |page: &Json| -> Vec<String> {
-        page["data"]["notes"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|note| note["title"].as_str().unwrap().to_owned())
-            .collect()
-    };
     let first = page("");
     assert_eq!((titles(&first), &first["totalCount"]), (vec!["n0".into(), "n1".into()], &json!(5)));
     assert_eq!(first["pageInfo"]["hasNextPage"], true);
