@@ -98,6 +98,7 @@
 
 mod anchor;
 pub mod block;
+pub mod borrowed;
 mod cipher;
 pub mod codec;
 pub mod content;
@@ -124,6 +125,7 @@ mod vault;
 mod verify;
 mod writer;
 
+pub use borrowed::{FieldRef, ValueRef};
 pub use content::{BaselineRow, Content, Decision, Mapped, Shape};
 pub use event::{Envelope, Event};
 pub use record::{Field, FieldName, Fields, ObjectName, Record, RuleId, SystemName, Value};

@@ -11,6 +11,8 @@ use bincode::{
 use chrono::{DateTime, NaiveDate, Utc};
 use rust_decimal::Decimal;
 
+use crate::borrowed::FieldRef;
+
 /// Defines a name type: cheap to clone, compared and ordered as text.
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident) => {
@@ -398,6 +400,11 @@ impl Fields {
             Some(None) => Field::Null,
             Some(Some(value)) => Field::Present(value.clone()),
         }
+    }
+
+    /// Returns what is known about `name`, where it lies.
+    pub fn look(&self, name: &str) -> FieldRef<'_> {
+        self.at(name).map_or(FieldRef::Absent, |value| value.as_ref().into())
     }
 
     /// Returns the value of `name`, if the system gave one.

@@ -4,14 +4,16 @@
 //! they are taken: letters and digits are only told apart. Values themselves are kept of fields that choose among few, and only
 //! those that many records share.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, hash_map::DefaultHasher},
-    hash::{BuildHasherDefault, Hash, Hasher},
-};
+use std::hash::BuildHasherDefault;
 
+use chrono::NaiveDate;
 use hyperloglogplus::{HyperLogLog, HyperLogLogPlus};
+use rust_decimal::Decimal;
+use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
 use serde::{Deserialize, Serialize};
-use waybill_ledger::{FieldName, Record, Value};
+use waybill_ledger::{FieldName, FieldRef, Record, Value, ValueRef};
+
+use crate::hash::hash_value;
 
 /// How many different values are counted one by one; beyond, they are estimated.
 const EXACT: usize = 2_048;
@@ -25,17 +27,22 @@ const OFTEN: u64 = 10;
 const OFTEN_IN_LISTS: u64 = 3;
 /// A value longer than this is no choice.
 const CHOICE_LENGTH: usize = 60;
-/// How many examples are kept, and how much of each.
+/// How many examples are kept, how much of each, and among how many different values they are looked for.
 const EXAMPLES: usize = 3;
 const EXAMPLE_LENGTH: usize = 32;
+const EXAMPLES_AMONG: u32 = 1_000;
 /// An estimate is within about 1.6 in 100 of the truth: 2 to the 12th registers.
 const PRECISION: u8 = 12;
+/// Of how many values it is remembered that they were looked at: a power of two.
+const RECENT: usize = 256;
 
 /// What was seen of one object's records.
 #[derive(Debug, Default)]
 pub struct Inventory {
     records: u64,
-    fields: BTreeMap<FieldName, Seen>,
+    /// The fields that rows are given by, then those that came up beside them.
+    fields: Vec<(FieldName, Seen)>,
+    places: FxHashMap<FieldName, usize>,
 }
 
 /// What a field holds.
@@ -81,17 +88,17 @@ impl FieldFacts {
     }
 }
 
-type Sketch = HyperLogLogPlus<u64, BuildHasherDefault<DefaultHasher>>;
+type Sketch = HyperLogLogPlus<u64, BuildHasherDefault<FxHasher>>;
 
 #[derive(Debug)]
 enum Distinct {
-    Exact(BTreeSet<u64>),
+    Exact(FxHashSet<u64>),
     About(Box<Sketch>),
 }
 
 impl Default for Distinct {
     fn default() -> Self {
-        Self::Exact(BTreeSet::new())
+        Self::Exact(FxHashSet::default())
     }
 }
 
@@ -122,19 +129,79 @@ impl Distinct {
     }
 }
 
+/// What a value looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Looks {
+    Text,
+    Email,
+    Url,
+    Phone,
+    Number,
+    Date,
+    Time,
+    Bool,
+    List,
+    Composite,
+}
+
+impl Looks {
+    const ALL: [Self; 10] = [
+        Self::Text,
+        Self::Email,
+        Self::Url,
+        Self::Phone,
+        Self::Number,
+        Self::Date,
+        Self::Time,
+        Self::Bool,
+        Self::List,
+        Self::Composite,
+    ];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Email => "email",
+            Self::Url => "url",
+            Self::Phone => "phone",
+            Self::Number => "number",
+            Self::Date => "date",
+            Self::Time => "time",
+            Self::Bool => "bool",
+            Self::List => "list",
+            Self::Composite => "composite",
+        }
+    }
+}
+
+/// A value that a field chooses, and how many records hold it.
+#[derive(Debug)]
+struct Chosen {
+    text: String,
+    looks: Looks,
+    count: u64,
+}
+
 /// What was seen of one field.
+///
+/// A value that was met before changes nothing but counts, so it is looked at only once as long as it is remembered.
 #[derive(Debug)]
 struct Seen {
     filled: u64,
     empty: u64,
     null: u64,
-    looks: BTreeMap<&'static str, u64>,
+    /// How many records hold a value of these looks, in the order of [`Looks::ALL`].
+    looks: [u64; Looks::ALL.len()],
     distinct: Distinct,
-    choices: Option<BTreeMap<String, u64>>,
+    /// By hash; none once there are too many to choose among.
+    choices: Option<FxHashMap<u64, Chosen>>,
+    /// Values that were looked at, each in the place that its hash gives it; empty as long as there are choices.
+    recent: Vec<(u64, Looks)>,
     longest: usize,
-    days: Option<(String, String)>,
+    days: Option<(NaiveDate, NaiveDate)>,
     examples: Vec<String>,
     plain: Vec<String>,
+    tried: u32,
 }
 
 impl Default for Seen {
@@ -143,27 +210,60 @@ impl Default for Seen {
             filled: 0,
             empty: 0,
             null: 0,
-            looks: BTreeMap::new(),
+            looks: [0; Looks::ALL.len()],
             distinct: Distinct::default(),
-            choices: Some(BTreeMap::new()),
+            choices: Some(FxHashMap::default()),
+            recent: Vec::new(),
             longest: 0,
             days: None,
             examples: Vec::new(),
             plain: Vec::new(),
+            tried: 0,
         }
     }
 }
 
 impl Inventory {
+    /// Begins with an object whose rows give their fields in this order.
+    pub fn of(names: &[FieldName]) -> Self {
+        let mut inventory = Self::default();
+        for name in names {
+            inventory.place(name);
+        }
+        inventory
+    }
+
     /// Takes in a record.
     pub fn add(&mut self, record: &Record) {
         self.records += 1;
         for (name, value) in record.fields.iter() {
-            match self.fields.get_mut(name) {
-                Some(seen) => seen.add(value),
-                None => self.fields.entry(name.clone()).or_default().add(value),
-            }
+            self.note(name, value.into());
         }
+    }
+
+    /// Takes in a row, with its fields in the order of the names, and those beside them.
+    pub fn add_row(&mut self, fields: &[FieldRef<'_>], beyond: &[(&FieldName, FieldRef<'_>)]) {
+        self.records += 1;
+        for ((_, seen), field) in self.fields.iter_mut().zip(fields) {
+            seen.add(*field);
+        }
+        for (name, field) in beyond {
+            self.note(name, *field);
+        }
+    }
+
+    fn note(&mut self, name: &FieldName, field: FieldRef<'_>) {
+        let place = self.place(name);
+        self.fields[place].1.add(field);
+    }
+
+    fn place(&mut self, name: &FieldName) -> usize {
+        if let Some(place) = self.places.get(name) {
+            return *place;
+        }
+        self.fields.push((name.clone(), Seen::default()));
+        self.places.insert(name.clone(), self.fields.len() - 1);
+        self.fields.len() - 1
     }
 
     /// Returns how many records were taken in.
@@ -171,86 +271,149 @@ impl Inventory {
         self.records
     }
 
-    /// Returns what every field holds, in the order of their names.
-    pub fn fields(self) -> Vec<FieldFacts> {
+    /// Returns what every field holds of which a record has spoken, in the order of their names.
+    pub fn fields(mut self) -> Vec<FieldFacts> {
         let records = self.records;
+        self.fields.retain(|(_, seen)| seen.filled + seen.empty + seen.null > 0);
+        self.fields.sort_by(|a, b| a.0.cmp(&b.0));
         self.fields.into_iter().map(|(name, seen)| seen.facts(name.to_string(), records)).collect()
     }
 }
 
 impl Seen {
-    fn add(&mut self, value: Option<&Value>) {
-        match value {
-            None => self.null += 1,
-            Some(Value::Text(text)) if text.trim().is_empty() => self.empty += 1,
-            Some(Value::List(items)) if items.is_empty() => self.empty += 1,
-            Some(value) => {
+    fn add(&mut self, field: FieldRef<'_>) {
+        match field {
+            FieldRef::Absent => {}
+            FieldRef::Null => self.null += 1,
+            FieldRef::Present(ValueRef::Text(text)) if is_blank(text) => self.empty += 1,
+            FieldRef::Present(ValueRef::List([])) => self.empty += 1,
+            FieldRef::Present(ValueRef::List(items)) => {
                 self.filled += 1;
-                *self.looks.entry(looks_of(value)).or_default() += 1;
-                self.note(value);
+                self.looks[Looks::List as usize] += 1;
+                for item in items {
+                    self.item(item);
+                }
+            }
+            FieldRef::Present(value) => {
+                self.filled += 1;
+                let looks = self.note(value);
+                self.looks[looks as usize] += 1;
             }
         }
     }
 
-    fn note(&mut self, value: &Value) {
-        if let Value::List(items) = value {
-            for item in items {
-                self.note(item);
+    /// Notes an item of a list; a list in a list has items of the same field.
+    fn item(&mut self, item: &Value) {
+        match item {
+            Value::List(items) => {
+                for item in items {
+                    self.item(item);
+                }
             }
-            return;
+            item => {
+                self.note(item.into());
+            }
         }
-        let text = match value {
-            Value::Text(text) => std::borrow::Cow::Borrowed(text.as_str()),
-            value => std::borrow::Cow::Owned(value.to_string()),
-        };
-        self.longest = self.longest.max(text.chars().count());
-        let mut hasher = DefaultHasher::new();
-        text.hash(&mut hasher);
-        self.distinct.insert(hasher.finish());
-        if let Value::Date(_) | Value::Time(_) = value {
-            let day = text.get(..10).unwrap_or(&text).to_owned();
-            self.days = Some(match self.days.take() {
-                None => (day.clone(), day),
-                Some((first, last)) => (first.min(day.clone()), last.max(day)),
-            });
-        }
+    }
+
+    /// Notes a value and returns what it looks like.
+    fn note(&mut self, value: ValueRef<'_>) -> Looks {
+        let hash = hash_value(value);
+        // The low bits of the hash find the place.
+        #[expect(clippy::cast_possible_truncation, reason = "only the low bits count")]
+        let place = hash as usize % RECENT;
         if let Some(choices) = &mut self.choices {
-            if let Some(count) = choices.get_mut(text.as_ref()) {
-                *count += 1;
-            } else if choices.len() < CHOICES && text.len() <= CHOICE_LENGTH {
-                choices.insert(text.to_string(), 1);
-            } else {
-                self.choices = None;
+            if let Some(chosen) = choices.get_mut(&hash) {
+                chosen.count += 1;
+                return chosen.looks;
             }
+        } else if let Some((known, looks)) = self.recent.get(place)
+            && *known == hash
+        {
+            return *looks;
         }
-        if self.examples.len() < EXAMPLES {
+        let looks = looks_of(value);
+        self.distinct.insert(hash);
+        self.measure(value);
+        if self.examples.len() < EXAMPLES && self.tried < EXAMPLES_AMONG {
+            self.tried += 1;
+            let text = value.shown();
             let example = masked(&text);
             if !self.examples.contains(&example) {
                 self.examples.push(example);
                 self.plain.push(text.chars().take(EXAMPLE_LENGTH).collect());
             }
         }
+        match &mut self.choices {
+            None => self.recent[place] = (hash, looks),
+            Some(choices) => {
+                let text = value.shown();
+                if choices.len() < CHOICES && text.len() <= CHOICE_LENGTH {
+                    choices.insert(hash, Chosen { text: text.into_owned(), looks, count: 1 });
+                } else {
+                    self.choices = None;
+                    self.recent = vec![(0, Looks::Text); RECENT];
+                    self.recent[place] = (hash, looks);
+                }
+            }
+        }
+        looks
+    }
+
+    fn measure(&mut self, value: ValueRef<'_>) {
+        let text = match value {
+            // A text has no more characters than bytes.
+            ValueRef::Text(text) if text.len() <= self.longest => return,
+            ValueRef::Date(day) => {
+                self.day(day);
+                // As it is shown: `2024-11-10`.
+                self.longest = self.longest.max(10);
+                return;
+            }
+            ValueRef::Time(at) => {
+                self.day(at.date_naive());
+                // As it is shown: `2024-11-10T13:05:09Z`, with as many figures behind the second as it needs.
+                let shown = match at.timestamp_subsec_micros() {
+                    0 => 20,
+                    micros if micros % 1_000 == 0 => 24,
+                    _ => 27,
+                };
+                self.longest = self.longest.max(shown);
+                return;
+            }
+            ValueRef::Number(number) => {
+                self.longest = self.longest.max(length_of(number));
+                return;
+            }
+            value => value.shown(),
+        };
+        self.longest = self.longest.max(text.chars().count());
+    }
+
+    fn day(&mut self, day: NaiveDate) {
+        self.days = Some(self.days.map_or((day, day), |(first, last)| (first.min(day), last.max(day))));
     }
 
     fn facts(mut self, name: String, records: u64) -> FieldFacts {
         let (distinct, estimated) = self.distinct.count();
-        let often = if self.looks.contains_key("list") { OFTEN_IN_LISTS } else { OFTEN };
+        let of = |looks: Looks| self.looks[looks as usize];
+        let often = if of(Looks::List) > 0 { OFTEN_IN_LISTS } else { OFTEN };
         let choices = self.choices.unwrap_or_default();
-        let chooses = choices.values().sum::<u64>() >= often * distinct;
-        let mut values: Vec<(String, u64)> =
-            choices.into_iter().filter(|(_, count)| chooses && *count >= SHARED).collect();
+        let chooses = choices.values().map(|chosen| chosen.count).sum::<u64>() >= often * distinct;
+        let mut values: Vec<(String, u64)> = choices
+            .into_values()
+            .filter(|chosen| chooses && chosen.count >= SHARED)
+            .map(|chosen| (chosen.text, chosen.count))
+            .collect();
         values.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-        let looks = match self.looks.len() {
-            0 => "nothing",
-            _ => self
-                .looks
-                .iter()
-                .find(|(_, count)| **count * 100 >= self.filled * 95)
-                .map_or("mixed", |(looks, _)| *looks),
-        };
         // What looks like a text now and then and like something else now and then is a text.
-        let texts: u64 = ["text", "email", "url", "phone", "number"].iter().filter_map(|of| self.looks.get(of)).sum();
-        let looks = if looks == "mixed" && texts == self.filled { "text" } else { looks };
+        let texts = [Looks::Text, Looks::Email, Looks::Url, Looks::Phone, Looks::Number].map(of).iter().sum::<u64>();
+        let looks = match Looks::ALL.into_iter().find(|looks| of(*looks) * 100 >= self.filled * 95) {
+            _ if self.filled == 0 => "nothing",
+            Some(looks) => looks.word(),
+            None if texts == self.filled => "text",
+            None => "mixed",
+        };
         FieldFacts {
             name,
             looks: looks.to_owned(),
@@ -261,7 +424,7 @@ impl Seen {
             distinct,
             estimated,
             longest: self.longest,
-            days: self.days,
+            days: self.days.map(|(first, last)| (first.to_string(), last.to_string())),
             values,
             examples: self.examples,
             plain: self.plain,
@@ -269,38 +432,99 @@ impl Seen {
     }
 }
 
-fn looks_of(value: &Value) -> &'static str {
-    match value {
-        Value::Text(text) => looks_of_text(text.trim()),
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::Date(_) => "date",
-        Value::Time(_) => "time",
-        Value::List(_) => "list",
-        Value::Map(_) => "composite",
+/// Returns how many characters a number has when it is shown.
+fn length_of(number: Decimal) -> usize {
+    let figures = number.mantissa().unsigned_abs().checked_ilog10().map_or(1, |power| power as usize + 1);
+    let sign = usize::from(number.is_sign_negative());
+    match number.scale() as usize {
+        0 => sign + figures,
+        scale => sign + figures.max(scale + 1) + 1,
     }
 }
 
-fn looks_of_text(text: &str) -> &'static str {
-    if text.contains(char::is_whitespace) && !text.starts_with(['+', '(', '0']) {
-        return "text";
+fn looks_of(value: ValueRef<'_>) -> Looks {
+    match value {
+        ValueRef::Text(text) => looks_of_text(text.trim()),
+        ValueRef::Bool(_) => Looks::Bool,
+        ValueRef::Number(_) => Looks::Number,
+        ValueRef::Date(_) => Looks::Date,
+        ValueRef::Time(_) => Looks::Time,
+        ValueRef::List(_) => Looks::List,
+        ValueRef::Map(_) => Looks::Composite,
     }
-    if let Some((name, host)) = text.split_once('@')
+}
+
+/// Returns whether a text holds nothing but space.
+fn is_blank(text: &str) -> bool {
+    text.bytes().next().is_none_or(|first| !first.is_ascii_graphic() && text.trim_start().is_empty())
+}
+
+/// What a byte of a text tells about it, as bits.
+const DIGIT: u8 = 1;
+const PHONE_MARK: u8 = 2;
+const SPACE: u8 = 4;
+const AT: u8 = 8;
+const OTHER: u8 = 16;
+const WIDE: u8 = 32;
+
+const CLASSES: [u8; 256] = {
+    let mut classes = [OTHER; 256];
+    let mut place = 0;
+    while place < classes.len() {
+        #[expect(clippy::cast_possible_truncation, reason = "there are as many places as bytes")]
+        let byte = place as u8;
+        classes[place] = match byte {
+            b'0'..=b'9' => DIGIT,
+            b'+' | b'-' | b'(' | b')' | b'/' | b'.' | b'x' => PHONE_MARK,
+            b' ' => SPACE,
+            b'\t'..=b'\r' => SPACE | OTHER,
+            b'@' => AT,
+            128.. => OTHER | WIDE,
+            _ => OTHER,
+        };
+        place += 1;
+    }
+    classes
+};
+
+/// How many bytes are looked at together.
+const STRIDE: usize = 16;
+
+fn looks_of_text(text: &str) -> Looks {
+    let bytes = text.as_bytes();
+    let Some(first) = bytes.first() else { return Looks::Text };
+    // A number of a phone may have spaces, nothing else that is told from texts has.
+    let spaced = matches!(first, b'+' | b'(' | b'0');
+    let mut seen = 0;
+    for stride in bytes.chunks(STRIDE) {
+        seen |= stride.iter().fold(0, |seen, byte| seen | CLASSES[usize::from(*byte)]);
+        if seen & SPACE != 0 && !spaced {
+            return Looks::Text;
+        }
+    }
+    if seen & WIDE != 0 && !spaced && text.contains(char::is_whitespace) {
+        return Looks::Text;
+    }
+    if seen & AT != 0
+        && let Some((name, host)) = text.split_once('@')
         && !name.is_empty()
         && host.contains('.')
         && !host.contains('@')
     {
-        return "email";
+        return Looks::Email;
     }
     if text.starts_with("http://") || text.starts_with("https://") || text.starts_with("www.") {
-        return "url";
+        return Looks::Url;
     }
-    if text.parse::<f64>().is_ok_and(f64::is_finite) && !text.starts_with(['+', '0']) {
-        return "number";
+    let numeric = matches!(first, b'1'..=b'9' | b'-' | b'.') && seen & DIGIT != 0;
+    if numeric && (seen == DIGIT || text.parse::<f64>().is_ok_and(f64::is_finite)) {
+        return Looks::Number;
     }
-    let digits = text.chars().filter(char::is_ascii_digit).count();
-    let other = text.chars().all(|c| c.is_ascii_digit() || "+-()/. x".contains(c));
-    if other && (6..=20).contains(&digits) { "phone" } else { "text" }
+    if seen & DIGIT == 0 || seen & (AT | OTHER) != 0 {
+        return Looks::Text;
+    }
+    let digits = bytes.iter().filter(|byte| byte.is_ascii_digit()).count();
+    if (6..=20).contains(&digits) { Looks::Phone } else { Looks::Text }
 }
 
 /// Tells letters from digits and nothing else.
@@ -345,6 +569,13 @@ mod tests {
                 ("phone", Some(format!("+49 30 {}", 100_000 + n).into())),
                 ("nothing", Some("".into())),
                 ("null", None),
+                ("number", Some(Value::Number(Decimal::new(i64::try_from(n).unwrap(), 2)))),
+                (
+                    "at",
+                    Some(Value::Time(
+                        chrono::DateTime::from_timestamp_millis(1_000 * i64::try_from(n).unwrap() + 5).unwrap(),
+                    )),
+                ),
                 ("day", Some(Value::Date(chrono::NaiveDate::from_ymd_opt(2020, 1, 1 + (n % 28) as u32).unwrap()))),
             ];
             if n % 4 == 0 {
@@ -364,9 +595,65 @@ mod tests {
         assert_eq!((of("nothing").empty, of("null").null, of("rare").absent), (10_000, 10_000, 7_500));
         assert_eq!(of("rare").filled_percent(), 25);
         assert_eq!(of("day").days, Some(("2020-01-01".to_owned(), "2020-01-28".to_owned())));
+        assert_eq!((of("day").longest, of("day").distinct, of("at").longest), (10, 28, 24));
+        for name in ["number", "at"] {
+            assert!((9_500..10_500).contains(&of(name).distinct), "{name}: {}", of(name).distinct);
+        }
     }
 
     proptest! {
+        #[test]
+        fn one_look_tells_what_several_did(text in "[0-9+.x() /-]{0,24}|[a-z0-9@. \\t]{0,12}|(https?://|www.)[a-z. ]{0,9}|[-0-9.e]{0,9}|[0-9\u{a0}é@.]{0,9}") {
+            let several = |text: &str| {
+                if text.contains(char::is_whitespace) && !text.starts_with(['+', '(', '0']) {
+                    return Looks::Text;
+                }
+                let parts: Vec<&str> = text.split('@').collect();
+                if let [name, host] = parts[..] && !name.is_empty() && host.contains('.') {
+                    return Looks::Email;
+                }
+                if ["http://", "https://", "www."].iter().any(|start| text.starts_with(start)) {
+                    return Looks::Url;
+                }
+                if text.parse::<f64>().is_ok_and(f64::is_finite) && !text.starts_with(['+', '0']) {
+                    return Looks::Number;
+                }
+                let digits = text.chars().filter(char::is_ascii_digit).count();
+                let other = text.chars().all(|c| c.is_ascii_digit() || "+-()/. x".contains(c));
+                if other && (6..=20).contains(&digits) { Looks::Phone } else { Looks::Text }
+            };
+            prop_assert_eq!(looks_of_text(text.trim()), several(text.trim()));
+            prop_assert_eq!(is_blank(&text), text.trim().is_empty());
+        }
+
+        #[test]
+        fn a_number_is_as_long_as_it_is_shown(mantissa in any::<i64>(), digits in 0_u32..63, scale in 0_u32..28) {
+            let number = Decimal::from_i128_with_scale(i128::from(mantissa >> digits), scale);
+            prop_assert_eq!(length_of(number), number.to_string().len());
+        }
+
+        #[test]
+        fn a_row_is_what_its_record_is(
+            rows in prop::collection::vec(prop::collection::vec(prop::option::of(prop::option::of("[a-c]{0,2}|[0-9]{1,9}|[a-c]{65}")), 3), 0..200)
+        ) {
+            let names: Vec<FieldName> = ["a", "b", "c"].map(FieldName::new).to_vec();
+            let (mut by_record, mut by_row, mut beside) = (Inventory::default(), Inventory::of(&names), Inventory::of(&names[..1]));
+            for (n, row) in (0..).zip(&rows) {
+                let values: Vec<Option<Option<Value>>> =
+                    row.iter().map(|field| field.clone().map(|value| value.map(Value::Text))).collect();
+                let spoken = names.iter().zip(&values).filter_map(|(name, field)| Some((name.as_str(), field.clone()?)));
+                by_record.add(&record(n, spoken.collect()));
+                let fields: Vec<FieldRef<'_>> =
+                    values.iter().map(|field| field.as_ref().map_or(FieldRef::Absent, |value| value.as_ref().into())).collect();
+                by_row.add_row(&fields, &[]);
+                let beyond: Vec<_> = names.iter().zip(fields.iter().copied()).skip(1).collect();
+                beside.add_row(&fields[..1], &beyond);
+            }
+            let facts = by_record.fields();
+            prop_assert_eq!(&by_row.fields(), &facts);
+            prop_assert_eq!(&beside.fields(), &facts);
+        }
+
         #[test]
         fn no_letter_and_no_digit_of_a_value_stays_in_an_example(text in "\\PC{0,60}") {
             for c in masked(&text).chars() {

@@ -10,6 +10,7 @@ pub mod audit;
 pub mod converge;
 pub mod delta;
 pub mod folds;
+mod hash;
 pub mod inventory;
 mod key;
 pub mod landing;

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use chrono_tz::Tz;
 use rust_decimal::Decimal;
 use serde::Deserialize;
-use waybill_ledger::{Field, Value};
+use waybill_ledger::{FieldRef, Value, ValueRef};
 
 use super::moment::{self, DateOrder};
 
@@ -137,8 +137,19 @@ pub(crate) struct Conventions {
     pub(crate) zone: Option<Tz>,
 }
 
-/// Reads one cell of a table.
-pub(crate) fn read(text: &str, quoted: bool, spec: &ColumnSpec, conventions: &Conventions) -> Field {
+/// Returns whether every cell of a column that is not empty is its own text, and every other one nothing.
+pub(crate) fn is_plain(spec: &ColumnSpec, conventions: &Conventions) -> bool {
+    spec.kind.is_text() && conventions.values.nothing.is_empty() && conventions.values.empty == Empty::Null
+}
+
+/// Reads one cell of a table into `field`. A value that needs room of its own is returned instead.
+pub(crate) fn read<'a>(
+    text: &'a str,
+    quoted: bool,
+    spec: &ColumnSpec,
+    conventions: &Conventions,
+    field: &mut FieldRef<'a>,
+) -> Option<Value> {
     if text.is_empty() {
         let empty_text = spec.kind.is_text()
             && match conventions.values.empty {
@@ -146,39 +157,58 @@ pub(crate) fn read(text: &str, quoted: bool, spec: &ColumnSpec, conventions: &Co
                 Empty::Text => true,
                 Empty::Quoted => quoted,
             };
-        return if empty_text { Field::Present(Value::Text(String::new())) } else { Field::Null };
+        *field = if empty_text { FieldRef::Present(ValueRef::Text("")) } else { FieldRef::Null };
+    } else if conventions.values.nothing.iter().any(|word| word == text) {
+        *field = FieldRef::Null;
+    } else if let Some(value) = scalar(text, spec, conventions) {
+        *field = FieldRef::Present(value);
+    } else if matches!(spec.kind, Kind::List | Kind::Json) {
+        return Some(typed(text, spec, conventions));
+    } else {
+        *field = FieldRef::Present(ValueRef::Text(text));
     }
-    if conventions.values.nothing.iter().any(|word| word == text) {
-        return Field::Null;
-    }
-    Field::Present(typed(text, spec, conventions))
+    None
 }
 
 /// Returns the value of a text that is not empty, or the text itself if it is not what the column promises.
 pub(crate) fn typed(text: &str, spec: &ColumnSpec, conventions: &Conventions) -> Value {
-    let values = &conventions.values;
-    let bare = text.trim();
-    let parsed = match spec.kind {
-        kind if kind.is_text() => None,
-        Kind::Number | Kind::Money | Kind::Percent => number(bare, values.decimal, values.grouping).map(Value::Number),
-        Kind::Bool => boolean(bare).map(Value::Bool),
-        Kind::Date => {
-            moment::date(bare, spec.format.as_deref(), values.date_order, values.serial_dates).map(Value::Date)
-        }
-        Kind::Time => {
-            moment::time(bare, spec.format.as_deref(), values.date_order, conventions.zone, values.serial_dates)
-                .map(Value::Time)
-        }
+    let made = match spec.kind {
         Kind::List => Some(Value::List(items(text, spec.separator).into_iter().map(Value::Text).collect())),
-        Kind::Json => serde_json::from_str(bare).ok().and_then(super::json::value),
-        _ => None,
+        Kind::Json => serde_json::from_str(text.trim()).ok().and_then(super::json::value),
+        _ => scalar(text, spec, conventions).map(ValueRef::to_value),
     };
-    parsed.unwrap_or_else(|| Value::Text(text.to_owned()))
+    made.unwrap_or_else(|| Value::Text(text.to_owned()))
+}
+
+/// Returns the number, the flag, the day or the moment that the column promises, if the text is one.
+#[inline]
+fn scalar(text: &str, spec: &ColumnSpec, conventions: &Conventions) -> Option<ValueRef<'static>> {
+    let values = &conventions.values;
+    // Most texts have no space around them, and that is seen at their ends.
+    let bare = || match text.as_bytes() {
+        [first, .., last] if first.is_ascii_graphic() && last.is_ascii_graphic() => text,
+        _ => text.trim(),
+    };
+    let format = spec.format.as_deref();
+    match spec.kind {
+        Kind::Number | Kind::Money | Kind::Percent => {
+            number(bare(), values.decimal, values.grouping).map(ValueRef::Number)
+        }
+        Kind::Bool => boolean(bare()).map(ValueRef::Bool),
+        Kind::Date => moment::date(bare(), format, values.date_order, values.serial_dates).map(ValueRef::Date),
+        Kind::Time => {
+            moment::time(bare(), format, values.date_order, conventions.zone, values.serial_dates).map(ValueRef::Time)
+        }
+        _ => None,
+    }
 }
 
 /// Reads a number with the declared marks. Scientific notation is refused: a spreadsheet that writes it has already dropped
 /// digits.
 pub(crate) fn number(text: &str, decimal: char, grouping: Option<char>) -> Option<Decimal> {
+    if let Some(number) = plain_number(text, decimal) {
+        return Some(number);
+    }
     let (sign, digits) = match text.strip_prefix(['-', '+']) {
         Some(rest) => (if text.starts_with('-') { "-" } else { "" }, rest),
         None => ("", text),
@@ -214,8 +244,39 @@ pub(crate) fn number(text: &str, decimal: char, grouping: Option<char>) -> Optio
     Decimal::from_str_exact(&plain).ok()
 }
 
+/// Reads a number of up to eighteen figures that has no mark but the one before its fraction: almost all are of that kind. What
+/// it does not read may be a number all the same.
+fn plain_number(text: &str, decimal: char) -> Option<Decimal> {
+    let (negative, digits) = match text.as_bytes() {
+        [b'-', digits @ ..] => (true, digits),
+        digits => (false, digits),
+    };
+    if digits.is_empty() || digits.len() > 18 {
+        return None;
+    }
+    let (mut mantissa, mut scale, mut fraction) = (0_i64, 0_u32, false);
+    for byte in digits {
+        match byte {
+            b'0'..=b'9' => {
+                mantissa = mantissa * 10 + i64::from(byte - b'0');
+                scale += u32::from(fraction);
+            }
+            _ if !fraction && char::from(*byte) == decimal => fraction = true,
+            _ => return None,
+        }
+    }
+    // A point with nothing after or before it, and a zero with a sign, are for the longer way.
+    let odd = fraction && (scale == 0 || digits.len() == scale as usize + 1) || negative && mantissa == 0;
+    (!odd).then(|| Decimal::new(if negative { -mantissa } else { mantissa }, scale))
+}
+
 /// Reads the words for true and false that exports use (bundle convention, "Values").
 pub(crate) fn boolean(text: &str) -> Option<bool> {
+    match text {
+        "true" => return Some(true),
+        "false" => return Some(false),
+        _ => {}
+    }
     let is = |words: &[&str]| words.iter().any(|word| word.eq_ignore_ascii_case(text));
     if is(&["true", "1", "yes", "y", "t"]) {
         Some(true)
@@ -268,10 +329,33 @@ pub(crate) fn json_number(text: &str) -> Option<Decimal> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use proptest::prelude::*;
+    use waybill_ledger::Field;
+
     use super::*;
 
     fn conventions(values: Values) -> Conventions {
         Conventions { values, zone: None }
+    }
+
+    fn read(text: &str, quoted: bool, spec: &ColumnSpec, conventions: &Conventions) -> Field {
+        let mut field = FieldRef::Absent;
+        match (super::read(text, quoted, spec, conventions, &mut field), field) {
+            (Some(made), _) => Field::Present(made),
+            (None, FieldRef::Absent) => Field::Absent,
+            (None, FieldRef::Null) => Field::Null,
+            (None, FieldRef::Present(value)) => Field::Present(value.to_value()),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_short_way_to_a_number_leads_where_the_long_one_does(text in "[-+]?[0-9]{0,12}([.,][0-9]{0,9})?") {
+            if let Some(short) = plain_number(&text, '.') {
+                let long = Decimal::from_str_exact(&text).unwrap();
+                prop_assert_eq!((short.to_string(), short.scale()), (long.to_string(), long.scale()));
+            }
+        }
     }
 
     #[test]

@@ -90,7 +90,7 @@ impl GoneItems {
             None => DeletedHow::Deleted,
             Some(into) => DeletedHow::Merged { into: as_text(fields.value(into))?.to_owned() },
         };
-        let at = list.at.as_ref().and_then(|at| moment(&fields.get(at), &list.part.recipe.conventions));
+        let at = list.at.as_ref().and_then(|at| moment(fields.look(at), &list.part.recipe.conventions));
         Some(Item::Gone { id: as_text(fields.value(&list.id))?.to_owned(), how, at })
     }
 }

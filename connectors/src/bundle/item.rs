@@ -1,7 +1,9 @@
 //! What reading an object of a bundle gives: records, rows that could not be read, and records that are gone.
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, Utc};
-use waybill_ledger::Record;
+use waybill_ledger::{FieldName, FieldRef, Record};
 
 /// Where a row stands, for people who want to look at it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -41,6 +43,40 @@ pub enum Item {
     Gone {
         /// Its id.
         id: String,
+        /// How it went.
+        how: DeletedHow,
+        /// When it went, if the source says so.
+        at: Option<DateTime<Utc>>,
+    },
+}
+
+/// One thing met in a scan: an [`Item`], where it lies. It lasts until the next one is met.
+#[derive(Debug)]
+pub enum Sight<'a> {
+    /// A record.
+    Record {
+        /// Its key.
+        id: Cow<'a, str>,
+        /// Its fields, in the order of the names that the scan was given.
+        fields: &'a [FieldRef<'a>],
+        /// Its fields that are not among those names: records of JSON may show one at any place of a file.
+        beyond: &'a [(&'a FieldName, FieldRef<'a>)],
+        /// When the source last changed it, if it says so.
+        modified: Option<DateTime<Utc>>,
+        /// The physical line on which it starts, counted from 1.
+        line: u64,
+    },
+    /// A row that is not a record.
+    Unreadable {
+        /// Where it stands.
+        origin: Origin,
+        /// What is wrong with it, without quoting it.
+        reason: String,
+    },
+    /// A record that the source says no longer exists.
+    Gone {
+        /// Its id.
+        id: Cow<'a, str>,
         /// How it went.
         how: DeletedHow,
         /// When it went, if the source says so.

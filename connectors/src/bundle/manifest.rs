@@ -7,7 +7,6 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
 
 use super::{
     container::{Container, Entry},
@@ -170,7 +169,7 @@ fn check_digests(listed: &[(&str, &Entry, &String)]) -> Result<(), BundleError> 
 
 /// Returns the SHA-256 of everything `input` gives, in lower-case hexadecimal.
 fn digest(mut input: impl Read) -> std::io::Result<String> {
-    let mut hasher = Sha256::new();
+    let mut hasher = ring::digest::Context::new(&ring::digest::SHA256);
     let mut chunk = vec![0; 256 << 10];
     loop {
         match input.read(&mut chunk) {
@@ -180,5 +179,5 @@ fn digest(mut input: impl Read) -> std::io::Result<String> {
             Err(error) => return Err(error),
         }
     }
-    Ok(format!("{:x}", hasher.finalize()))
+    Ok(hasher.finish().as_ref().iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}")))
 }

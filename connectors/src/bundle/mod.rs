@@ -38,6 +38,7 @@ mod profile;
 mod recipe;
 mod recognise;
 mod rows;
+mod scan;
 mod schema;
 mod table;
 mod table_items;
@@ -64,7 +65,7 @@ pub(crate) use self::{
 use self::{custom::CustomColumns, gone::GoneList, part::Part};
 pub use self::{
     error::BundleError,
-    item::{DeletedHow, Item, Origin},
+    item::{DeletedHow, Item, Origin, Sight},
     profile::{Profile, ProfileError},
 };
 

@@ -21,7 +21,7 @@ pub(crate) fn date(text: &str, format: Option<&str>, order: Option<DateOrder>, s
     if let Some(format) = format {
         return NaiveDate::parse_from_str(text, format).ok();
     }
-    if let Some(day) = figures(text, order) {
+    if let Some(day) = plain_day(text.as_bytes()).or_else(|| figures(text, order)) {
         return Some(day);
     }
     if serial && let Some(moment) = spreadsheet(text) {
@@ -62,6 +62,11 @@ pub(crate) fn time(
         }
         None => {}
     }
+    match plain_moment(text.as_bytes()) {
+        Some(Plain::Moment(moment)) => return Some(moment),
+        Some(Plain::Local(local)) => return settle(local, zone),
+        None => {}
+    }
     if let Ok(moment) = DateTime::parse_from_rfc3339(text) {
         return Some(moment.to_utc().trunc_subsecs(6));
     }
@@ -82,6 +87,80 @@ pub(crate) fn time(
         return Some((day.and_time(clock_time(clock.trim_end())?) - self::offset(offset)?).and_utc());
     }
     settle(day.and_time(clock_time(rest)?), zone)
+}
+
+/// Reads this many figures, and nothing else, from the front of a text; returns the rest.
+#[inline]
+fn take(text: &[u8], count: usize) -> Option<(u32, &[u8])> {
+    let (figures, rest) = text.split_at_checked(count)?;
+    let sum = |number, figure: &u8| figure.is_ascii_digit().then(|| number * 10 + u32::from(figure - b'0'));
+    Some((figures.iter().try_fold(0, sum)?, rest))
+}
+
+/// Steps over a mark at the front of a text.
+#[inline]
+fn past(text: &[u8], mark: u8) -> Option<&[u8]> {
+    text.strip_prefix(&[mark])
+}
+
+/// Reads a day like `2024-11-10` from the front of a text; returns the rest.
+fn day_of(text: &[u8]) -> Option<(NaiveDate, &[u8])> {
+    let (year, rest) = take(text, 4)?;
+    let (month, rest) = take(past(rest, b'-')?, 2)?;
+    let (day, rest) = take(past(rest, b'-')?, 2)?;
+    Some((NaiveDate::from_ymd_opt(i32::try_from(year).ok()?, month, day)?, rest))
+}
+
+/// Reads `2024-11-10` and nothing else.
+fn plain_day(text: &[u8]) -> Option<NaiveDate> {
+    day_of(text).filter(|(_, rest)| rest.is_empty()).map(|(day, _)| day)
+}
+
+/// What a text says that is written as most programs write it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Plain {
+    Moment(DateTime<Utc>),
+    /// By the clock of a place that the text does not name.
+    Local(NaiveDateTime),
+}
+
+/// Reads `2024-11-10T13:05:09Z`, with a fraction of a second, and with an offset or nothing at its end: how most programs write a
+/// moment. What it does not read may be a moment all the same.
+fn plain_moment(text: &[u8]) -> Option<Plain> {
+    let (day, rest) = day_of(text)?;
+    let (hour, rest) = take(past(rest, b'T')?, 2)?;
+    let (minute, rest) = take(past(rest, b':')?, 2)?;
+    let (second, rest) = take(past(rest, b':')?, 2)?;
+    let (micros, zone) = match rest {
+        [b'.', rest @ ..] => {
+            let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+            if !(1..=9).contains(&digits) {
+                return None;
+            }
+            // What is finer than a microsecond is cut off.
+            let kept = digits.min(6);
+            let scale = 10_u32.pow(u32::try_from(6 - kept).ok()?);
+            (take(rest, kept)?.0 * scale, &rest[digits..])
+        }
+        rest => (0, rest),
+    };
+    // A leap second is for the longer way.
+    let local = day.and_hms_micro_opt(hour, minute, second, micros)?;
+    let offset = match zone {
+        b"" => return Some(Plain::Local(local)),
+        b"Z" => return Some(Plain::Moment(local.and_utc())),
+        [sign @ (b'+' | b'-'), rest @ ..] => {
+            let (hours, rest) = take(rest, 2)?;
+            let (minutes, rest) = take(past(rest, b':')?, 2)?;
+            if hours > 23 || minutes > 59 || !rest.is_empty() {
+                return None;
+            }
+            let seconds = i64::from(hours * 60 + minutes) * 60;
+            if *sign == b'-' { -seconds } else { seconds }
+        }
+        _ => return None,
+    };
+    local.and_utc().checked_sub_signed(Duration::seconds(offset)).map(Plain::Moment)
 }
 
 /// What a date shows about the order of its figures.
@@ -222,6 +301,35 @@ mod tests {
             time("1700000000123", Some("epoch_ms"), None, None, false).unwrap().timestamp_millis(),
             1_700_000_000_123
         );
+    }
+
+    proptest! {
+        #[test]
+        fn the_short_way_to_a_moment_leads_where_the_long_one_does(
+            text in "[12][0-9]{3}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-6][0-9]:[0-6][0-9](\\.[0-9]{1,10})?(Z|[+-][01][0-9]:[0-6][0-9])"
+        ) {
+            let long = DateTime::parse_from_rfc3339(&text).ok().map(|at| at.to_utc().trunc_subsecs(6));
+            if let Some(short) = plain_moment(text.as_bytes()) {
+                prop_assert_eq!(Some(short), long.map(Plain::Moment));
+            }
+            prop_assert_eq!(time(&text, None, None, None, false), long);
+        }
+
+        #[test]
+        fn the_short_way_to_a_local_time_leads_where_the_long_one_does(
+            text in "[12][0-9]{3}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-6][0-9]:[0-6][0-9](\\.[0-9]{1,10})?"
+        ) {
+            let (day, clock) = text.split_once('T').unwrap();
+            if let Some(short) = plain_moment(text.as_bytes()) {
+                let long = figures(day, None).zip(clock_time(clock)).map(|(day, clock)| Plain::Local(day.and_time(clock)));
+                prop_assert_eq!(Some(short), long);
+            }
+        }
+
+        #[test]
+        fn the_short_way_to_a_day_leads_where_the_long_one_does(text in "[12][0-9]{3}-[01][0-9]-[0-3][0-9]") {
+            prop_assert_eq!(plain_day(text.as_bytes()), figures(&text, None));
+        }
     }
 
     #[test]

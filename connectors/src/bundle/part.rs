@@ -2,20 +2,21 @@
 
 use std::{collections::BTreeSet, io, sync::Arc};
 
-use waybill_ledger::Value;
+use waybill_ledger::{FieldName, Value};
 
 use super::{
     cell::Kind,
     container::Entry,
     encoding,
     error::BundleError,
-    item::Item,
+    item::{Item, Sight},
     json_stream::{self, JsonItems, Layout},
     moment::{self, DateOrder, Figures},
     recipe::Recipe,
     rows::Body,
+    scan::show,
     table::{Declared, Table},
-    table_items::TableItems,
+    table_items::{self, TableItems},
 };
 
 /// How many records of a JSON file, and rows of a table, are looked at before reading.
@@ -133,11 +134,37 @@ impl Part {
         Ok(part)
     }
 
+    /// Returns the names of the fields that its records have, in their order; of JSON, those that the first ones have.
+    pub(crate) fn names(&self) -> Vec<FieldName> {
+        match &self.form {
+            Form::Table(table) => table_items::names(table, &self.recipe),
+            Form::Json(_) => self.columns.iter().map(FieldName::new).collect(),
+        }
+    }
+
+    /// Shows everything in the file to `see`, with fields in the order of `names`, among which its own are.
+    pub(crate) fn scan(&self, names: &Arc<[FieldName]>, see: &mut dyn FnMut(Sight<'_>)) -> io::Result<()> {
+        let recipe = Arc::clone(&self.recipe);
+        match &self.form {
+            Form::Table(table) => {
+                let mut items = TableItems::open(&self.path, &self.entry, table, recipe, Arc::clone(names))?;
+                while items.next_with(&mut *see).is_some() {}
+            }
+            Form::Json(layout) => {
+                JsonItems::open(&self.path, &self.entry, *layout, recipe)?.for_each(|item| show(&item, names, see));
+            }
+        }
+        Ok(())
+    }
+
     /// Opens the file for reading.
     pub(crate) fn open(&self) -> io::Result<PartItems> {
         let recipe = Arc::clone(&self.recipe);
         Ok(match &self.form {
-            Form::Table(table) => PartItems::Table(TableItems::open(&self.path, &self.entry, table, recipe)?),
+            Form::Table(table) => {
+                let names = self.names().into();
+                PartItems::Table(TableItems::open(&self.path, &self.entry, table, recipe, names)?)
+            }
             Form::Json(layout) => PartItems::Json(JsonItems::open(&self.path, &self.entry, *layout, recipe)?),
         })
     }

@@ -1,9 +1,9 @@
 //! How the named cells of a row become a record: the same for tables and for JSON.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use chrono::{DateTime, Utc};
-use waybill_ledger::{Field, FieldName, Fields, Record, Value};
+use waybill_ledger::{FieldName, FieldRef, Fields, Record, Value, ValueRef};
 
 use super::{
     cell::{ColumnSpec, Conventions, boolean, typed},
@@ -100,52 +100,115 @@ impl Recipe {
         self.spelling.contains_key(&column.to_lowercase()) || self.declared(column).is_some()
     }
 
-    /// Turns the fields of one row into an item; `None` means that the row belongs to another object.
-    pub(crate) fn finish(&self, mut fields: Fields, origin: Origin) -> Option<Item> {
-        let said = |column: &str, words: &[String]| {
-            let text = plain(&fields.get(column)).unwrap_or_default();
+    /// Returns the column that plays this part.
+    pub(crate) fn column(&self, role: Role) -> Option<&str> {
+        match role {
+            Role::Route => match &self.route {
+                Route::All => None,
+                Route::Only { column, .. } | Route::Rest { column, .. } => Some(column),
+            },
+            Role::Key(n) => self.key.get(n).map(String::as_str),
+            Role::Modified => self.modified.as_deref(),
+            Role::Deleted => self.deleted.as_deref(),
+        }
+    }
+
+    /// Returns the fields that every record has with the same value, where the file itself does not have them.
+    pub(crate) fn constants(&self) -> &[(FieldName, Value)] {
+        &self.constants
+    }
+
+    /// Says what a row is: `at` gives what stands in the column that plays a part, constants included, and `place` says where the
+    /// row stands.
+    pub(crate) fn judge<'a>(&self, at: &dyn Fn(Role) -> FieldRef<'a>, place: &dyn Fn() -> String) -> Verdict<'a> {
+        let said = |words: &[String]| {
+            let text = plain(at(Role::Route)).unwrap_or_default();
             words.iter().any(|word| word.eq_ignore_ascii_case(text.trim()))
         };
         let ours = match &self.route {
             Route::All => true,
-            Route::Only { column, words } => said(column, words),
-            Route::Rest { column, words } => !said(column, words),
+            Route::Only { words, .. } => said(words),
+            Route::Rest { words, .. } => !said(words),
         };
         if !ours {
-            return None;
+            return Verdict::Another;
         }
+        let id = match self.key.len() {
+            0 => Cow::Owned(place()),
+            1 => match plain(at(Role::Key(0))) {
+                Some(Cow::Borrowed(text)) => Cow::Borrowed(text.trim()),
+                Some(Cow::Owned(text)) => Cow::Owned(text.trim().to_owned()),
+                None => Cow::Borrowed(""),
+            },
+            parts => {
+                let part =
+                    |n| plain(at(Role::Key(n))).map(|text: Cow<'a, str>| text.trim().to_owned()).unwrap_or_default();
+                let parts: Vec<String> = (0..parts).map(part).collect();
+                // A part of a joined key may be empty, such as the label of an association; the whole may not.
+                if parts.iter().all(String::is_empty) { Cow::Borrowed("") } else { Cow::Owned(join_key(&parts)) }
+            }
+        };
+        if id.is_empty() {
+            return Verdict::Keyless(format!("it has no key: {} is empty", self.key.join(" and ")));
+        }
+        let deleted = match at(Role::Deleted).value() {
+            Some(ValueRef::Bool(flag)) => flag,
+            Some(ValueRef::Text(text)) => boolean(text.trim()) == Some(true),
+            _ => false,
+        };
+        if deleted { Verdict::Gone(id) } else { Verdict::Record(id) }
+    }
+
+    /// Returns when the source last changed the row, if it says so; `at` as in [`Recipe::judge`].
+    pub(crate) fn changed<'a>(&self, at: &dyn Fn(Role) -> FieldRef<'a>) -> Option<DateTime<Utc>> {
+        moment(at(Role::Modified), &self.conventions)
+    }
+
+    /// Turns the fields of one row into an item; `None` means that the row belongs to another object.
+    pub(crate) fn finish(&self, mut fields: Fields, origin: Origin) -> Option<Item> {
         for (name, value) in &self.constants {
             if !fields.contains(name.as_str()) {
                 fields.set(name.clone(), value.clone());
             }
         }
-        let id = if self.key.is_empty() {
-            origin.to_string()
-        } else {
-            let parts: Vec<String> = self
-                .key
-                .iter()
-                .map(|column| plain(&fields.get(column)).map(|text| text.trim().to_owned()).unwrap_or_default())
-                .collect();
-            // A part of a joined key may be empty, such as the label of an association; the whole may not.
-            if parts.iter().all(String::is_empty) {
-                let reason = format!("it has no key: {} is empty", self.key.join(" and "));
-                return Some(Item::Unreadable { origin, reason });
+        let at = |role| self.column(role).map_or(FieldRef::Absent, |column| fields.look(column));
+        let (verdict, modified) = (self.judge(&at, &|| origin.to_string()), || self.changed(&at));
+        Some(match verdict {
+            Verdict::Another => return None,
+            Verdict::Keyless(reason) => Item::Unreadable { origin, reason },
+            Verdict::Gone(id) => Item::Gone { id: id.into_owned(), how: DeletedHow::Deleted, at: modified() },
+            Verdict::Record(id) => {
+                let (id, modified) = (id.into_owned(), modified());
+                Item::Record { record: Record { id, fields }, modified, origin }
             }
-            join_key(&parts)
-        };
-        let modified = self.modified.as_ref().and_then(|column| moment(&fields.get(column), &self.conventions));
-        let deleted = self.deleted.as_ref().is_some_and(|column| match fields.get(column) {
-            Field::Present(Value::Bool(flag)) => flag,
-            Field::Present(Value::Text(text)) => boolean(text.trim()) == Some(true),
-            _ => false,
-        });
-        Some(if deleted {
-            Item::Gone { id, how: DeletedHow::Deleted, at: modified }
-        } else {
-            Item::Record { record: Record { id, fields }, modified, origin }
         })
     }
+}
+
+/// The parts that columns play, whatever they are called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Tells to which object a row belongs.
+    Route,
+    /// A part of the key, by its place.
+    Key(usize),
+    /// Tells when the row was last changed.
+    Modified,
+    /// Tells that the record is gone.
+    Deleted,
+}
+
+/// What a row is.
+#[derive(Debug)]
+pub(crate) enum Verdict<'a> {
+    /// A row of another object.
+    Another,
+    /// A row without a key, and why.
+    Keyless(String),
+    /// A record of this id that is gone.
+    Gone(Cow<'a, str>),
+    /// A record of this id.
+    Record(Cow<'a, str>),
 }
 
 impl Route {
@@ -185,29 +248,27 @@ pub(crate) fn join_key(parts: &[String]) -> String {
 }
 
 /// Returns a value as the text that it was, for keys.
-fn plain(field: &Field) -> Option<String> {
+fn plain(field: FieldRef<'_>) -> Option<Cow<'_, str>> {
     Some(match field.value()? {
-        Value::Text(text) => text.clone(),
-        Value::Bool(flag) => flag.to_string(),
-        Value::Number(number) => number.to_string(),
-        Value::Date(day) => day.to_string(),
-        Value::Time(at) => at.to_rfc3339(),
-        Value::List(_) | Value::Map(_) => return None,
+        ValueRef::Text(text) => Cow::Borrowed(text),
+        ValueRef::Bool(flag) => flag.to_string().into(),
+        ValueRef::Number(number) => number.to_string().into(),
+        ValueRef::Date(day) => day.to_string().into(),
+        ValueRef::Time(at) => at.to_rfc3339().into(),
+        ValueRef::List(_) | ValueRef::Map(_) => return None,
     })
 }
 
 /// Returns the moment that a field holds, whatever its column was declared as.
-pub(crate) fn moment(field: &Field, conventions: &Conventions) -> Option<DateTime<Utc>> {
+pub(crate) fn moment(field: FieldRef<'_>, conventions: &Conventions) -> Option<DateTime<Utc>> {
+    let read = |text: &str| match typed(text, &super::cell::Kind::Time.into(), conventions) {
+        Value::Time(at) => Some(at),
+        _ => None,
+    };
     match field.value()? {
-        Value::Time(at) => Some(*at),
-        Value::Text(text) => match typed(text, &super::cell::Kind::Time.into(), conventions) {
-            Value::Time(at) => Some(at),
-            _ => None,
-        },
-        Value::Date(day) => match typed(&day.to_string(), &super::cell::Kind::Time.into(), conventions) {
-            Value::Time(at) => Some(at),
-            _ => None,
-        },
+        ValueRef::Time(at) => Some(at),
+        ValueRef::Text(text) => read(text),
+        ValueRef::Date(day) => read(&day.to_string()),
         _ => None,
     }
 }

@@ -75,6 +75,27 @@ impl<'a> Cells<'a> {
         matches!(self.spans, [span] if !span.quoted && span.start == span.end)
     }
 
+    /// Returns the row as one text, of which [`Cells::cut`] gives the cells; nothing if some cell is no text, and [`Cells::text`]
+    /// tells which.
+    pub(crate) fn whole(&self) -> Option<&'a str> {
+        let end = self.spans.last().map_or(0, |span| span.end);
+        let bytes = &self.bytes[..end];
+        // All bytes are looked at, which many at a time are sooner than one after the other up to the first.
+        if bytes.iter().fold(0, |found, byte| found | u8::from(*byte == 0)) != 0 {
+            return None;
+        }
+        simdutf8::basic::from_utf8(bytes).ok()
+    }
+
+    /// Returns a cell of the row that [`Cells::whole`] gave, as it is written, and whether doubled quotes stand inside.
+    #[inline]
+    pub(crate) fn cut(&self, whole: &'a str, index: usize) -> (&'a str, bool) {
+        match self.spans.get(index) {
+            Some(span) => (&whole[span.start..span.end], span.doubled),
+            None => ("", false),
+        }
+    }
+
     /// Returns the text of a cell, or why it is no text.
     pub(crate) fn text(&self, index: usize) -> Result<Cow<'a, str>, &'static str> {
         let Some(span) = self.spans.get(index) else { return Ok(Cow::Borrowed("")) };
@@ -83,8 +104,22 @@ impl<'a> Cells<'a> {
         if text.contains('\0') {
             return Err("it holds a NUL byte");
         }
-        Ok(if span.doubled { Cow::Owned(text.replace("\"\"", "\"")) } else { Cow::Borrowed(text) })
+        Ok(if span.doubled { Cow::Owned(undoubled(text)) } else { Cow::Borrowed(text) })
     }
+}
+
+/// Returns what a cell says in which quotes are doubled.
+pub(crate) fn undoubled(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut parts = text.split('"');
+    plain.extend(parts.next());
+    // Every second part stands between the two quotes of a pair, and is empty.
+    while let Some(between) = parts.next() {
+        plain.push_str(between);
+        plain.push('"');
+        plain.extend(parts.next());
+    }
+    plain
 }
 
 impl<R: Read> Rows<R> {
@@ -253,6 +288,32 @@ fn line_end(bytes: &[u8], at: usize) -> usize {
     if bytes[at] == b'\r' && bytes.get(at + 1) == Some(&b'\n') { at + 2 } else { at + 1 }
 }
 
+const LOW: u64 = 0x0101_0101_0101_0101;
+const HIGH: u64 = 0x8080_8080_8080_8080;
+
+/// Returns the place, from `at` on, of the first byte that is `wanted` or a line end; nothing if there is none. Eight bytes are
+/// looked at together: a byte of the difference to a wanted one is zero where it stands (Warren, "Hacker's Delight", 6-1).
+fn find(bytes: &[u8], mut at: usize, wanted: u8) -> Option<usize> {
+    let same = LOW * u64::from(wanted);
+    while let Some(eight) = bytes.get(at..at + 8).and_then(|eight| <[u8; 8]>::try_from(eight).ok()) {
+        let eight = u64::from_le_bytes(eight);
+        let differs = eight ^ same;
+        // The second part finds what is smaller than 14: line ends, and a few that are looked at and stepped over.
+        let mut marks = (differs.wrapping_sub(LOW) & !differs | eight.wrapping_sub(LOW * 14) & !eight) & HIGH;
+        while marks != 0 {
+            let place = at + marks.trailing_zeros() as usize / 8;
+            let byte = bytes[place];
+            if byte == wanted || byte == b'\n' || byte == b'\r' {
+                return Some(place);
+            }
+            marks &= marks - 1;
+        }
+        at += 8;
+    }
+    let rest = bytes.get(at..)?;
+    rest.iter().position(|&byte| byte == wanted || byte == b'\n' || byte == b'\r').map(|place| at + place)
+}
+
 /// Finds the first row in `bytes`. After a broken quote, reading goes on with the line after the one on which the quote opened,
 /// because nothing tells where the cell was meant to end.
 fn scan(bytes: &[u8], all: bool, delimiter: u8, spans: &mut Vec<Span>) -> Step {
@@ -295,7 +356,7 @@ fn scan(bytes: &[u8], all: bool, delimiter: u8, spans: &mut Vec<Span>) -> Step {
                         lines += 1;
                         at = line_end(bytes, at);
                     }
-                    Some(_) => at += 1,
+                    Some(_) => at = find(bytes, at, b'"').unwrap_or(bytes.len()),
                 }
             }
             spans.push(Span { start: open + 1, end: at, quoted: true, doubled });
@@ -305,10 +366,9 @@ fn scan(bytes: &[u8], all: bool, delimiter: u8, spans: &mut Vec<Span>) -> Step {
             }
         } else {
             let start = at;
-            at += bytes[at..]
-                .iter()
-                .position(|&byte| byte == delimiter || byte == b'\n' || byte == b'\r')
-                .unwrap_or(bytes.len() - at);
+            if bytes.get(at) != Some(&delimiter) {
+                at = find(bytes, at, delimiter).unwrap_or(bytes.len());
+            }
             spans.push(Span { start, end: at, quoted: false, doubled: false });
         }
         match bytes.get(at) {

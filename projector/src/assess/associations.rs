@@ -1,12 +1,17 @@
 //! What leads nowhere, or in a circle; and the findings of all objects together.
 
+use std::sync::{
+    Mutex,
+    atomic::{AtomicUsize, Ordering},
+};
+
 use rustc_hash::FxHashMap;
 
 use super::{
     Completeness, Effects, FieldFill, Finding, Severity, Tally,
-    duplicates::{Links, Who},
+    duplicates::{Compared, Linking, Links, Who},
     ids::Ids,
-    object::{Mixed, ObjectAssessor, Reference},
+    object::{Mixed, ObjectAssessor, Reference, Settled},
     values::{self, Look},
 };
 
@@ -61,39 +66,52 @@ impl Known<'_> {
     }
 }
 
+/// One of the things that are done side by side when objects are joined.
+enum Task {
+    /// Follows the references of an object.
+    Follow(usize),
+    /// Compares what meets in one part of what is kept of people or companies.
+    Compare(usize, Vec<[u32; 3]>),
+}
+
+/// What came of one.
+enum Done {
+    Followed(Vec<Finding>),
+    Compared(usize, Compared),
+}
+
 /// Holds what was kept of all objects together.
 pub fn join(
-    mut objects: Vec<ObjectAssessor>,
+    objects: Vec<Settled>,
     words: &std::collections::BTreeMap<String, String>,
     effects: &Effects<'_>,
 ) -> Joined {
     let mut joined = Joined::default();
-    let mut links: Vec<(usize, Who, Links)> = Vec::new();
-    let linkers: Vec<_> = objects
-        .iter_mut()
-        .enumerate()
-        .filter_map(|(n, object)| object.linker.take().map(|(who, _, linker)| (n, who, linker)))
-        .collect();
-    // The largest sets are compared side by side.
-    std::thread::scope(|scope| {
-        let working: Vec<_> =
-            linkers.into_iter().map(|(n, who, linker)| (n, who, scope.spawn(move || linker.link()))).collect();
-        for (n, who, work) in working {
-            links.push((n, who, work.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))));
-        }
-    });
-    let known = Known { ids: objects.iter().map(|object| (object.object.as_str(), object)).collect(), words };
-    for object in &objects {
-        for reference in &object.references {
-            joined.findings.extend(of_reference(object, reference, &known, effects));
-        }
-        for mixed in &object.mixed {
-            joined.findings.extend(of_mixed(object, mixed, &known, effects));
-        }
-        joined.completeness.push(completeness(object));
+    let mut objects: Vec<ObjectAssessor> = objects.into_iter().map(|settled| settled.0).collect();
+    let mut linkings: Vec<(usize, Who, Linking)> = Vec::new();
+    let mut tasks: Vec<Task> = Vec::new();
+    for (n, object) in objects.iter_mut().enumerate() {
+        let Some((who, _, linker)) = object.linker.take() else { continue };
+        let (linking, parts) = linker.linking();
+        tasks.extend(parts.into_iter().map(|keys| Task::Compare(linkings.len(), keys)));
+        linkings.push((n, who, linking));
     }
-    for (n, who, found) in links {
-        let object = &objects[n];
+    tasks.extend((0..objects.len()).map(Task::Follow));
+    let known = Known { ids: objects.iter().map(|object| (object.object.as_str(), object)).collect(), words };
+    let done = side_by_side(tasks, |task| match task {
+        Task::Follow(n) => Done::Followed(of_references(&objects[n], &known, effects)),
+        Task::Compare(n, keys) => Done::Compared(n, linkings[n].2.part(keys)),
+    });
+    let mut parts: Vec<Vec<Compared>> = linkings.iter().map(|_| Vec::new()).collect();
+    for done in done {
+        match done {
+            Done::Followed(findings) => joined.findings.extend(findings),
+            Done::Compared(n, compared) => parts[n].push(compared),
+        }
+    }
+    joined.completeness.extend(objects.iter().map(completeness));
+    for ((n, who, linking), parts) in linkings.into_iter().zip(parts) {
+        let (object, found) = (&objects[n], Linking::links(linking.records(), parts));
         joined.compared.push((object.object.clone(), found.compared, found.crowded));
         joined.findings.extend(doubled(object, who, &found, effects));
     }
@@ -102,6 +120,38 @@ pub fn join(
     }
     joined.add(Vec::new());
     joined
+}
+
+/// Does all tasks, several side by side, and returns what came of each in their order.
+fn side_by_side<T: Send, D: Send>(tasks: Vec<T>, work: impl Fn(T) -> D + Sync) -> Vec<D> {
+    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(tasks.len());
+    let tasks: Vec<Mutex<Option<T>>> = tasks.into_iter().map(|task| Mutex::new(Some(task))).collect();
+    let next = AtomicUsize::new(0);
+    let taken = || {
+        let mut done = Vec::new();
+        loop {
+            let n = next.fetch_add(1, Ordering::Relaxed);
+            let Some(task) = tasks.get(n) else { return done };
+            if let Some(task) = task.lock().ok().and_then(|mut task| task.take()) {
+                done.push((n, work(task)));
+            }
+        }
+    };
+    let mut done: Vec<(usize, D)> = std::thread::scope(|scope| {
+        let others: Vec<_> = (1..workers).map(|_| scope.spawn(taken)).collect();
+        let mut done = taken();
+        for other in others {
+            done.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        }
+        done
+    });
+    done.sort_by_key(|(n, _)| *n);
+    done.into_iter().map(|(_, done)| done).collect()
+}
+
+fn of_references(object: &ObjectAssessor, known: &Known<'_>, effects: &Effects<'_>) -> Vec<Finding> {
+    let plain = object.references.iter().flat_map(|reference| of_reference(object, reference, known, effects));
+    plain.chain(object.mixed.iter().flat_map(|mixed| of_mixed(object, mixed, known, effects))).collect()
 }
 
 fn finding(
@@ -143,12 +193,15 @@ fn of_reference(
             Leads::Nowhere => nowhere.merge(tally),
         }
     }
-    for (target, record) in &reference.many {
-        match known.leads(&reference.to, *target) {
-            Leads::Somewhere => {}
-            Leads::ToGone => gone.add(*record),
-            Leads::Nowhere => nowhere.add(*record),
-        }
+    let objects: Vec<&ObjectAssessor> =
+        reference.to.iter().filter_map(|to| known.ids.get(to.as_str()).copied()).collect();
+    let mut left: Option<Vec<(u64, u32)>> = None;
+    for object in &objects {
+        left = Some(object.ids.unknown(left.as_deref().unwrap_or(&reference.many)));
+    }
+    for (target, record) in left.as_deref().unwrap_or(&reference.many) {
+        let tally = if objects.iter().any(|object| object.gone.contains(target)) { &mut gone } else { &mut nowhere };
+        tally.add(*record);
     }
     let mut found = Vec::new();
     found.extend(finding(

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     associations::{Joined, join},
     effect::Effects,
-    object::{ObjectAssessor, Setup},
+    object::{ObjectAssessor, Settled, Setup},
     values::{Completeness, FieldFill},
 };
 

@@ -2,15 +2,15 @@
 
 use chrono::{DateTime, Utc};
 use rustc_hash::{FxHashMap, FxHashSet};
-use waybill_ledger::{FieldKind, FieldName, ObjectSchema, Record, Value};
+use waybill_ledger::{FieldKind, FieldName, FieldRef, ObjectSchema, Record, ValueRef};
 
 use super::{
     Effects, Tally,
     duplicates::{Layout, Linker, Who},
-    ids::{Ids, hash},
+    ids::Ids,
     values::{self, Look, Span, Wrong},
 };
-use crate::mapping::Long;
+use crate::{hash::hash, mapping::Long};
 
 /// How many different targets of a reference are counted one by one.
 const FEW: usize = 2_048;
@@ -20,6 +20,8 @@ const FEW: usize = 2_048;
 pub struct Setup<'a> {
     /// How the source describes it.
     pub schema: &'a ObjectSchema,
+    /// The fields by which its rows are given, in their order.
+    pub names: &'a [FieldName],
     /// The objects by every word that columns and values use for them, in small letters.
     pub words: &'a std::collections::BTreeMap<String, String>,
     /// Whether its rows describe the source rather than being migrated one by one.
@@ -49,7 +51,14 @@ pub struct ObjectAssessor {
     pub(super) files: Option<Files>,
     pub(super) linker: Option<(Who, Vec<usize>, Linker)>,
     exported: DateTime<Utc>,
+    /// The column of each field of a row, and the place in a row of each column.
+    places: Vec<Option<usize>>,
+    row: Vec<Option<usize>>,
 }
+
+/// All records of one object, ready to be held together with those of others.
+#[derive(Debug)]
+pub struct Settled(pub(super) ObjectAssessor);
 
 /// One field.
 #[derive(Debug)]
@@ -205,6 +214,8 @@ impl ObjectAssessor {
             })
             .collect();
         Self {
+            places: setup.names.iter().map(|name| place(name.as_str())).collect(),
+            row: fields.iter().map(|field| setup.names.iter().position(|name| *name == field.name)).collect(),
             spans: values::spans(&sorted),
             ids: Ids::default(),
             gone: FxHashSet::default(),
@@ -218,6 +229,14 @@ impl ObjectAssessor {
             exported: setup.exported,
             object,
         }
+    }
+
+    /// Takes all records for taken in.
+    pub fn settle(mut self) -> Settled {
+        for record in self.ids.settle() {
+            self.repeated.add(record);
+        }
+        Settled(self)
     }
 
     /// Returns how many records were taken in.
@@ -237,32 +256,54 @@ impl ObjectAssessor {
 
     /// Takes in a record. `there` says whether a file of the export exists.
     pub fn add(&mut self, record: &Record, there: &dyn Fn(&str) -> bool) {
-        let (number, new) = self.ids.push(&record.id);
-        if !new {
-            self.repeated.add(number);
+        let beyond: Vec<_> = record.fields.iter().map(|(name, value)| (name, value.into())).collect();
+        self.add_row(&record.id, &[], &beyond, there);
+    }
+
+    /// Takes in a row, with its fields in the order of the names, and those beside them; `there` as above.
+    pub fn add_row(
+        &mut self,
+        id: &str,
+        fields: &[FieldRef<'_>],
+        beyond: &[(&FieldName, FieldRef<'_>)],
+        there: &dyn Fn(&str) -> bool,
+    ) {
+        let number = self.ids.push(id);
+        for (place, field) in self.places.iter().zip(fields) {
+            if let (Some(place), FieldRef::Present(value)) = (place, field) {
+                self.columns[*place].look(*value, number, self.exported);
+            }
         }
-        let values = self.values(record, number);
+        for (name, field) in beyond {
+            let place = self.columns.binary_search_by(|column| column.name.cmp(name));
+            if let (Ok(place), FieldRef::Present(value)) = (place, field) {
+                self.columns[place].look(*value, number, self.exported);
+            }
+        }
+        let values = Values { row: &self.row, columns: &self.columns, fields, beyond };
         for reference in &mut self.references {
-            reference.note(values[reference.column], number);
+            reference.note(values.at(reference.column), number);
         }
         for mixed in &mut self.mixed {
-            if let (Some(Value::Text(object)), Some(Value::Text(id))) = (values[mixed.object], values[mixed.column]) {
+            if let (Some(ValueRef::Text(object)), Some(ValueRef::Text(id))) =
+                (values.at(mixed.object), values.at(mixed.column))
+            {
                 let edge = (hash(id.trim()), number);
-                match mixed.named.get_mut(object.as_str()) {
+                match mixed.named.get_mut(object) {
                     Some(edges) => edges.push(edge),
-                    None => drop(mixed.named.insert(object.clone(), vec![edge])),
+                    None => drop(mixed.named.insert(object.to_owned(), vec![edge])),
                 }
             }
         }
         for span in &mut self.spans {
-            if let (Some(from), Some(to)) = (values[span.from], values[span.to])
+            if let (Some(from), Some(to)) = (values.at(span.from), values.at(span.to))
                 && values::is_after(from, to)
             {
                 span.wrong.add(number);
             }
         }
         for need in &mut self.needs {
-            if need.from.iter().all(|column| values[*column].is_none()) {
+            if need.from.iter().all(|column| values.at(*column).is_none()) {
                 need.lacking.add(number);
             }
         }
@@ -270,39 +311,46 @@ impl ObjectAssessor {
             files.note(&values, number, there);
         }
         if let Some((_, columns, linker)) = &mut self.linker {
-            let own: Vec<Option<&Value>> = columns.iter().map(|column| values[*column]).collect();
-            linker.add_values(&own);
+            linker.add_values(columns.iter().map(|column| values.at(*column)));
         }
     }
+}
 
-    /// Returns the values that say something by column, and looks at each of them.
-    fn values<'r>(&mut self, record: &'r Record, number: u32) -> Vec<Option<&'r Value>> {
-        let mut values = vec![None; self.columns.len()];
-        let mut next = 0;
-        for (name, value) in record.fields.iter() {
-            // Fields come in the order of the columns; a column that a file lacks is stepped over.
-            let at = if self.columns.get(next).is_some_and(|column| column.name == *name) {
-                next
-            } else {
-                match self.columns.binary_search_by(|column| column.name.cmp(name)) {
-                    Ok(at) => at,
-                    Err(_) => continue,
-                }
-            };
-            next = at + 1;
-            let Some(value) = value.filter(|value| values::says(value)) else { continue };
-            let column = &mut self.columns[at];
-            column.filled += 1;
-            values::look(&mut column.look, &mut column.wrong, value, number, self.exported);
-            if let (Some((limit, ..)), Value::Text(text)) = (&column.limit, value)
-                && text.len() > *limit
-                && text.trim().chars().count() > *limit
-            {
-                column.long.add(number);
-            }
-            values[at] = Some(value);
+/// What a row says, by column.
+struct Values<'r> {
+    /// For each column the place of its field in a row.
+    row: &'r [Option<usize>],
+    columns: &'r [Column],
+    fields: &'r [FieldRef<'r>],
+    beyond: &'r [(&'r FieldName, FieldRef<'r>)],
+}
+
+impl<'r> Values<'r> {
+    /// Returns the value in a column, if it says something.
+    fn at(&self, column: usize) -> Option<ValueRef<'r>> {
+        let field = match self.row[column].and_then(|place| self.fields.get(place)) {
+            Some(field) => *field,
+            None if self.beyond.is_empty() => return None,
+            None => self.beyond.iter().find(|(name, _)| **name == self.columns[column].name)?.1,
+        };
+        field.value().filter(|value| values::says(*value))
+    }
+}
+
+impl Column {
+    /// Looks at a value.
+    fn look(&mut self, value: ValueRef<'_>, record: u32, exported: DateTime<Utc>) {
+        if !values::says(value) {
+            return;
         }
-        values
+        self.filled += 1;
+        values::look(&mut self.look, &mut self.wrong, value, record, exported);
+        if let (Some((limit, ..)), ValueRef::Text(text)) = (&self.limit, value)
+            && text.len() > *limit
+            && text.trim().chars().count() > *limit
+        {
+            self.long.add(record);
+        }
     }
 }
 
@@ -320,11 +368,10 @@ fn look_of(object: &str, reference: bool, field: &waybill_ledger::FieldSchema) -
 }
 
 impl Reference {
-    fn note(&mut self, value: Option<&Value>, record: u32) {
+    fn note(&mut self, value: Option<ValueRef<'_>>, record: u32) {
         let hashed = match value {
             None => return self.blank.add(record),
-            Some(Value::Text(text)) => hash(text.trim()),
-            Some(other) => hash(&other.to_string()),
+            Some(value) => hash(value.shown().trim()),
         };
         if self.own {
             self.many.push((hashed, record));
@@ -343,17 +390,17 @@ impl Reference {
 }
 
 impl Files {
-    fn note(&mut self, values: &[Option<&Value>], record: u32, there: &dyn Fn(&str) -> bool) {
-        let bytes = self.size.and_then(|column| values[column]).map_or(0, |value| match value {
-            Value::Number(number) => number.to_string().parse().unwrap_or(0),
-            Value::Text(text) => text.trim().parse().unwrap_or(0),
+    fn note(&mut self, values: &Values<'_>, record: u32, there: &dyn Fn(&str) -> bool) {
+        let bytes = self.size.and_then(|column| values.at(column)).map_or(0, |value| match value {
+            ValueRef::Number(number) => number.to_string().parse().unwrap_or(0),
+            ValueRef::Text(text) => text.trim().parse().unwrap_or(0),
             _ => 0,
         });
         self.bytes += bytes;
         if bytes > self.limit {
             self.large.add(record);
         }
-        if let Some(Value::Text(path)) = self.path.and_then(|column| values[column])
+        if let Some(ValueRef::Text(path)) = self.path.and_then(|column| values.at(column))
             && !there(path)
         {
             self.missing.add(record);

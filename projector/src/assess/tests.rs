@@ -43,6 +43,7 @@ fn assessed(rows: &[(usize, Row)], gone: &[u8]) -> Joined {
         .into();
     let (schema, effects) = (schema(), Effects { plan: None, destination: None });
     let mut assessor = ObjectAssessor::new(&Setup {
+        names: &[],
         schema: &schema,
         words: &words,
         reference: false,
@@ -64,7 +65,7 @@ fn assessed(rows: &[(usize, Row)], gone: &[u8]) -> Joined {
     for id in gone {
         assessor.gone(&id.to_string());
     }
-    join(vec![assessor], &words, &effects)
+    join(vec![assessor.settle()], &words, &effects)
 }
 
 /// Kind, field, count and records of a finding.

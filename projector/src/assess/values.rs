@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Datelike, NaiveDate, Utc};
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
-use waybill_ledger::{FieldKind, ObjectSchema, Value};
+use waybill_ledger::{FieldKind, ObjectSchema, Value, ValueRef};
 
 use super::{Effects, Finding, Severity, Tally, ids::Ids, words::meant};
+use crate::hash::hash;
 
 /// A field with more different values than this is not one that chooses.
 const CHOICES: usize = 500;
@@ -42,13 +43,16 @@ pub struct FieldFill {
     pub filled: u64,
 }
 
+/// The values of a field that chooses, by their hashes.
+pub(super) type Choices = FxHashMap<u64, (String, Tally)>;
+
 /// What one field is looked at for.
 #[derive(Debug)]
 pub(super) enum Look {
     /// For nothing but whether it is filled.
     Fill,
-    /// For spellings: how many records have each value, and which are the first.
-    Choice(Option<FxHashMap<String, Tally>>),
+    /// For spellings, by hash: how many records have each value, and which are the first.
+    Choice(Option<Choices>),
     /// For days that cannot be. Of a day of the past, one after the export is impossible.
     Day { past: bool, birth: bool },
     /// For texts in a field of numbers or flags.
@@ -96,33 +100,37 @@ pub(super) struct Wrong {
 }
 
 /// Returns whether a value says something.
-pub(super) fn says(value: &Value) -> bool {
+pub(super) fn says(value: ValueRef<'_>) -> bool {
     match value {
-        Value::Text(text) => !text.trim_ascii().is_empty(),
-        Value::List(items) => !items.is_empty(),
+        ValueRef::Text(text) => match text.as_bytes().first() {
+            None => false,
+            Some(first) => first.is_ascii_graphic() || !text.trim_ascii_start().is_empty(),
+        },
+        ValueRef::List(items) => !items.is_empty(),
         _ => true,
     }
 }
 
 /// Looks at one value that says something.
-pub(super) fn look(look: &mut Look, wrong: &mut Wrong, value: &Value, record: u32, exported: DateTime<Utc>) {
+pub(super) fn look(look: &mut Look, wrong: &mut Wrong, value: ValueRef<'_>, record: u32, exported: DateTime<Utc>) {
     match look {
         Look::Fill => {}
         Look::Choice(slot) => {
             let Some(choices) = slot else { return };
             let mut over = false;
             let mut note = |text: &str| {
-                if let Some(tally) = choices.get_mut(text) {
+                let hash = hash(text);
+                if let Some((_, tally)) = choices.get_mut(&hash) {
                     tally.add(record);
                 } else if choices.len() < CHOICES && text.len() <= CHOICE_LENGTH {
-                    choices.entry(text.to_owned()).or_default().add(record);
+                    choices.entry(hash).or_insert_with(|| (text.to_owned(), Tally::default())).1.add(record);
                 } else {
                     over = true;
                 }
             };
             match value {
-                Value::Text(text) => note(text),
-                Value::List(items) => items.iter().for_each(|item| {
+                ValueRef::Text(text) => note(text),
+                ValueRef::List(items) => items.iter().for_each(|item| {
                     if let Value::Text(text) = item {
                         note(text);
                     }
@@ -134,20 +142,20 @@ pub(super) fn look(look: &mut Look, wrong: &mut Wrong, value: &Value, record: u3
             }
         }
         Look::Day { past, .. } => match value {
-            Value::Text(_) => wrong.unreadable.add(record),
-            Value::Date(day) => {
-                wrong.look_at_day(*day, *past && *day > exported.date_naive(), record, exported);
+            ValueRef::Text(_) => wrong.unreadable.add(record),
+            ValueRef::Date(day) => {
+                wrong.look_at_day(day, *past && day > exported.date_naive(), record, exported);
             }
-            Value::Time(at) => wrong.look_at_day(at.date_naive(), *past && *at > exported, record, exported),
+            ValueRef::Time(at) => wrong.look_at_day(at.date_naive(), *past && at > exported, record, exported),
             _ => {}
         },
         Look::Typed => {
-            if let Value::Text(_) = value {
+            if let ValueRef::Text(_) = value {
                 wrong.unreadable.add(record);
             }
         }
         Look::Email => {
-            if let Value::Text(text) = value
+            if let ValueRef::Text(text) = value
                 && !is_address(text.trim())
             {
                 wrong.no_address.add(record);
@@ -218,15 +226,9 @@ impl Wrong {
 }
 
 /// Returns the findings about spellings of one field: one for every meaning that is spelled in more than one way.
-pub(super) fn variants(
-    object: &str,
-    field: &str,
-    choices: FxHashMap<String, Tally>,
-    ids: &Ids,
-    effects: &Effects<'_>,
-) -> Vec<Finding> {
+pub(super) fn variants(object: &str, field: &str, choices: Choices, ids: &Ids, effects: &Effects<'_>) -> Vec<Finding> {
     let mut by_meaning: BTreeMap<String, Vec<(String, Tally)>> = BTreeMap::new();
-    for (value, tally) in choices {
+    for (value, tally) in choices.into_values() {
         by_meaning.entry(meant(&value)).or_default().push((value, tally));
     }
     let mut found = Vec::new();
@@ -289,15 +291,15 @@ pub(super) fn spans(schema: &ObjectSchema) -> Vec<Span> {
 }
 
 /// Returns whether the first moment is after the second. A day without a time is taken with a day of grace, for time zones.
-pub(super) fn is_after(from: &Value, to: &Value) -> bool {
-    let day = |value: &Value| match value {
-        Value::Date(day) => Some(*day),
-        Value::Time(at) => Some(at.date_naive()),
+pub(super) fn is_after(from: ValueRef<'_>, to: ValueRef<'_>) -> bool {
+    let day = |value: ValueRef<'_>| match value {
+        ValueRef::Date(day) => Some(day),
+        ValueRef::Time(at) => Some(at.date_naive()),
         _ => None,
     };
     match (from, to) {
-        (Value::Time(from), Value::Time(to)) => from > to,
-        (Value::Date(from), Value::Date(to)) => from > to,
+        (ValueRef::Time(from), ValueRef::Time(to)) => from > to,
+        (ValueRef::Date(from), ValueRef::Date(to)) => from > to,
         (from, to) => match (day(from), day(to)) {
             (Some(from), Some(to)) => to.succ_opt().is_some_and(|grace| from > grace),
             _ => false,
@@ -307,6 +309,26 @@ pub(super) fn is_after(from: &Value, to: &Value) -> bool {
 
 /// Returns whether a text could be the address of a mailbox.
 fn is_address(text: &str) -> bool {
+    is_plain_address(text) || is_any_address(text)
+}
+
+/// Returns whether a text is an address of nothing but letters, figures and the usual marks, as almost all are.
+fn is_plain_address(text: &str) -> bool {
+    let (mut ats, mut dots, mut last) = (0, 0, b'.');
+    for byte in text.bytes() {
+        match byte {
+            b'@' if last != b'@' && (ats, dots) == (0, 0) => (ats, dots) = (1, 0),
+            b'.' if ats == 1 && matches!(last, b'@' | b'.') => return false,
+            b'.' if ats == 1 => dots += 1,
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'_' | b'+' => {}
+            _ => return false,
+        }
+        last = byte;
+    }
+    ats == 1 && dots > 0 && last != b'.' && !text.starts_with('@')
+}
+
+fn is_any_address(text: &str) -> bool {
     let Some((local, domain)) = text.rsplit_once('@') else { return false };
     !local.is_empty()
         && !local.contains([' ', '@', ',', ';'])
@@ -317,16 +339,25 @@ fn is_address(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
     fn a_day_and_a_time_are_compared_with_a_day_of_grace() {
-        let day = |d: u32| Value::Date(NaiveDate::from_ymd_opt(2025, 3, d).unwrap());
-        let at = |text: &str| Value::Time(text.parse().unwrap());
-        assert!(is_after(&day(2), &day(1)) && !is_after(&day(1), &day(1)));
-        assert!(!is_after(&at("2025-03-02T08:00:00Z"), &day(1)) && is_after(&at("2025-03-03T08:00:00Z"), &day(1)));
-        assert!(is_after(&at("2025-03-03T08:00:01Z"), &at("2025-03-03T08:00:00Z")));
-        assert!(!is_after(&Value::from("2025-03-03"), &day(1)));
+        let day = |d: u32| ValueRef::Date(NaiveDate::from_ymd_opt(2025, 3, d).unwrap());
+        let at = |text: &str| ValueRef::Time(text.parse().unwrap());
+        assert!(is_after(day(2), day(1)) && !is_after(day(1), day(1)));
+        assert!(!is_after(at("2025-03-02T08:00:00Z"), day(1)) && is_after(at("2025-03-03T08:00:00Z"), day(1)));
+        assert!(is_after(at("2025-03-03T08:00:01Z"), at("2025-03-03T08:00:00Z")));
+        assert!(!is_after(ValueRef::Text("2025-03-03"), day(1)));
+    }
+
+    proptest! {
+        #[test]
+        fn a_plain_address_is_an_address(text in "[a-c.@+ -]{0,10}") {
+            prop_assert!(!is_plain_address(&text) || is_any_address(&text), "{text}");
+        }
     }
 
     #[test]

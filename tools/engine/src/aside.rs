@@ -25,6 +25,11 @@ pub fn stay_on_this_thread() {
     STAYS.set(true);
 }
 
+/// Returns on how many threads work may go on side by side.
+pub(crate) fn cores() -> usize {
+    if STAYS.get() { 1 } else { std::thread::available_parallelism().map_or(1, usize::from) }
+}
+
 /// The work ended without a result: it panicked, or the program is ending.
 #[derive(Debug)]
 pub(crate) struct Stopped(String);

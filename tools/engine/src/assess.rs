@@ -3,39 +3,39 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::Arc,
 };
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use waybill_connectors::{
-    bundle::{Bundle, Item},
+    bundle::{Bundle, BundleObject, Sight},
     pace,
 };
 use waybill_ledger::{Digest, Event, FieldKind, Schema, event::Side};
 use waybill_projector::{
     assess::{
-        self, Completeness, Effects, Finding, NAMED, ObjectAssessor, Setup, Severity,
+        self, Completeness, Effects, Finding, NAMED, ObjectAssessor, Settled, Setup, Severity,
         duplicates::{Layout, Who},
         grade::{Grade, Jobs, Wire, grade},
     },
     mapping::Plan,
 };
 
-use crate::{aside::aside, failure::Failure, prepare::last_schema, progress::Progress, session::Session};
+use crate::{
+    aside::aside,
+    failure::Failure,
+    looking::{side_by_side, through},
+    prepare::last_schema,
+    progress::Progress,
+    session::Session,
+};
 
 /// A file over this many megabytes (of 2 to the 20th bytes) is told, unless the configuration says otherwise.
 const FILE_LIMIT_MB: u64 = 25;
 /// How many records a second are expected to land, unless the configuration says otherwise: a guess on the safe side, below
 /// what a sandbox org takes by bulk jobs. A sample of one's own is the better figure.
 const RECORDS_PER_SECOND: u64 = 300;
-/// How many objects are read side by side at most.
-const READERS: usize = 4;
-/// How often progress is told.
-const STEP: u64 = 4_096;
 
 /// What is wrong with the source's data, and how well it fits.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -70,8 +70,8 @@ impl Assessment {
     }
 }
 
-/// One object that was read, and its rows that are no records.
-type Read = (ObjectAssessor, Option<Finding>);
+/// One object that was read, how many bytes its files have, and its rows that are no records.
+type Read = (Settled, u64, Option<Finding>);
 
 /// What all readers need.
 struct Work {
@@ -202,39 +202,11 @@ impl Work {
 
     /// Reads all objects, several side by side, the largest first.
     fn read(&self) -> Result<(assess::Joined, u64), Failure> {
-        let mut order: Vec<usize> = (0..self.bundle.objects().len()).collect();
-        let weight = |n: &usize| {
-            let object = &self.bundle.objects()[*n];
-            object.rows.unwrap_or(u64::MAX >> 16) * object.columns.len() as u64
-        };
-        order.sort_by_key(|n| std::cmp::Reverse(weight(n)));
-        let rows = self.bundle.objects().iter().filter_map(|object| object.rows).sum();
-        self.progress.begin("reading", rows);
-        let next = AtomicUsize::new(0);
-        let done: Mutex<Vec<(usize, Result<Read, Failure>)>> = Mutex::default();
-        let readers = std::thread::available_parallelism().map_or(1, usize::from).clamp(1, READERS);
-        std::thread::scope(|scope| {
-            for _ in 0..readers {
-                scope.spawn(|| {
-                    while let Some(n) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        let read = self.read_object(*n);
-                        if let Ok(mut done) = done.lock() {
-                            done.push((*n, read));
-                        }
-                    }
-                });
-            }
-        });
-        self.progress.end();
-        let mut done = done.into_inner().unwrap_or_default();
-        if done.len() != order.len() {
-            return Err(Failure::failed("a reader of the export stopped"));
-        }
-        done.sort_by_key(|(n, _)| *n);
+        let all: Vec<usize> = (0..self.bundle.objects().len()).collect();
+        let done = side_by_side(&self.bundle, &all, &*self.progress, &|object| self.read_object(object))?;
         let (mut objects, mut broken, mut file_bytes) = (Vec::new(), Vec::new(), 0);
-        for (_, read) in done {
-            let (object, unreadable) = read?;
-            file_bytes += object.file_bytes();
+        for (object, bytes, unreadable) in done {
+            file_bytes += bytes;
             objects.push(object);
             broken.extend(unreadable);
         }
@@ -243,14 +215,15 @@ impl Work {
         Ok((joined, file_bytes))
     }
 
-    fn read_object(&self, n: usize) -> Result<Read, Failure> {
-        let object = &self.bundle.objects()[n];
+    fn read_object(&self, object: &BundleObject) -> Result<Read, Failure> {
         let schema = self
             .schema
             .object(&object.name)
             .ok_or_else(|| Failure::failed(format!("the export does not describe {}", object.name)))?;
+        let names = self.bundle.names(&object.name)?;
         let mut assessor = ObjectAssessor::new(&Setup {
             schema,
+            names: &names,
             words: &self.words,
             reference: object.reference,
             companies: &self.companies,
@@ -259,24 +232,17 @@ impl Work {
             file_limit: self.file_limit,
         });
         let there = |path: &str| self.bundle.binary(path).is_ok();
-        let (mut read, mut broken, mut places) = (0, 0, Vec::new());
-        for item in self.bundle.read(&object.name)? {
-            match item {
-                Item::Record { record, .. } => assessor.add(&record, &there),
-                Item::Gone { id, .. } => assessor.gone(&id),
-                Item::Unreadable { origin, .. } => {
-                    broken += 1;
-                    if places.len() < NAMED {
-                        places.push(vec![origin.to_string()]);
-                    }
+        let (mut broken, mut places) = (0, Vec::new());
+        through(&self.bundle, object, &names, &*self.progress, |sight| match sight {
+            Sight::Record { id, fields, beyond, .. } => assessor.add_row(&id, fields, beyond, &there),
+            Sight::Gone { id, .. } => assessor.gone(&id),
+            Sight::Unreadable { origin, .. } => {
+                broken += 1;
+                if places.len() < NAMED {
+                    places.push(vec![origin.to_string()]);
                 }
             }
-            read += 1;
-            if read % STEP == 0 {
-                self.progress.advance(STEP);
-            }
-        }
-        self.progress.advance(read % STEP);
+        })?;
         let unreadable = (broken > 0).then(|| Finding {
             kind: "unreadable-row".to_owned(),
             severity: Severity::Warning,
@@ -287,6 +253,7 @@ impl Work {
             plan: "not carried, and told with file and line".to_owned(),
             records: places,
         });
-        Ok((assessor, unreadable))
+        let bytes = assessor.file_bytes();
+        Ok((assessor.settle(), bytes, unreadable))
     }
 }

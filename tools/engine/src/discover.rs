@@ -1,19 +1,32 @@
 //! Takes stock of the source: what is there, how much of it, what its fields hold, and what cannot be read.
+//!
+//! What a server shows is read into the ledger, so that nobody asks it twice. An export lies on the disk and stays there: of it,
+//! only what describes the source and what no rule of the plan reads is read into the ledger here, because nothing else ever
+//! would; the rest is gone through, several objects side by side, and read into the ledger when the plan is held against it.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    hash::Hasher,
+    sync::Arc,
+};
 
+use rustc_hash::{FxHashMap, FxHasher};
 use serde::Serialize;
-use waybill_connectors::bundle::Bundle;
+use waybill_connectors::bundle::{Bundle, BundleObject, Sight};
 use waybill_ledger::{
-    Digest, Event, Record, Value,
+    Digest, Event, Record, Schema, Value, ValueRef,
     event::{RunKind, RunOutcome, Side},
 };
 use waybill_projector::inventory::{FieldFacts, Inventory};
 
 use crate::{
-    extract::{Intaken, Reach},
+    aside::aside,
+    extract::Reach,
     failure::Failure,
-    prepare::last_schema,
+    flaws::Flaws,
+    looking::{side_by_side, through},
+    prepare::{last_schema, whole},
+    progress::{Progress, Silent},
     samples,
     session::Session,
 };
@@ -49,11 +62,20 @@ pub struct Discovery {
 }
 
 /// One object of the source.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Found {
-    /// What was read of it.
-    #[serde(flatten)]
-    pub intake: Intaken,
+    /// Its name.
+    pub object: String,
+    /// Rows read.
+    pub read: u64,
+    /// Records among them, each once.
+    pub records: u64,
+    /// Records that the source says are gone.
+    pub gone: u64,
+    /// Rows that could not be read.
+    pub unreadable: u64,
+    /// Rows under an id that another row has already used.
+    pub repeated: u64,
     /// How many rows the export says it has.
     pub promised: Option<u64>,
     /// How many rows the source had when it exported, if the export says so.
@@ -71,7 +93,7 @@ pub struct Found {
 impl Found {
     /// Returns in words what the export holds less of than the source has, if anything.
     pub fn shortfall(&self) -> Option<String> {
-        let read = self.intake.read - self.intake.gone;
+        let read = self.read - self.gone;
         let mut short = Vec::new();
         if let Some(promised) = self.promised.filter(|promised| *promised != read) {
             short.push(format!("{read} rows are there, the export promises {promised}"));
@@ -85,7 +107,7 @@ impl Found {
         if self.visible_columns_only {
             short.push("the export holds only the columns that were visible".to_owned());
         }
-        (!short.is_empty()).then(|| format!("{}: {}", self.intake.object, short.join("; ")))
+        (!short.is_empty()).then(|| format!("{}: {}", self.object, short.join("; ")))
     }
 }
 
@@ -145,28 +167,107 @@ pub struct AttachmentsFound {
 /// What is gathered while records pass.
 #[derive(Debug, Default)]
 struct Taking {
-    inventories: BTreeMap<String, Inventory>,
+    facts: BTreeMap<String, Inventory>,
     describing: BTreeMap<String, Vec<Record>>,
     owned: BTreeMap<String, BTreeMap<String, u64>>,
     attachments: AttachmentsFound,
 }
 
-impl Taking {
-    fn see(&mut self, bundle: &Bundle, object: &str, record: &Record) {
-        match self.inventories.get_mut(object) {
-            Some(inventory) => inventory.add(record),
-            None => self.inventories.entry(object.to_owned()).or_default().add(record),
-        }
-        let text = |name: &str| record.fields.text(name);
-        if let Some(owner) = text("owner_id") {
-            let owned = match self.owned.get_mut(owner) {
-                Some(owned) => owned,
-                None => self.owned.entry(owner.to_owned()).or_default(),
-            };
-            match owned.get_mut(object) {
-                Some(count) => *count += 1,
-                None => drop(owned.insert(object.to_owned(), 1)),
+/// What is gathered of one object that is only looked at.
+struct Looked {
+    found: Found,
+    inventory: Inventory,
+    owned: FxHashMap<String, u64>,
+    attachments: AttachmentsFound,
+}
+
+impl Looked {
+    /// Goes through an object.
+    fn at(bundle: &Bundle, object: &BundleObject, progress: &dyn Progress) -> Result<Self, Failure> {
+        let names = bundle.names(&object.name)?;
+        let place = |name: &str| names.iter().position(|own| own.as_str() == name);
+        let (owner, files) =
+            (place("owner_id"), (object.name == "files").then(|| (place("size_bytes"), place("path"))));
+        let mut looked = Self {
+            found: Found { object: object.name.clone(), ..Found::default() },
+            inventory: Inventory::of(&names),
+            owned: FxHashMap::default(),
+            attachments: AttachmentsFound::default(),
+        };
+        let mut met: Vec<u64> = Vec::new();
+        through(bundle, object, &names, progress, |sight| {
+            let Self { found, inventory, owned, attachments } = &mut looked;
+            match sight {
+                Sight::Record { id, fields, beyond, .. } => {
+                    found.read += 1;
+                    met.push(digest(&id));
+                    inventory.add_row(fields, beyond);
+                    let value = |place: Option<usize>| fields.get(place?).and_then(|field| field.value());
+                    if let Some(ValueRef::Text(owner)) = value(owner)
+                        && !owner.is_empty()
+                    {
+                        match owned.get_mut(owner) {
+                            Some(count) => *count += 1,
+                            None => drop(owned.insert(owner.to_owned(), 1)),
+                        }
+                    }
+                    if let Some((size, path)) = files {
+                        attachments.see(bundle, value(size), value(path));
+                    }
+                }
+                Sight::Unreadable { .. } => {
+                    found.read += 1;
+                    found.unreadable += 1;
+                }
+                Sight::Gone { .. } => {
+                    found.read += 1;
+                    found.gone += 1;
+                }
             }
+        })?;
+        // Of two ids with one hash of 64 bits the second would be told as repeated.
+        let all = met.len();
+        met.sort_unstable();
+        met.dedup();
+        looked.found.repeated = (all - met.len()) as u64;
+        looked.found.records = looked.found.read - looked.found.gone - looked.found.unreadable - looked.found.repeated;
+        Ok(looked)
+    }
+}
+
+impl AttachmentsFound {
+    fn see(&mut self, bundle: &Bundle, size: Option<ValueRef<'_>>, path: Option<ValueRef<'_>>) {
+        self.files += 1;
+        let bytes = match size {
+            Some(ValueRef::Number(number)) => number.to_string().parse().unwrap_or(0),
+            _ => 0,
+        };
+        self.bytes += bytes;
+        self.large += u64::from(bytes > LARGE);
+        if let Some(ValueRef::Text(path)) = path
+            && !path.is_empty()
+        {
+            self.missing += u64::from(bundle.binary(path).is_err());
+        }
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.files += other.files;
+        self.bytes += other.bytes;
+        self.large += other.large;
+        self.missing += other.missing;
+    }
+}
+
+impl Taking {
+    /// Takes in a record that is read into the ledger.
+    fn see(&mut self, bundle: &Bundle, object: &str, record: &Record) {
+        match self.facts.get_mut(object) {
+            Some(inventory) => inventory.add(record),
+            None => self.facts.entry(object.to_owned()).or_default().add(record),
+        }
+        if let Some(owner) = record.fields.text("owner_id") {
+            self.owns(owner, object, 1);
         }
         if matches!(object, "users" | "pipelines" | "stages") {
             let records = self.describing.entry(object.to_owned()).or_default();
@@ -175,12 +276,28 @@ impl Taking {
             }
         }
         if object == "files" {
-            self.attachments.files += 1;
-            let bytes = number(record, "size_bytes").unwrap_or(0);
-            self.attachments.bytes += bytes;
-            self.attachments.large += u64::from(bytes > LARGE);
-            let gone = text("path").is_some_and(|path| bundle.binary(path).is_err());
-            self.attachments.missing += u64::from(gone);
+            let value = |name: &str| record.fields.look(name).value();
+            self.attachments.see(bundle, value("size_bytes"), value("path"));
+        }
+    }
+
+    /// Takes in an object that was only looked at.
+    fn take(&mut self, looked: Looked) -> Found {
+        for (owner, count) in looked.owned {
+            self.owns(&owner, &looked.found.object, count);
+        }
+        self.attachments.add(&looked.attachments);
+        Found { facts: looked.inventory.fields(), ..looked.found }
+    }
+
+    fn owns(&mut self, owner: &str, object: &str, records: u64) {
+        let owned = match self.owned.get_mut(owner) {
+            Some(owned) => owned,
+            None => self.owned.entry(owner.to_owned()).or_default(),
+        };
+        match owned.get_mut(object) {
+            Some(count) => *count += records,
+            None => drop(owned.insert(object.to_owned(), records)),
         }
     }
 
@@ -224,6 +341,12 @@ impl Taking {
     }
 }
 
+fn digest(id: &str) -> u64 {
+    let mut hasher = FxHasher::default();
+    hasher.write(id.as_bytes());
+    hasher.finish()
+}
+
 fn number(record: &Record, field: &str) -> Option<u64> {
     match record.fields.value(field) {
         Some(Value::Number(number)) => number.to_string().parse().ok(),
@@ -231,41 +354,80 @@ fn number(record: &Record, field: &str) -> Option<u64> {
     }
 }
 
-/// Reads the whole export into the ledger and returns what there is.
-pub async fn discover(session: &mut Session) -> Result<Discovery, Failure> {
+/// Goes through the whole source and returns what there is.
+pub async fn discover<M: Flaws>(session: &mut Session<M>) -> Result<Discovery, Failure> {
     let source = session.source().await?;
     let known = last_schema(session, Side::Source)?;
     source.must_be_known(&session.recorder)?;
     let (recorder, _) = session.begin(RunKind::Discover, None).await?;
     let schema = source.see_schema(&recorder, &known).await?;
-    samples::teach_source(recorder.ledger(), &schema).await?;
-    let names: Vec<String> = source.bundle().objects().iter().map(|object| object.name.clone()).collect();
-    let progress = std::sync::Arc::clone(&session.progress);
+    let progress = Arc::clone(&session.progress);
+    let bundle = source.shared();
     let mut taking = Taking::default();
-    let mut watch = |object: &str, record: &Record| taking.see(source.bundle(), object, record);
-    let taken =
-        source.extract(&recorder, &mut session.state, &names, Reach::Everything, &*progress, &mut watch).await?;
+    let mut objects: Vec<Found> = Vec::new();
+    // What describes the source comes first: by it we know what the plan will read.
+    let describing = |object: &BundleObject| object.reference || !source.is_export();
+    let (now, left): (Vec<&BundleObject>, Vec<_>) = bundle.objects().iter().partition(|object| describing(object));
+    let mut now: Vec<String> = now.into_iter().map(|object| object.name.clone()).collect();
+    let mut left: BTreeSet<String> = left.into_iter().map(|object| object.name.clone()).collect();
+    let mut begun = None;
+    loop {
+        let shapes =
+            schema.objects.iter().filter(|object| now.iter().any(|name| object.name.as_str() == name)).cloned();
+        samples::teach_source(recorder.ledger(), &Schema { objects: shapes.collect() }).await?;
+        let mut watch = |object: &str, record: &Record| taking.see(&bundle, object, record);
+        let shown: &dyn Progress = if begun.is_some() { &Silent } else { &*progress };
+        let taken = source.extract(&recorder, &mut session.state, &now, Reach::Everything, shown, &mut watch).await?;
+        for intake in taken {
+            let facts = taking.facts.remove(&intake.object).map(Inventory::fields).unwrap_or_default();
+            objects.push(Found {
+                records: intake.extracted + intake.unchanged,
+                object: intake.object,
+                read: intake.read,
+                gone: intake.gone,
+                unreadable: intake.unreadable,
+                repeated: intake.repeated,
+                facts,
+                ..Found::default()
+            });
+        }
+        if begun.is_some() {
+            break;
+        }
+        // What the plan reads is gone through while the rest is read into the ledger.
+        let planned = planned(session, &schema);
+        let (looked_at, rest): (BTreeSet<String>, BTreeSet<String>) =
+            std::mem::take(&mut left).into_iter().partition(|object| planned.contains(object));
+        now = rest.into_iter().collect();
+        let all = bundle.objects();
+        let places: Vec<usize> = (0..all.len()).filter(|place| looked_at.contains(&all[*place].name)).collect();
+        let (shared, told) = (Arc::clone(&bundle), Arc::clone(&progress));
+        begun =
+            Some(aside(move || side_by_side(&shared, &places, &*told, &|object| Looked::at(&shared, object, &*told))));
+    }
+    let looked = match begun {
+        Some(begun) => begun.await.map_err(|e| Failure::failed(format!("the reader stopped: {e}")))??,
+        None => Vec::new(),
+    };
+    objects.extend(looked.into_iter().map(|looked| taking.take(looked)));
+    let place = |name: &str| bundle.objects().iter().position(|object| object.name == name);
+    objects.sort_by_key(|found| place(&found.object));
+    for found in &mut objects {
+        let Ok(object) = bundle.object(&found.object) else { continue };
+        found.promised = object.rows;
+        found.in_source = object.source_total;
+        found.capped = object.capped;
+        found.visible_columns_only = object.visible_columns_only;
+        found.fields = schema.object(&found.object).map_or(0, |object| object.fields.len());
+    }
     let pipelines = taking.pipelines();
     let owners = taking.owners();
-    let identity = source.bundle().identity();
-    let found = |intake: Intaken| {
-        let object = source.bundle().object(&intake.object).ok();
-        Found {
-            promised: object.and_then(|object| object.rows),
-            in_source: object.and_then(|object| object.source_total),
-            capped: object.is_some_and(|object| object.capped),
-            visible_columns_only: object.is_some_and(|object| object.visible_columns_only),
-            fields: schema.object(&intake.object).map_or(0, |object| object.fields.len()),
-            facts: taking.inventories.remove(&intake.object).map(Inventory::fields).unwrap_or_default(),
-            intake,
-        }
-    };
-    let objects: Vec<Found> = taken.into_iter().map(found).collect();
-    let tags = |object: &Found| -> Vec<TagsFound> {
-        let lists = object.facts.iter().filter(|facts| facts.looks == "list" && facts.name.starts_with("tags"));
+    let identity = bundle.identity();
+    let tags = |found: &Found| -> Vec<TagsFound> {
+        let lists = found.facts.iter().filter(|facts| facts.looks == "list" && facts.name.starts_with("tags"));
         lists
             .map(|facts| TagsFound {
-                object: object.intake.object.clone(),
+                object: found.object.clone(),
                 field: facts.name.clone(),
                 distinct: facts.distinct,
                 tags: facts.values.clone(),
@@ -281,8 +443,8 @@ pub async fn discover(session: &mut Session) -> Result<Discovery, Failure> {
         pipelines,
         owners,
         attachments: taking.attachments,
-        unread: source.bundle().unread().to_vec(),
-        notes: source.bundle().notes().to_vec(),
+        unread: bundle.unread().to_vec(),
+        notes: bundle.notes().to_vec(),
     };
     // Written down without anyone's address: who an owner is, the owner's own record says.
     let mut written = discovery.clone();
@@ -292,4 +454,10 @@ pub async fn discover(session: &mut Session) -> Result<Discovery, Failure> {
     recorder.append(vec![recorder.document(Event::ReportWritten { digest }, "inventory", text)]).await?;
     session.end(&recorder, RunOutcome::Done).await?;
     Ok(discovery)
+}
+
+/// Returns the objects that the plan reads, as far as that is known by now. Without a plan that can be read there are none.
+fn planned<M: Flaws>(session: &Session<M>, schema: &Schema) -> BTreeSet<String> {
+    let plan = session.project.plan().ok().and_then(|(plan, _)| whole(plan, schema, session).ok());
+    plan.map(|plan| plan.source_objects().into_iter().collect()).unwrap_or_default()
 }

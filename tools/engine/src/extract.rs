@@ -113,6 +113,11 @@ impl Source {
         }
     }
 
+    /// Returns whether it is an export, which can be read again at no cost, and not a server.
+    pub fn is_export(&self) -> bool {
+        matches!(self.place, Place::Export(_))
+    }
+
     /// Returns the same to look at.
     pub fn bundle(&self) -> &Bundle {
         match &self.place {

@@ -19,6 +19,7 @@ pub mod flaws;
 pub mod handover;
 pub mod holds;
 pub mod load;
+mod looking;
 pub mod matching;
 mod moved;
 pub mod preflight;

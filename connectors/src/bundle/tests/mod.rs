@@ -6,6 +6,8 @@ mod refusals;
 
 use std::{fs, path::Path};
 
+use waybill_ledger::{FieldRef, Fields, Record};
+
 use super::*;
 
 /// A folder to fill with files.
@@ -60,6 +62,28 @@ fn tell(item: &Item) -> String {
     }
 }
 
+/// Reads an object, and sees to it that a scan meets the same.
 fn told(bundle: &Bundle, object: &str) -> Vec<String> {
-    bundle.read(object).unwrap().map(|item| tell(&item)).collect()
+    let read: Vec<String> = bundle.read(object).unwrap().map(|item| tell(&item)).collect();
+    let names = bundle.names(object).unwrap();
+    let mut met = Vec::new();
+    let mut see = |sight: Sight<'_>| {
+        met.push(tell(&match sight {
+            Sight::Record { id, fields, beyond, modified, line } => {
+                let all = names.iter().zip(fields.iter().copied()).chain(beyond.iter().copied());
+                let pairs = all.filter_map(|(name, field)| match field {
+                    FieldRef::Absent => None,
+                    FieldRef::Null => Some((name.clone(), None)),
+                    FieldRef::Present(value) => Some((name.clone(), Some(value.to_value()))),
+                });
+                let record = Record { id: id.into_owned(), fields: Fields::from_row(pairs.collect()) };
+                Item::Record { record, modified, origin: Origin { file: String::new(), line } }
+            }
+            Sight::Unreadable { origin, reason } => Item::Unreadable { origin, reason },
+            Sight::Gone { id, how, at } => Item::Gone { id: id.into_owned(), how, at },
+        }));
+    };
+    bundle.scan(object, &names, &mut see).unwrap();
+    assert_eq!(met, read, "a scan meets what reading gives");
+    read
 }

@@ -10,19 +10,23 @@ mod layout;
 mod profile;
 mod score;
 
-use waybill_ledger::{Record, Value};
+use waybill_ledger::{Record, ValueRef};
 
 pub use self::layout::{Layout, Slot, Who};
 use self::{
-    profile::{Draft, Profile},
+    profile::{Draft, Packed, Profile},
     score::{Counts, Scorer},
 };
-use super::{ids::hash, words::sound};
+use super::words::sound;
+use crate::hash::hash;
 
 /// The largest block of which all pairs are compared.
 const LARGEST: usize = 80;
 /// How many neighbours are compared in a larger one.
 const NEIGHBOURS: usize = 6;
+/// In how many parts records are compared, each by itself. Which pairs are compared depends on it, so it is the same on every
+/// machine; what is found does not.
+const PARTS: usize = 8;
 
 /// The kinds of keys by which records meet.
 #[derive(Debug, Clone, Copy)]
@@ -54,10 +58,11 @@ impl Key {
 pub struct Linker {
     who: Who,
     slots: Vec<Slot>,
-    packed: Vec<u8>,
-    starts: Vec<usize>,
-    /// Key hash in two halves, then the record; the lowest bit of the hash says whether the key is strong.
-    keys: Vec<[u32; 3]>,
+    packed: String,
+    starts: Vec<Packed>,
+    /// Key hash in two halves, then the record; the lowest bit of the hash says whether the key is strong. In parts, by the hash:
+    /// what meets is in one part.
+    keys: [Vec<[u32; 3]>; PARTS],
     counts: Counts,
     draft: Draft,
 }
@@ -79,9 +84,9 @@ impl Linker {
         Self {
             who: layout.who,
             slots: layout.fields.iter().map(|(_, slot)| *slot).collect(),
-            packed: Vec::new(),
+            packed: String::new(),
             starts: Vec::new(),
-            keys: Vec::new(),
+            keys: std::array::from_fn(|_| Vec::new()),
             counts: Counts::new(),
             draft: Draft::default(),
         }
@@ -89,12 +94,11 @@ impl Linker {
 
     /// Takes in the next record.
     pub fn add(&mut self, layout: &Layout, record: &Record) {
-        let values: Vec<Option<&Value>> = layout.fields.iter().map(|(name, _)| record.fields.value(name)).collect();
-        self.add_values(&values);
+        self.add_values(layout.fields.iter().map(|(name, _)| record.fields.look(name).value()));
     }
 
     /// Takes in the next record by its values, in the order of the layout.
-    pub(super) fn add_values(&mut self, values: &[Option<&Value>]) {
+    pub(super) fn add_values<'a>(&mut self, values: impl Iterator<Item = Option<ValueRef<'a>>>) {
         self.draft.clear();
         for (slot, value) in self.slots.iter().zip(values) {
             if let Some(value) = value {
@@ -102,8 +106,7 @@ impl Linker {
             }
         }
         let number = u32::try_from(self.starts.len()).unwrap_or(u32::MAX);
-        self.starts.push(self.packed.len());
-        self.draft.pack(&mut self.packed);
+        self.starts.push(self.draft.pack(&mut self.packed));
         self.count();
         self.meet(number);
     }
@@ -117,7 +120,7 @@ impl Linker {
             }
         }
         for slot in [Slot::Email, Slot::Phone, Slot::Born, Slot::Number, Slot::Domain] {
-            draft.get(slot).split(' ').filter(|value| !value.is_empty()).for_each(|value| counts.add(slot, value));
+            draft.each(slot).for_each(|value| counts.add(slot, value));
         }
     }
 
@@ -130,7 +133,7 @@ impl Linker {
             }
             let mixed = mixed & !1 | u64::from(kind.is_strong());
             #[expect(clippy::cast_possible_truncation, reason = "the two halves of a hash")]
-            keys.push([(mixed >> 32) as u32, mixed as u32, record]);
+            keys[(mixed >> 32) as usize % PARTS].push([(mixed >> 32) as u32, mixed as u32, record]);
         };
         let sounds = |text: &str| if text.is_empty() { 0 } else { u64::from(u32::from_le_bytes(sound(text))) };
         let get = |slot: Slot| draft.get(slot);
@@ -140,7 +143,7 @@ impl Linker {
             (Slot::Number, Key::Number),
             (Slot::Domain, Key::Domain),
         ] {
-            for value in get(slot).split(' ').filter(|value| !value.is_empty()) {
+            for value in draft.each(slot) {
                 key(kind, [hash(value), 0, 0]);
             }
         }
@@ -192,43 +195,73 @@ impl Linker {
     }
 
     /// Compares what meets, and returns what stands for the same one.
-    pub fn link(mut self) -> Links {
-        self.draft.clear();
-        let records = self.starts.len();
-        self.starts.push(self.packed.len());
-        self.keys.sort_unstable();
+    pub fn link(self) -> Links {
+        let (linking, keys) = self.linking();
+        Linking::links(linking.records(), keys.into_iter().map(|keys| linking.part(keys)))
+    }
+
+    /// Returns what comparing takes, and the parts in which it can be done side by side: see [`Linking::part`].
+    pub(super) fn linking(self) -> (Linking, [Vec<[u32; 3]>; PARTS]) {
+        (Linking { who: self.who, packed: self.packed, starts: self.starts, counts: self.counts }, self.keys)
+    }
+}
+
+/// What is kept of the records of one object while they are compared.
+#[derive(Debug)]
+pub(super) struct Linking {
+    who: Who,
+    packed: String,
+    /// Where each record lies.
+    starts: Vec<Packed>,
+    counts: Counts,
+}
+
+/// What comparing a part came to.
+#[derive(Debug)]
+pub(super) struct Compared {
+    /// Of two records that stand for the same one.
+    joined: Vec<(u32, u32)>,
+    compared: u64,
+    crowded: Vec<u32>,
+}
+
+impl Linking {
+    pub(super) fn records(&self) -> usize {
+        self.starts.len()
+    }
+
+    /// Compares what meets in one part.
+    pub(super) fn part(&self, mut keys: Vec<[u32; 3]>) -> Compared {
+        keys.sort_unstable();
+        let records = self.records();
         let scorer =
             Scorer { who: self.who, records: u32::try_from(records).unwrap_or(u32::MAX), counts: &self.counts };
         let threshold = scorer.threshold();
-        let profile = |record: u32| {
-            let at = record as usize;
-            Profile::unpack(self.packed.get(self.starts[at]..self.starts[at + 1]).unwrap_or_default())
-        };
+        let profile = |record: u32| Profile::unpack(&self.packed, &self.starts[record as usize]);
         let mut clusters = Clusters::new(records);
-        let (mut compared, mut crowded) = (0, vec![false; records]);
+        let mut found = Compared { joined: Vec::new(), compared: 0, crowded: Vec::new() };
         let mut join = |block: &[(u32, Profile<'_>)], within: usize| {
             for (n, (one, own)) in block.iter().enumerate() {
                 for (other, theirs) in block.iter().skip(n + 1).take(within) {
                     if one == other || clusters.root(*one) == clusters.root(*other) {
                         continue;
                     }
-                    compared += 1;
-                    if scorer.score(own, theirs) >= threshold {
+                    found.compared += 1;
+                    if scorer.reaches(threshold, own, theirs) {
                         clusters.join(*one, *other);
+                        found.joined.push((*one, *other));
                     }
                 }
             }
         };
         let mut block: Vec<(u32, Profile<'_>)> = Vec::new();
-        for group in self.keys.chunk_by(|a, b| a[..2] == b[..2]) {
+        for group in keys.chunk_by(|a, b| a[..2] == b[..2]) {
             if group.len() < 2 {
                 continue;
             }
             let strong = group[0][1] & 1 == 1;
             if group.len() > LARGEST {
-                for key in group {
-                    crowded[key[2] as usize] = true;
-                }
+                found.crowded.extend(group.iter().map(|key| key[2]));
                 if !strong {
                     continue;
                 }
@@ -244,6 +277,17 @@ impl Linker {
             } else {
                 join(&block, LARGEST);
             }
+        }
+        found
+    }
+
+    /// Returns what all parts together came to.
+    pub(super) fn links(records: usize, parts: impl IntoIterator<Item = Compared>) -> Links {
+        let (mut clusters, mut crowded, mut compared) = (Clusters::new(records), vec![false; records], 0);
+        for part in parts {
+            compared += part.compared;
+            part.joined.into_iter().for_each(|(one, other)| clusters.join(one, other));
+            part.crowded.into_iter().for_each(|record| crowded[record as usize] = true);
         }
         let crowded = crowded.iter().filter(|crowded| **crowded).count() as u64;
         Links { clusters: clusters.groups(), compared, crowded }

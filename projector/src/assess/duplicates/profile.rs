@@ -1,6 +1,6 @@
 //! What is kept of a record to compare it: its slots, folded, some sixty bytes in all.
 
-use waybill_ledger::Value;
+use waybill_ledger::ValueRef;
 
 use super::layout::{SLOTS, Slot, Who};
 use crate::assess::words::{company_into, email_into, fold_into, host_into, phone_into};
@@ -12,34 +12,42 @@ const MOST: usize = 48;
 #[derive(Debug, Default)]
 pub(super) struct Draft {
     slots: [String; SLOTS],
+    /// Which slots hold several values, with a space between them: a bit each.
+    several: u16,
     scratch: String,
 }
 
 impl Draft {
     pub(super) fn clear(&mut self) {
         self.slots.iter_mut().for_each(String::clear);
+        self.several = 0;
     }
 
     pub(super) fn get(&self, slot: Slot) -> &str {
         &self.slots[slot as usize]
     }
 
+    /// Returns the values of a slot.
+    pub(super) fn each(&self, slot: Slot) -> impl Iterator<Item = &str> {
+        each(self.get(slot), self.several & 1 << slot as u16 != 0).filter(|value| !value.is_empty())
+    }
+
     /// Takes in the value of a field.
-    pub(super) fn take(&mut self, who: Who, slot: Slot, value: &Value) {
+    pub(super) fn take(&mut self, who: Who, slot: Slot, value: ValueRef<'_>) {
         match value {
-            Value::List(items) => {
+            ValueRef::List(items) => {
                 for item in items.iter().take(4) {
-                    self.take(who, slot, item);
+                    self.take(who, slot, item.into());
                 }
             }
-            Value::Text(text) => self.text(who, slot, text),
-            Value::Date(day) if slot == Slot::Born => {
+            ValueRef::Text(text) => self.text(who, slot, text),
+            ValueRef::Date(day) if slot == Slot::Born => {
                 use chrono::Datelike;
                 use std::fmt::Write;
                 let _ = write!(self.slots[slot as usize], "{:04}{:02}{:02}", day.year(), day.month(), day.day());
             }
-            Value::Map(_) | Value::Bool(_) => {}
-            value => self.text(who, slot, &value.to_string()),
+            ValueRef::Map(_) | ValueRef::Bool(_) => {}
+            value => self.text(who, slot, &value.shown()),
         }
     }
 
@@ -65,11 +73,17 @@ impl Draft {
                 company_into(&self.scratch, own);
             }
             Slot::Postal => {
-                own.extend(text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).take(12));
+                if text.is_ascii() {
+                    let bytes = text.bytes().filter(u8::is_ascii_alphanumeric).take(12);
+                    own.extend(bytes.map(|byte| char::from(byte.to_ascii_lowercase())));
+                } else {
+                    own.extend(text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).take(12));
+                }
             }
             Slot::Employer => {
-                use std::fmt::Write;
-                let _ = write!(own, "{:x}", crate::assess::ids::hash(text.trim()) & 0xFFFF_FFFF);
+                // Eight letters for as many groups of four bits.
+                let hash = crate::hash::hash(text.trim());
+                own.extend((0..8).map(|n| char::from(b'a' + u8::try_from(hash >> (4 * n) & 15).unwrap_or(0))));
             }
             _ => fold_into(text, MOST, own),
         }
@@ -79,39 +93,64 @@ impl Draft {
             && own.get(..before).unwrap_or_default().split(' ').any(|part| part == parts);
         if parts.is_empty() || again {
             own.truncate(before);
+        } else if before > 0 {
+            self.several |= 1 << slot as u16;
         }
     }
 
-    /// Appends all slots, each with its length before it.
-    pub(super) fn pack(&self, out: &mut Vec<u8>) {
-        for slot in &self.slots {
+    /// Appends all slots, and returns how they lie there.
+    pub(super) fn pack(&self, out: &mut String) -> Packed {
+        let mut packed = Packed { start: out.len(), several: self.several, lengths: [0; SLOTS] };
+        for (slot, length) in self.slots.iter().zip(&mut packed.lengths) {
             let mut end = slot.len().min(usize::from(u8::MAX));
             while !slot.is_char_boundary(end) {
                 end -= 1;
             }
-            out.push(u8::try_from(end).unwrap_or(u8::MAX));
-            out.extend_from_slice(&slot.as_bytes()[..end]);
+            *length = u8::try_from(end).unwrap_or(u8::MAX);
+            out.push_str(&slot[..end]);
         }
+        packed
     }
+}
+
+/// Returns the values of a slot; of an empty one, one empty text.
+fn each(text: &str, several: bool) -> impl Iterator<Item = &str> {
+    let (first, others) = if several { text.split_once(' ').unwrap_or((text, "")) } else { (text, "") };
+    std::iter::once(first).chain(several.then(|| others.split(' ')).into_iter().flatten())
+}
+
+/// Where a packed record begins, which of its slots hold several values, and how many bytes each has.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Packed {
+    pub(super) start: usize,
+    pub(super) several: u16,
+    pub(super) lengths: [u8; SLOTS],
 }
 
 /// The slots of a packed record.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Profile<'a>([&'a str; SLOTS]);
+pub(super) struct Profile<'a> {
+    slots: [&'a str; SLOTS],
+    several: u16,
+}
 
 impl<'a> Profile<'a> {
-    pub(super) fn unpack(mut bytes: &'a [u8]) -> Self {
-        let mut slots = [""; SLOTS];
-        for slot in &mut slots {
-            let Some((length, rest)) = bytes.split_first() else { break };
-            let (own, rest) = rest.split_at(usize::from(*length).min(rest.len()));
-            *slot = std::str::from_utf8(own).unwrap_or_default();
-            bytes = rest;
-        }
-        Self(slots)
+    pub(super) fn unpack(text: &'a str, packed: &Packed) -> Self {
+        let mut text = text.get(packed.start..).unwrap_or_default();
+        let slots = packed.lengths.map(|length| {
+            let (own, rest) = text.split_at_checked(usize::from(length)).unwrap_or((text, ""));
+            text = rest;
+            own
+        });
+        Self { slots, several: packed.several }
     }
 
     pub(super) fn get(&self, slot: Slot) -> &'a str {
-        self.0[slot as usize]
+        self.slots[slot as usize]
+    }
+
+    /// Returns the values of a slot; of an empty one, one empty text.
+    pub(super) fn each(&self, slot: Slot) -> impl Iterator<Item = &'a str> {
+        each(self.get(slot), self.several & 1 << slot as u16 != 0)
     }
 }

@@ -24,7 +24,7 @@ impl Counts {
     }
 
     fn place(slot: Slot, value: &str) -> usize {
-        let mixed = crate::assess::ids::hash(value) ^ (slot as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let mixed = crate::hash::hash(value) ^ (slot as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         usize::try_from(mixed >> 43).unwrap_or(0)
     }
 
@@ -64,38 +64,62 @@ impl Scorer<'_> {
         (log2(self.records) + 9 * BIT).max(16 * BIT)
     }
 
-    pub(super) fn score(&self, a: &Profile<'_>, b: &Profile<'_>) -> i32 {
+    /// Returns whether the score of two records reaches the threshold. Most pairs that meet have little else in common, and that
+    /// is seen before texts are compared letter by letter.
+    pub(super) fn reaches(&self, threshold: i32, a: &Profile<'_>, b: &Profile<'_>) -> bool {
         // Likeness of texts may differ by which is asked first.
         let (a, b) = if a <= b { (a, b) } else { (b, a) };
         match self.who {
-            Who::People => self.people(a, b),
-            Who::Companies => self.companies(a, b),
+            Who::People => self.people(a, b, threshold),
+            Who::Companies => self.companies(a, b, threshold),
         }
+        .is_some_and(|score| score >= threshold)
     }
 
-    fn people(&self, a: &Profile<'_>, b: &Profile<'_>) -> i32 {
+    /// Returns the score of two people; nothing if it is below the threshold for sure.
+    fn people(&self, a: &Profile<'_>, b: &Profile<'_>, threshold: i32) -> Option<i32> {
         let (last, first) = (Slot::Name, Slot::First);
-        let straight = self.name(&[last], a.get(last), b.get(last)) + self.name(&[first], a.get(first), b.get(first));
-        // A first name is rare among last names only because few are exchanged.
+        let most = |slots: &[Slot], one: Slot, other: Slot| self.most_of_name(slots, a.get(one), b.get(other));
         let both = &[first, last];
-        let crossed = self.name(both, a.get(last), b.get(first)) + self.name(both, a.get(first), b.get(last)) - BIT;
         let crossable = a.get(first) == b.get(last) || a.get(last) == b.get(first);
-        let mut score = if crossable { straight.max(crossed) } else { straight };
-        score += self.shared(Slot::Email, a, b, 22, email_close, -24);
+        let mut names = most(&[last], last, last) + most(&[first], first, first);
+        if crossable {
+            names = names.max(most(both, last, first) + most(both, first, last) - BIT);
+        }
+        let mut score = self.shared(Slot::Email, a, b, 22, email_close, -24);
         score += self.shared(Slot::Phone, a, b, 16, |_, _| false, -16);
+        score += self.equal(Slot::Employer, a, b, 5, -8);
         score += self.shared(Slot::Born, a, b, 12, day_close, -5 * BIT);
         score += self.shared(Slot::Number, a, b, 20, one_slip, -4 * BIT);
-        score += self.equal(Slot::Employer, a, b, 5, -8);
-        score + self.address(a, b).min(14 * BIT)
+        if score + names + self.most_of_address(a, b).min(14 * BIT) < threshold {
+            return None;
+        }
+        score += self.address(a, b).min(14 * BIT);
+        if score + names < threshold {
+            return None;
+        }
+        let straight = self.name(&[last], a.get(last), b.get(last)) + self.name(&[first], a.get(first), b.get(first));
+        // A first name is rare among last names only because few are exchanged.
+        let crossed = || self.name(both, a.get(last), b.get(first)) + self.name(both, a.get(first), b.get(last)) - BIT;
+        Some(score + if crossable { straight.max(crossed()) } else { straight })
     }
 
-    fn companies(&self, a: &Profile<'_>, b: &Profile<'_>) -> i32 {
-        let mut score = self.company(a.get(Slot::Name), b.get(Slot::Name));
-        score += self.shared(Slot::Domain, a, b, 16, |_, _| false, -2 * BIT);
+    /// Returns the score of two companies; nothing if it is below the threshold for sure.
+    fn companies(&self, a: &Profile<'_>, b: &Profile<'_>, threshold: i32) -> Option<i32> {
+        let mut score = self.shared(Slot::Domain, a, b, 16, |_, _| false, -2 * BIT);
         score += self.shared(Slot::Phone, a, b, 10, |_, _| false, -16);
         score += self.shared(Slot::Email, a, b, 10, |_, _| false, -8);
         score += self.shared(Slot::Number, a, b, 16, one_slip, -4 * BIT);
-        score + self.address(a, b).min(10 * BIT)
+        let (one, other) = (a.get(Slot::Name), b.get(Slot::Name));
+        let name = if one.is_empty() || other.is_empty() { 0 } else { self.strong(Slot::Name, one, 12) };
+        if score + name + self.most_of_address(a, b).min(10 * BIT) < threshold {
+            return None;
+        }
+        score += self.address(a, b).min(10 * BIT);
+        if score + name < threshold {
+            return None;
+        }
+        Some(score + self.company(one, other))
     }
 
     /// The weight of agreeing on a value, which is smaller the more records hold it.
@@ -118,13 +142,12 @@ impl Scorer<'_> {
         close: fn(&str, &str) -> bool,
         differ: i32,
     ) -> i32 {
-        let (a, b) = (a.get(slot), b.get(slot));
-        if a.is_empty() || b.is_empty() {
+        if a.get(slot).is_empty() || b.get(slot).is_empty() {
             return 0;
         }
         let mut best = None;
-        for own in a.split(' ') {
-            for other in b.split(' ') {
+        for own in a.each(slot) {
+            for other in b.each(slot) {
                 if own == other {
                     best = best.max(Some(self.strong(slot, own, bits)));
                 } else if close(own, other) {
@@ -144,14 +167,25 @@ impl Scorer<'_> {
         }
     }
 
+    fn weight_of_name(&self, slots: &[Slot], a: &str, b: &str) -> i32 {
+        let rarities = slots.iter().flat_map(|slot| [self.rarity(*slot, a), self.rarity(*slot, b)]);
+        rarities.min().unwrap_or(0).min(12 * BIT)
+    }
+
+    /// Returns what [`Scorer::name`] comes to at most, without comparing letters.
+    fn most_of_name(&self, slots: &[Slot], a: &str, b: &str) -> i32 {
+        if a.is_empty() || b.is_empty() {
+            return 0;
+        }
+        let weight = self.weight_of_name(slots, a, b);
+        if a == b { weight } else { (weight * 2 / 3).max(BIT) }
+    }
+
     fn name(&self, slots: &[Slot], a: &str, b: &str) -> i32 {
         if a.is_empty() || b.is_empty() {
             return 0;
         }
-        let weight = || {
-            let rarities = slots.iter().flat_map(|slot| [self.rarity(*slot, a), self.rarity(*slot, b)]);
-            rarities.min().unwrap_or(0).min(12 * BIT)
-        };
+        let weight = || self.weight_of_name(slots, a, b);
         if a == b {
             return weight();
         }
@@ -199,6 +233,19 @@ impl Scorer<'_> {
         } else {
             -4 * BIT
         }
+    }
+
+    /// Returns what [`Scorer::address`] comes to at most, without comparing letters.
+    fn most_of_address(&self, a: &Profile<'_>, b: &Profile<'_>) -> i32 {
+        let most = |slot: Slot, bits: i32| {
+            let (own, other) = (a.get(slot), b.get(slot));
+            if own.is_empty() || other.is_empty() {
+                return 0;
+            }
+            let weight = self.rarity(slot, own).min(bits * BIT);
+            if own == other { weight } else { weight * 2 / 3 }
+        };
+        most(Slot::House, 4) + most(Slot::Street, 9) + most(Slot::City, 5) + most(Slot::Postal, 6)
     }
 
     fn address(&self, a: &Profile<'_>, b: &Profile<'_>) -> i32 {
@@ -292,12 +339,50 @@ fn digits(text: &str) -> impl Iterator<Item = u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    #![allow(clippy::unwrap_used, clippy::cast_possible_truncation)]
+    use proptest::prelude::*;
+
+    use super::{
+        super::{layout::SLOTS, profile::Packed},
+        *,
+    };
 
     #[test]
     fn logarithms_are_near_enough() {
         for (number, bits) in [(1, 0.0), (2, 1.0), (3, 1.585), (1_000, 9.966), (560_000, 19.095)] {
             assert!((f64::from(log2(number)) / f64::from(BIT) - bits).abs() < 0.15, "{number}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_look_at_what_is_possible_at_most_changes_nothing(
+            slots in prop::collection::vec(("(ada|ada maria|adah|bob|b|)", "(ada|ada maria|adah|bob|b|12 st|12 street|)"), SLOTS),
+            counted in prop::collection::vec("(ada|adah|bob|b|12 st)", 0..30),
+            records in 2_u32..3_000_000,
+            threshold in 0..600_i32,
+        ) {
+            let mut counts = Counts::new();
+            for (n, value) in counted.iter().enumerate() {
+                counts.add([Slot::Name, Slot::First, Slot::Street, Slot::City][n % 4], value);
+            }
+            let all = |of: fn(&(String, String)) -> &String| -> (String, Packed) {
+                let texts: Vec<&String> = slots.iter().map(of).collect();
+                let several = texts.iter().enumerate().map(|(n, text)| u16::from(text.contains(' ')) << n).sum();
+                let lengths = std::array::from_fn(|n| texts[n].len() as u8);
+                (texts.iter().map(|text| text.as_str()).collect(), Packed { start: 0, several, lengths })
+            };
+            let (one, other) = (all(|slot| &slot.0), all(|slot| &slot.1));
+            let (one, other) = (Profile::unpack(&one.0, &one.1), Profile::unpack(&other.0, &other.1));
+            let (a, b) = if one <= other { (one, other) } else { (other, one) };
+            for who in [Who::People, Who::Companies] {
+                let scorer = Scorer { who, records, counts: &counts };
+                let score = match who {
+                    Who::People => scorer.people(&a, &b, i32::MIN / 2),
+                    Who::Companies => scorer.companies(&a, &b, i32::MIN / 2),
+                };
+                prop_assert_eq!(scorer.reaches(threshold, &one, &other), score.unwrap() >= threshold);
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use waybill_engine::{
 use super::{close, open};
 use crate::{Context, exit::Exit, output::table};
 
-/// Read the export into the ledger and take stock of it
+/// Take stock of the source: what it holds, how much of it, and what cannot be read
 #[derive(Debug, clap::Args)]
 pub(crate) struct DiscoverArgs {
     /// Show what the fields hold, of every object or of this one
@@ -23,7 +23,7 @@ impl DiscoverArgs {
         let done = discover::discover(&mut session).await;
         let mut discovery = close(session, &bars, done).await?;
         if let Some(object) = self.fields.as_deref().filter(|object| !object.is_empty())
-            && !discovery.objects.iter().any(|found| found.intake.object == object)
+            && !discovery.objects.iter().any(|found| found.object == object)
         {
             return Err(Failure::usage(format!("the export has no object `{object}`"))
                 .hint("see the first column of `waybill discover`"));
@@ -87,7 +87,7 @@ impl DiscoverArgs {
         }
         parts.extend(discovery.notes.iter().map(|note| format!("note: {note}")));
         if let Some(only) = &self.fields {
-            let wanted = |found: &&Found| only.is_empty() || found.intake.object == *only;
+            let wanted = |found: &&Found| only.is_empty() || found.object == *only;
             parts.extend(discovery.objects.iter().filter(wanted).filter(|found| !found.facts.is_empty()).map(fields));
         }
         parts.join("\n\n")
@@ -97,16 +97,15 @@ impl DiscoverArgs {
 fn objects(discovery: &Discovery) -> String {
     let rows = discovery.objects.iter().map(|object| {
         let told = |rows: Option<u64>| rows.map_or_else(|| "-".to_owned(), |rows| rows.to_string());
-        let intake = &object.intake;
         vec![
-            intake.object.clone(),
+            object.object.clone(),
             object.fields.to_string(),
             told(object.in_source),
             told(object.promised),
-            intake.read.to_string(),
-            (intake.extracted + intake.unchanged).to_string(),
-            intake.gone.to_string(),
-            (intake.unreadable + intake.repeated).to_string(),
+            object.read.to_string(),
+            object.records.to_string(),
+            object.gone.to_string(),
+            (object.unreadable + object.repeated).to_string(),
         ]
     });
     table(&["object", "fields", "in source", "promised", "rows", "records", "gone", "unreadable"], 1, rows)
@@ -125,7 +124,7 @@ fn fields(found: &Found) -> String {
             (None, true) => facts.examples.join(", "),
         };
         vec![
-            format!("{}.{}", found.intake.object, facts.name),
+            format!("{}.{}", found.object, facts.name),
             facts.looks.clone(),
             holds,
             format!("{} %", facts.filled_percent()),
