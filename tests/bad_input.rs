@@ -47,6 +47,29 @@ fn a_file_that_the_manifest_names_and_that_is_missing() {
 }
 
 #[test]
+fn a_file_that_is_not_what_the_manifest_says() {
+    let (dir, _org, project) = small();
+    // One that the plan reads, which is held against its digest while it is gone through, and one that describes the source.
+    for file in ["contacts.csv", "pipelines.csv"] {
+        let path = dir.path().join("export").join(file);
+        let whole = fs::read(&path).unwrap();
+        let mut damaged = whole.clone();
+        // A letter of the last row: the file still reads as a table.
+        let at = damaged.iter().rposition(u8::is_ascii_alphabetic).unwrap();
+        damaged[at] ^= 1;
+        fs::write(&path, damaged).unwrap();
+        for command in ["discover", "assess", "plan"] {
+            project.run(&[command]).exits(2).says(&[file, "SHA-256", "hint:", "original export"]);
+        }
+        assert!(project.events("ReportWritten").is_empty(), "nothing is taken for what the source holds");
+        fs::write(&path, whole).unwrap();
+    }
+    project.run(&["discover"]).exits(0);
+    project.run(&["assess"]).exits(0);
+    project.verifies();
+}
+
+#[test]
 fn a_profile_that_does_not_exist() {
     let (_dir, _org, project) = small();
     project.set_config(&project.config().replace("[source]\n", "[source]\nprofile = \"none.toml\"\n"));

@@ -1,17 +1,11 @@
 //! The manifest of a bundle (bundle convention, "manifest.json"): what the exporter says is inside.
 
-use std::{
-    io::Read,
-    sync::atomic::{AtomicUsize, Ordering},
-};
+use std::io::Read;
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
-use super::{
-    container::{Container, Entry},
-    error::BundleError,
-};
+use super::{container::Container, error::BundleError, pledge::Pledge};
 
 /// The name of the manifest.
 pub(crate) const FILE: &str = "manifest.json";
@@ -85,7 +79,7 @@ pub(crate) struct ManifestObject {
 }
 
 impl Manifest {
-    /// Reads the manifest, if there is one, and holds its digests against the files.
+    /// Reads the manifest, if there is one.
     pub(crate) fn read(container: &Container) -> Result<Option<Self>, BundleError> {
         let Some((path, entry)) = container.get(FILE) else { return Ok(None) };
         let bad = |reason: String| BundleError::Manifest { file: path.to_owned(), reason };
@@ -105,11 +99,11 @@ impl Manifest {
                 manifest.bundle_format
             )));
         }
-        manifest.check_files(container)?;
         Ok(Some(manifest))
     }
 
-    fn check_files(&self, container: &Container) -> Result<(), BundleError> {
+    /// Returns the digests that it gives, each with its file; every file that it names must be there.
+    pub(crate) fn pledges(&self, container: &Container) -> Result<Vec<Pledge>, BundleError> {
         let mut listed = Vec::new();
         for object in &self.objects {
             if !object.sha256.is_empty() && object.sha256.len() != object.files.len() {
@@ -128,56 +122,11 @@ impl Manifest {
                     return Err(BundleError::FileMissing { file: file.clone(), object: object.name.clone() });
                 };
                 if let Some(expected) = object.sha256.get(index) {
-                    listed.push((path, entry, expected));
+                    let (path, entry) = (path.to_owned(), entry.clone());
+                    listed.push(Pledge { path, entry, expected: expected.clone() });
                 }
             }
         }
-        check_digests(&listed)
+        Ok(listed)
     }
-}
-
-/// Holds files against the digests that the manifest gives, several side by side; the first in the manifest's order that does
-/// not fit is told.
-fn check_digests(listed: &[(&str, &Entry, &String)]) -> Result<(), BundleError> {
-    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(4);
-    let next = AtomicUsize::new(0);
-    let work = || {
-        let mut wrong: Option<(usize, BundleError)> = None;
-        while let Some((n, (path, entry, expected))) = {
-            let n = next.fetch_add(1, Ordering::Relaxed);
-            listed.get(n).map(|one| (n, one))
-        } {
-            let error = match entry.open().and_then(digest) {
-                Err(source) => BundleError::Io { file: (*path).to_owned(), source },
-                Ok(found) if !expected.eq_ignore_ascii_case(&found) => {
-                    BundleError::DigestMismatch { file: (*path).to_owned(), expected: (*expected).clone(), found }
-                }
-                Ok(_) => continue,
-            };
-            wrong.get_or_insert((n, error));
-        }
-        wrong
-    };
-    let wrong = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
-        let done =
-            threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-        done.flatten().min_by_key(|(n, _)| *n)
-    });
-    wrong.map_or(Ok(()), |(_, error)| Err(error))
-}
-
-/// Returns the SHA-256 of everything `input` gives, in lower-case hexadecimal.
-fn digest(mut input: impl Read) -> std::io::Result<String> {
-    let mut hasher = ring::digest::Context::new(&ring::digest::SHA256);
-    let mut chunk = vec![0; 256 << 10];
-    loop {
-        match input.read(&mut chunk) {
-            Ok(0) => break,
-            Ok(count) => hasher.update(&chunk[..count]),
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(hasher.finish().as_ref().iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}")))
 }

@@ -34,6 +34,7 @@ mod manifest;
 mod moment;
 mod open;
 mod part;
+mod pledge;
 mod profile;
 mod recipe;
 mod recognise;
@@ -62,7 +63,7 @@ pub(crate) use self::{
     recipe::{Recipe, join_key},
     recognise::Look,
 };
-use self::{custom::CustomColumns, gone::GoneList, part::Part};
+use self::{custom::CustomColumns, gone::GoneList, part::Part, pledge::Pledge};
 pub use self::{
     error::BundleError,
     item::{DeletedHow, Item, Origin, Sight},
@@ -79,6 +80,7 @@ pub struct Bundle {
     gone: Vec<GoneList>,
     unread: Vec<String>,
     notes: Vec<String>,
+    pledges: Arc<[Pledge]>,
 }
 
 /// One object of an export.
@@ -176,12 +178,18 @@ pub struct Account {
 impl Bundle {
     /// Opens the export at `path` and checks that it is what `profile` says, files and digests included. Blocks on the disk.
     pub fn open(path: &Path, profile: &Profile) -> Result<Self, BundleError> {
-        open::open(path, profile)
+        open::open(Container::open(path)?, path, profile, true)
+    }
+
+    /// The same without reading the files for their digests: whoever wants to do that beside something else calls
+    /// [`Bundle::check`] for every file that is [`Bundle::pledged`], and takes nothing for what the source holds before.
+    pub fn open_unchecked(path: &Path, profile: &Profile) -> Result<Self, BundleError> {
+        open::open(Container::open(path)?, path, profile, false)
     }
 
     /// Opens what was read of a source elsewhere as if it were an export.
     pub(crate) fn over(container: Container, shown: &Path, profile: &Profile) -> Result<Self, BundleError> {
-        open::open_in(container, shown, profile)
+        open::open(container, shown, profile, true)
     }
 
     /// Says by what the source was known, where that is not the manifest.

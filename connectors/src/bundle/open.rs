@@ -14,6 +14,7 @@ use super::{
     gone::GoneList,
     manifest::{self, Manifest, ManifestObject},
     part::{Format, Part},
+    pledge::check_all,
     profile::{ObjectProfile, Text, fits},
     recipe::{Recipe, Route},
     recognise::Look,
@@ -38,13 +39,31 @@ struct Claim<'a> {
     files: Vec<(&'a str, &'a Entry, Route)>,
 }
 
-pub(super) fn open(path: &Path, profile: &Profile) -> Result<Bundle, BundleError> {
-    open_in(Container::open(path)?, path, profile)
+/// Opens what lies in a container, and holds its files against the digests of its manifest if `check` says so; `path` is where
+/// people find it.
+pub(super) fn open(container: Container, path: &Path, profile: &Profile, check: bool) -> Result<Bundle, BundleError> {
+    let manifest = Manifest::read(&container)?;
+    let pledges = match &manifest {
+        Some(manifest) => manifest.pledges(&container)?,
+        None => Vec::new(),
+    };
+    if check {
+        check_all(&pledges)?;
+    }
+    match opened(container, path, profile, manifest) {
+        Ok(bundle) => Ok(Bundle { pledges: pledges.into(), ..bundle }),
+        // Of a file that is not what the manifest says, nothing else that is wrong with it is worth telling.
+        Err(error) if check => Err(error),
+        Err(error) => check_all(&pledges).and(Err(error)),
+    }
 }
 
-/// Opens what lies in a container; `path` is where people find it.
-pub(super) fn open_in(container: Container, path: &Path, profile: &Profile) -> Result<Bundle, BundleError> {
-    let manifest = Manifest::read(&container)?;
+fn opened(
+    container: Container,
+    path: &Path,
+    profile: &Profile,
+    manifest: Option<Manifest>,
+) -> Result<Bundle, BundleError> {
     let mut opening = Opening { profile, container: &container, manifest, custom: CustomColumns::default() };
     let evidence = opening.recognise()?;
     opening.custom = opening.custom_columns()?;
@@ -58,7 +77,7 @@ pub(super) fn open_in(container: Container, path: &Path, profile: &Profile) -> R
     let matched = opening.matched(&objects, path)?;
     let identity = opening.identity(evidence, matched)?;
     let custom = opening.custom;
-    Ok(Bundle { container, identity, objects, custom, gone, unread, notes })
+    Ok(Bundle { container, identity, objects, custom, gone, unread, notes, pledges: Arc::default() })
 }
 
 impl<'a> Opening<'a> {

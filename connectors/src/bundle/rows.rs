@@ -20,7 +20,9 @@ pub(crate) struct Rows<R> {
     delimiter: u8,
     longest: usize,
     buffer: Vec<u8>,
+    /// What was read and not yet given lies between these places of the buffer.
     start: usize,
+    end: usize,
     finished: bool,
     line: u64,
     spans: Vec<Span>,
@@ -131,6 +133,7 @@ impl<R: Read> Rows<R> {
             longest: LONGEST,
             buffer: Vec::new(),
             start: 0,
+            end: 0,
             finished: false,
             line: 1,
             spans: Vec::new(),
@@ -148,13 +151,13 @@ impl<R: Read> Rows<R> {
     /// Reads the next row; blank lines are stepped over. An error means that the file itself cannot be read further.
     pub(crate) fn next(&mut self) -> io::Result<Option<Row<'_>>> {
         let (line, step) = loop {
-            let step = match scan(&self.buffer[self.start..], self.finished, self.delimiter, &mut self.spans) {
-                Step::More if self.buffer.len() - self.start < self.longest => {
+            let step = match scan(&self.buffer[self.start..self.end], self.finished, self.delimiter, &mut self.spans) {
+                Step::More if self.end - self.start < self.longest => {
                     self.fill()?;
                     continue;
                 }
                 // Too long to be true: look at what is there as if it were all.
-                Step::More => match scan(&self.buffer[self.start..], true, self.delimiter, &mut self.spans) {
+                Step::More => match scan(&self.buffer[self.start..self.end], true, self.delimiter, &mut self.spans) {
                     Step::Row { next, lines } | Step::Broken { next, lines, .. } => Step::TooLong { next, lines },
                     other => other,
                 },
@@ -166,7 +169,7 @@ impl<R: Read> Rows<R> {
                 Step::Row { next, lines } => {
                     let row_start = self.start;
                     self.advance(next, lines);
-                    let blank = Cells { bytes: &self.buffer[row_start..], spans: &self.spans }.is_blank_line();
+                    let blank = Cells { bytes: &self.buffer[row_start..self.end], spans: &self.spans }.is_blank_line();
                     if blank {
                         continue;
                     }
@@ -177,7 +180,7 @@ impl<R: Read> Rows<R> {
                     break (line, Err((fault.tell(line), lines)));
                 }
                 Step::TooLong { next, lines } => {
-                    let whole = next >= self.buffer.len() - self.start;
+                    let whole = next >= self.end - self.start;
                     let reason = format!(
                         "it is longer than {} MiB, as after a quote that is never closed",
                         self.longest.div_ceil(1 << 20)
@@ -194,7 +197,7 @@ impl<R: Read> Rows<R> {
         };
         Ok(Some(match step {
             Ok((row_start, lines)) => {
-                let body = Body::Cells(Cells { bytes: &self.buffer[row_start..], spans: &self.spans });
+                let body = Body::Cells(Cells { bytes: &self.buffer[row_start..self.end], spans: &self.spans });
                 Row { line, lines, body }
             }
             Err((reason, lines)) => Row { line, lines, body: Body::Broken(reason) },
@@ -208,33 +211,31 @@ impl<R: Read> Rows<R> {
 
     /// Reads more; what is kept is doubled each time, so that a long row is not scanned over and over.
     fn fill(&mut self) -> io::Result<()> {
-        self.buffer.drain(..self.start);
+        self.buffer.copy_within(self.start..self.end, 0);
+        self.end -= self.start;
         self.start = 0;
-        let kept = self.buffer.len();
-        self.buffer.resize(kept + kept.max(CHUNK), 0);
-        let mut filled = kept;
-        while filled < self.buffer.len() {
-            match self.input.read(&mut self.buffer[filled..]) {
+        let wanted = self.end + self.end.max(CHUNK);
+        if self.buffer.len() < wanted {
+            self.buffer.resize(wanted, 0);
+        }
+        while self.end < wanted {
+            match self.input.read(&mut self.buffer[self.end..wanted]) {
                 Ok(0) => {
                     self.finished = true;
                     break;
                 }
-                Ok(count) => filled += count,
+                Ok(count) => self.end += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    self.buffer.truncate(filled);
-                    return Err(error);
-                }
+                Err(error) => return Err(error),
             }
         }
-        self.buffer.truncate(filled);
         Ok(())
     }
 
     /// Drops everything up to the next line end, however far it is.
     fn drop_line(&mut self) -> io::Result<()> {
         loop {
-            let rest = &self.buffer[self.start..];
+            let rest = &self.buffer[self.start..self.end];
             if let Some(at) = rest.iter().position(|byte| matches!(byte, b'\n' | b'\r'))
                 && (at + 1 < rest.len() || self.finished)
             {
@@ -243,11 +244,11 @@ impl<R: Read> Rows<R> {
                 return Ok(());
             }
             if self.finished {
-                self.start = self.buffer.len();
+                self.start = self.end;
                 return Ok(());
             }
             let keep = usize::from(rest.last() == Some(&b'\r'));
-            self.start = self.buffer.len() - keep;
+            self.start = self.end - keep;
             self.fill()?;
         }
     }

@@ -9,7 +9,7 @@ use rustc_hash::FxHashMap;
 
 use super::{
     Completeness, Effects, FieldFill, Finding, Severity, Tally,
-    duplicates::{Compared, Linking, Links, Who},
+    duplicates::{Compared, Linking, Links, Meeting, Who},
     ids::Ids,
     object::{Mixed, ObjectAssessor, Reference, Settled},
     values::{self, Look},
@@ -71,7 +71,7 @@ enum Task {
     /// Follows the references of an object.
     Follow(usize),
     /// Compares what meets in one part of what is kept of people or companies.
-    Compare(usize, Vec<[u32; 3]>),
+    Compare(usize, Vec<Meeting>),
 }
 
 /// What came of one.

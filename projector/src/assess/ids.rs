@@ -2,6 +2,8 @@
 
 use crate::hash::hash;
 
+/// How long an id mostly is.
+const USUAL: usize = 10;
 /// For how many ids at once the memory is asked.
 const TOGETHER: usize = 64;
 
@@ -80,6 +82,16 @@ impl Index {
 }
 
 impl Ids {
+    /// Begins with room for this many records.
+    pub(crate) fn with_room(records: usize) -> Self {
+        Self {
+            bytes: Vec::with_capacity(records * USUAL),
+            ends: Vec::with_capacity(records),
+            hashes: Vec::with_capacity(records),
+            index: Index::default(),
+        }
+    }
+
     /// Adds the id of the next record; returns its number.
     pub(crate) fn push(&mut self, id: &str) -> u32 {
         let number = u32::try_from(self.ends.len()).unwrap_or(u32::MAX);

@@ -15,6 +15,9 @@ use crate::{hash::hash, mapping::Long};
 /// How many different targets of a reference are counted one by one.
 const FEW: usize = 2_048;
 
+/// For how many records room is made before they are there: a manifest may promise anything.
+const MOST_ROOM: u64 = 1 << 22;
+
 /// What must be known to look at the records of one object.
 #[derive(Debug)]
 pub struct Setup<'a> {
@@ -24,6 +27,8 @@ pub struct Setup<'a> {
     pub names: &'a [FieldName],
     /// The objects by every word that columns and values use for them, in small letters.
     pub words: &'a std::collections::BTreeMap<String, String>,
+    /// How many rows it is said to have, if that is known.
+    pub rows: Option<u64>,
     /// Whether its rows describe the source rather than being migrated one by one.
     pub reference: bool,
     /// The objects whose records are companies.
@@ -117,6 +122,7 @@ impl ObjectAssessor {
     /// Begins with an object.
     pub fn new(setup: &Setup<'_>) -> Self {
         let schema = setup.schema;
+        let room = setup.rows.map_or(0, |rows| usize::try_from(rows.min(MOST_ROOM)).unwrap_or(0));
         let object = schema.name.to_string();
         let mut fields: Vec<&waybill_ledger::FieldSchema> = schema.fields.iter().collect();
         // Records give their fields in the order of the names.
@@ -199,7 +205,7 @@ impl ObjectAssessor {
         });
         let linker = layout.map(|layout| {
             let columns = layout.fields.iter().filter_map(|(name, _)| place(name)).collect();
-            (layout.who, columns, Linker::new(&layout))
+            (layout.who, columns, Linker::with_room(&layout, room))
         });
         let columns = fields
             .iter()
@@ -217,7 +223,7 @@ impl ObjectAssessor {
             places: setup.names.iter().map(|name| place(name.as_str())).collect(),
             row: fields.iter().map(|field| setup.names.iter().position(|name| *name == field.name)).collect(),
             spans: values::spans(&sorted),
-            ids: Ids::default(),
+            ids: Ids::with_room(room),
             gone: FxHashSet::default(),
             repeated: Tally::default(),
             columns,

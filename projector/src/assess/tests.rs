@@ -44,6 +44,7 @@ fn assessed(rows: &[(usize, Row)], gone: &[u8]) -> Joined {
     let (schema, effects) = (schema(), Effects { plan: None, destination: None });
     let mut assessor = ObjectAssessor::new(&Setup {
         names: &[],
+        rows: None,
         schema: &schema,
         words: &words,
         reference: false,

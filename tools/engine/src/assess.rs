@@ -88,7 +88,7 @@ struct Work {
 
 /// Reads the export and says what is wrong with it.
 pub async fn assess(session: &mut Session) -> Result<Assessment, Failure> {
-    let source = session.source().await?;
+    let source = session.source_unchecked().await?;
     source.must_be_known(&session.recorder)?;
     let mut skipped = Vec::new();
     let plan = if session.project.plan_path().exists() {
@@ -200,10 +200,10 @@ impl Work {
         Effects { plan: self.plan.as_ref(), destination: self.destination.as_ref() }
     }
 
-    /// Reads all objects, several side by side, the largest first.
+    /// Reads all objects, and holds the files against their digests beside it.
     fn read(&self) -> Result<(assess::Joined, u64), Failure> {
-        let all: Vec<usize> = (0..self.bundle.objects().len()).collect();
-        let done = side_by_side(&self.bundle, &all, &*self.progress, &|object| self.read_object(object))?;
+        let files = self.bundle.pledged().map(|(file, _)| file.to_owned()).collect();
+        let done = side_by_side(&self.bundle, &|_| true, &files, &*self.progress, &|object| self.read_object(object))?;
         let (mut objects, mut broken, mut file_bytes) = (Vec::new(), Vec::new(), 0);
         for (object, bytes, unreadable) in done {
             file_bytes += bytes;
@@ -225,6 +225,7 @@ impl Work {
             schema,
             names: &names,
             words: &self.words,
+            rows: object.rows,
             reference: object.reference,
             companies: &self.companies,
             effects: self.effects(),

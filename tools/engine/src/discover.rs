@@ -20,7 +20,7 @@ use waybill_ledger::{
 use waybill_projector::inventory::{FieldFacts, Inventory};
 
 use crate::{
-    aside::aside,
+    aside::{Aside, aside},
     extract::Reach,
     failure::Failure,
     flaws::Flaws,
@@ -179,6 +179,29 @@ struct Looked {
     inventory: Inventory,
     owned: FxHashMap<String, u64>,
     attachments: AttachmentsFound,
+}
+
+/// Objects that are gone through, and files that are held against their digests, beside everything else.
+struct Looking(Aside<Result<Vec<Looked>, Failure>>);
+
+impl Looking {
+    fn begin(
+        bundle: &Arc<Bundle>,
+        objects: BTreeSet<String>,
+        files: BTreeSet<String>,
+        progress: &Arc<dyn Progress>,
+    ) -> Self {
+        let (bundle, progress) = (Arc::clone(bundle), Arc::clone(progress));
+        Self(aside(move || {
+            let wanted = |object: &BundleObject| objects.contains(&object.name);
+            let progress: &dyn Progress = if objects.is_empty() { &Silent } else { &*progress };
+            side_by_side(&bundle, &wanted, &files, progress, &|object| Looked::at(&bundle, object, progress))
+        }))
+    }
+
+    async fn end(self) -> Result<Vec<Looked>, Failure> {
+        self.0.await.map_err(|e| Failure::failed(format!("the reader stopped: {e}")))?
+    }
 }
 
 impl Looked {
@@ -356,28 +379,36 @@ fn number(record: &Record, field: &str) -> Option<u64> {
 
 /// Goes through the whole source and returns what there is.
 pub async fn discover<M: Flaws>(session: &mut Session<M>) -> Result<Discovery, Failure> {
-    let source = session.source().await?;
+    let source = session.source_unchecked().await?;
     let known = last_schema(session, Side::Source)?;
     source.must_be_known(&session.recorder)?;
+    let bundle = source.shared();
+    let progress = Arc::clone(&session.progress);
+    // Nothing is taken for what the source holds before its file was held against its digest.
+    let mut left = if source.is_export() { planned(session, &bundle.schema()?) } else { BTreeSet::new() };
+    left.retain(|name| bundle.object(name).is_ok_and(|object| !object.reference));
+    let later: BTreeSet<String> =
+        left.iter().filter_map(|name| bundle.object(name).ok()).flat_map(|object| object.files.clone()).collect();
+    let first = bundle.pledged().map(|(file, _)| file.to_owned()).filter(|file| !later.contains(file)).collect();
+    Looking::begin(&bundle, BTreeSet::new(), first, &progress).end().await?;
     let (recorder, _) = session.begin(RunKind::Discover, None).await?;
     let schema = source.see_schema(&recorder, &known).await?;
-    let progress = Arc::clone(&session.progress);
-    let bundle = source.shared();
+    // What the plan reads is gone through while the rest is read into the ledger.
+    let mut under_way = vec![Looking::begin(&bundle, left.clone(), later, &progress)];
     let mut taking = Taking::default();
     let mut objects: Vec<Found> = Vec::new();
-    // What describes the source comes first: by it we know what the plan will read.
-    let describing = |object: &BundleObject| object.reference || !source.is_export();
-    let (now, left): (Vec<&BundleObject>, Vec<_>) = bundle.objects().iter().partition(|object| describing(object));
-    let mut now: Vec<String> = now.into_iter().map(|object| object.name.clone()).collect();
-    let mut left: BTreeSet<String> = left.into_iter().map(|object| object.name.clone()).collect();
-    let mut begun = None;
-    loop {
-        let shapes =
-            schema.objects.iter().filter(|object| now.iter().any(|name| object.name.as_str() == name)).cloned();
+    // What describes the source comes first: by it we know what else the plan will read.
+    let describes = |object: &&BundleObject| object.reference || !source.is_export();
+    let mut now: BTreeSet<String> =
+        bundle.objects().iter().filter(describes).map(|object| object.name.clone()).collect();
+    let mut read = left;
+    while !now.is_empty() {
+        let shapes = schema.objects.iter().filter(|object| now.contains(object.name.as_str())).cloned();
         samples::teach_source(recorder.ledger(), &Schema { objects: shapes.collect() }).await?;
         let mut watch = |object: &str, record: &Record| taking.see(&bundle, object, record);
-        let shown: &dyn Progress = if begun.is_some() { &Silent } else { &*progress };
-        let taken = source.extract(&recorder, &mut session.state, &now, Reach::Everything, shown, &mut watch).await?;
+        let shown: &dyn Progress = if read.is_empty() { &*progress } else { &Silent };
+        let names: Vec<String> = now.iter().cloned().collect();
+        let taken = source.extract(&recorder, &mut session.state, &names, Reach::Everything, shown, &mut watch).await?;
         for intake in taken {
             let facts = taking.facts.remove(&intake.object).map(Inventory::fields).unwrap_or_default();
             objects.push(Found {
@@ -391,25 +422,18 @@ pub async fn discover<M: Flaws>(session: &mut Session<M>) -> Result<Discovery, F
                 ..Found::default()
             });
         }
-        if begun.is_some() {
-            break;
-        }
-        // What the plan reads is gone through while the rest is read into the ledger.
+        read.append(&mut now);
+        let rest = bundle.objects().iter().map(|object| object.name.clone()).filter(|name| !read.contains(name));
         let planned = planned(session, &schema);
-        let (looked_at, rest): (BTreeSet<String>, BTreeSet<String>) =
-            std::mem::take(&mut left).into_iter().partition(|object| planned.contains(object));
-        now = rest.into_iter().collect();
-        let all = bundle.objects();
-        let places: Vec<usize> = (0..all.len()).filter(|place| looked_at.contains(&all[*place].name)).collect();
-        let (shared, told) = (Arc::clone(&bundle), Arc::clone(&progress));
-        begun =
-            Some(aside(move || side_by_side(&shared, &places, &*told, &|object| Looked::at(&shared, object, &*told))));
+        let (known_now, unplanned): (BTreeSet<String>, BTreeSet<String>) =
+            rest.partition(|name| planned.contains(name));
+        read.extend(known_now.iter().cloned());
+        under_way.push(Looking::begin(&bundle, known_now, BTreeSet::new(), &progress));
+        now = unplanned;
     }
-    let looked = match begun {
-        Some(begun) => begun.await.map_err(|e| Failure::failed(format!("the reader stopped: {e}")))??,
-        None => Vec::new(),
-    };
-    objects.extend(looked.into_iter().map(|looked| taking.take(looked)));
+    for looking in under_way {
+        objects.extend(looking.end().await?.into_iter().map(|looked| taking.take(looked)));
+    }
     let place = |name: &str| bundle.objects().iter().position(|object| object.name == name);
     objects.sort_by_key(|found| place(&found.object));
     for found in &mut objects {

@@ -43,6 +43,15 @@ enum Place {
     Server(Box<Rest>),
 }
 
+/// When the files of an export are held against their digests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Digests {
+    /// Before anything is read.
+    Now,
+    /// By the caller, beside reading them.
+    Later,
+}
+
 /// How much of a source is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reach {
@@ -72,11 +81,12 @@ pub struct Intaken {
 }
 
 impl Source {
-    /// Opens what the project reads, over the network or whatever else carries requests.
-    pub async fn of(project: &Project, wire: Option<&Arc<dyn Http>>) -> Result<Self, Failure> {
+    /// Opens what the project reads, over the network or whatever else carries requests. The files of an export are held against
+    /// the digests that it gives, now or by the caller.
+    pub async fn of(project: &Project, wire: Option<&Arc<dyn Http>>, digests: Digests) -> Result<Self, Failure> {
         let system = &project.config.source.system;
         match project.source()? {
-            SourceAt::Bundle(path, profile) => Self::open(path, *profile, system).await,
+            SourceAt::Bundle(path, profile) => Self::open(path, *profile, system, digests).await,
             SourceAt::Rest(description, endpoint) => {
                 let profile = description.profile().clone();
                 let rest = match wire {
@@ -97,11 +107,13 @@ impl Source {
     }
 
     /// Opens the export and recognises its shape.
-    pub async fn open(path: PathBuf, profile: Profile, system: &str) -> Result<Self, Failure> {
+    pub async fn open(path: PathBuf, profile: Profile, system: &str, digests: Digests) -> Result<Self, Failure> {
         let shape = profile.clone();
-        let bundle = aside(move || Bundle::open(&path, &shape))
-            .await
-            .map_err(|e| Failure::failed(format!("the reader stopped: {e}")))??;
+        let open = move || match digests {
+            Digests::Now => Bundle::open(&path, &shape),
+            Digests::Later => Bundle::open_unchecked(&path, &shape),
+        };
+        let bundle = aside(open).await.map_err(|e| Failure::failed(format!("the reader stopped: {e}")))??;
         Ok(Self { place: Place::Export(Arc::new(bundle)), profile, system: system.to_owned() })
     }
 

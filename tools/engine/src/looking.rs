@@ -1,45 +1,87 @@
-//! Going through an export without reading it into the ledger: several objects side by side, the largest first.
+//! Going through an export without reading it into the ledger: several objects side by side, the largest first, and between them
+//! the files are held against their digests.
 
-use std::sync::{
-    Mutex,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use waybill_connectors::bundle::{Bundle, BundleObject, Sight};
 
 use crate::{aside::cores, failure::Failure, progress::Progress};
 
-/// How many objects are gone through side by side at most.
+/// How many things are done side by side at most.
 const READERS: usize = 4;
 /// How many cells take as long as asking whether a file is there.
 const ASKING: u64 = 200;
 /// How often progress is told.
 const STEP: u64 = 4_096;
 
-/// Goes through these objects, given by their places, and returns what `look` made of each, in the order of the places. Blocks.
+/// One thing to be done.
+enum Job<'a> {
+    /// Going through an object, and the place of what comes of it.
+    Object(&'a BundleObject, usize),
+    /// Holding a file against its digest.
+    File(&'a str),
+}
+
+/// Goes through these objects, and holds these files against their digests; returns what `look` made of each object, in the order
+/// of the export. Blocks.
 pub(crate) fn side_by_side<T: Send>(
     bundle: &Bundle,
-    places: &[usize],
+    wanted: &dyn Fn(&BundleObject) -> bool,
+    files: &BTreeSet<String>,
     progress: &dyn Progress,
     look: &(dyn Fn(&BundleObject) -> Result<T, Failure> + Sync),
 ) -> Result<Vec<T>, Failure> {
-    let objects = bundle.objects();
-    let mut order: Vec<usize> = (0..places.len()).collect();
-    let weight = |n: &usize| {
-        let object = &objects[places[*n]];
+    let objects: Vec<&BundleObject> = bundle.objects().iter().filter(|object| wanted(object)).collect();
+    let mut jobs: Vec<(u64, Job<'_>)> = Vec::new();
+    for (place, object) in objects.iter().enumerate() {
         // Of every file it is asked whether it is there, which takes longer than many cells.
         let each = object.columns.len() as u64 + if object.name == "files" { ASKING } else { 0 };
-        object.rows.unwrap_or(u64::MAX >> 16) * each
-    };
-    order.sort_by_key(|n| std::cmp::Reverse(weight(n)));
-    progress.begin("reading", places.iter().filter_map(|place| objects[*place].rows).sum());
+        jobs.push((object.rows.unwrap_or(u64::MAX >> 16).saturating_mul(each), Job::Object(object, place)));
+    }
+    let mut pledged: Vec<(u64, Job<'_>)> = bundle
+        .pledged()
+        .filter(|(file, _)| files.contains(*file))
+        .map(|(file, bytes)| (bytes, Job::File(file)))
+        .collect();
+    for jobs in [&mut jobs, &mut pledged] {
+        jobs.sort_by_key(|(weight, _)| std::cmp::Reverse(*weight));
+    }
+    // Digesting takes other parts of a processor than reading: the files come while the largest object is gone through.
+    let after = jobs.len().min(1);
+    jobs.splice(after..after, pledged);
+    progress.begin("reading", objects.iter().filter_map(|object| object.rows).sum());
     let next = AtomicUsize::new(0);
-    let done: Mutex<Vec<(usize, Result<T, Failure>)>> = Mutex::default();
+    let done: Mutex<Vec<(usize, T)>> = Mutex::default();
+    let wrong: Mutex<Option<Failure>> = Mutex::default();
     let work = || {
-        while let Some(n) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let made = look(&objects[places[*n]]);
-            if let Ok(mut done) = done.lock() {
-                done.push((*n, made));
+        while let Some((_, job)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let failed = match job {
+                Job::Object(object, place) => match look(object) {
+                    Ok(made) => {
+                        if let Ok(mut done) = done.lock() {
+                            done.push((*place, made));
+                        }
+                        continue;
+                    }
+                    Err(failure) => (failure, false),
+                },
+                Job::File(file) => match bundle.check(file) {
+                    Ok(()) => continue,
+                    Err(error) => (error.into(), true),
+                },
+            };
+            if let Ok(mut wrong) = wrong.lock() {
+                // A file that is not what the manifest says tells more than what came of reading it.
+                let (failure, stands) = failed;
+                if stands || wrong.is_none() {
+                    *wrong = Some(failure);
+                }
             }
         }
     };
@@ -50,12 +92,15 @@ pub(crate) fn side_by_side<T: Send>(
         work();
     });
     progress.end();
+    if let Some(failure) = wrong.into_inner().unwrap_or_default() {
+        return Err(failure);
+    }
     let mut done = done.into_inner().unwrap_or_default();
-    if done.len() != order.len() {
+    if done.len() != objects.len() {
         return Err(Failure::failed("a reader of the export stopped"));
     }
-    done.sort_by_key(|(n, _)| *n);
-    done.into_iter().map(|(_, made)| made).collect()
+    done.sort_by_key(|(place, _)| *place);
+    Ok(done.into_iter().map(|(_, made)| made).collect())
 }
 
 /// Shows everything of an object to `see`, and tells how far it is.

@@ -12,7 +12,7 @@ use waybill_projector::mapping::Plan;
 
 use crate::{
     aside::aside,
-    extract::Source,
+    extract::{Digests, Source},
     failure::Failure,
     flaws::{Flaws, Sound},
     progress::Progress,
@@ -98,7 +98,12 @@ impl<M: Flaws> Session<M> {
 
     /// Opens the source that the project reads.
     pub async fn source(&self) -> Result<Source, Failure> {
-        Source::of(&self.project, self.wire.as_ref()).await
+        Source::of(&self.project, self.wire.as_ref(), Digests::Now).await
+    }
+
+    /// The same for whoever holds the files against their digests beside reading them.
+    pub async fn source_unchecked(&self) -> Result<Source, Failure> {
+        Source::of(&self.project, self.wire.as_ref(), Digests::Later).await
     }
 
     /// Connects to the destination that the project writes.

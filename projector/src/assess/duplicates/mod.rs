@@ -24,9 +24,15 @@ use crate::hash::hash;
 const LARGEST: usize = 80;
 /// How many neighbours are compared in a larger one.
 const NEIGHBOURS: usize = 6;
+/// For the records of how many groups the memory is asked at once.
+const AHEAD: usize = 32;
 /// In how many parts records are compared, each by itself. Which pairs are compared depends on it, so it is the same on every
 /// machine; what is found does not.
 const PARTS: usize = 8;
+
+/// How many bytes are mostly kept of a record, and by how many keys it meets others.
+const USUAL: usize = 64;
+const KEYS: usize = 6;
 
 /// The kinds of keys by which records meet.
 #[derive(Debug, Clone, Copy)]
@@ -53,6 +59,10 @@ impl Key {
     }
 }
 
+/// A key by which a record meets others: its hash in two halves, of which the lowest bit says whether the key is strong, and the
+/// record.
+pub(super) type Meeting = [u32; 3];
+
 /// Takes in the records of one object and finds those that stand for the same one.
 #[derive(Debug)]
 pub struct Linker {
@@ -60,9 +70,8 @@ pub struct Linker {
     slots: Vec<Slot>,
     packed: String,
     starts: Vec<Packed>,
-    /// Key hash in two halves, then the record; the lowest bit of the hash says whether the key is strong. In parts, by the hash:
-    /// what meets is in one part.
-    keys: [Vec<[u32; 3]>; PARTS],
+    /// In parts, by the hash: what meets is in one part.
+    keys: [Vec<Meeting>; PARTS],
     counts: Counts,
     draft: Draft,
 }
@@ -81,12 +90,17 @@ pub struct Links {
 impl Linker {
     /// Begins with an object of this layout.
     pub fn new(layout: &Layout) -> Self {
+        Self::with_room(layout, 0)
+    }
+
+    /// Begins with an object of this layout and room for this many records.
+    pub fn with_room(layout: &Layout, records: usize) -> Self {
         Self {
             who: layout.who,
             slots: layout.fields.iter().map(|(_, slot)| *slot).collect(),
-            packed: String::new(),
-            starts: Vec::new(),
-            keys: std::array::from_fn(|_| Vec::new()),
+            packed: String::with_capacity(records * USUAL),
+            starts: Vec::with_capacity(records),
+            keys: std::array::from_fn(|_| Vec::with_capacity(records * KEYS / PARTS)),
             counts: Counts::new(),
             draft: Draft::default(),
         }
@@ -201,7 +215,7 @@ impl Linker {
     }
 
     /// Returns what comparing takes, and the parts in which it can be done side by side: see [`Linking::part`].
-    pub(super) fn linking(self) -> (Linking, [Vec<[u32; 3]>; PARTS]) {
+    pub(super) fn linking(self) -> (Linking, [Vec<Meeting>; PARTS]) {
         (Linking { who: self.who, packed: self.packed, starts: self.starts, counts: self.counts }, self.keys)
     }
 }
@@ -231,7 +245,7 @@ impl Linking {
     }
 
     /// Compares what meets in one part.
-    pub(super) fn part(&self, mut keys: Vec<[u32; 3]>) -> Compared {
+    pub(super) fn part(&self, mut keys: Vec<Meeting>) -> Compared {
         keys.sort_unstable();
         let records = self.records();
         let scorer =
@@ -240,7 +254,7 @@ impl Linking {
         let profile = |record: u32| Profile::unpack(&self.packed, &self.starts[record as usize]);
         let mut clusters = Clusters::new(records);
         let mut found = Compared { joined: Vec::new(), compared: 0, crowded: Vec::new() };
-        let mut join = |block: &[(u32, Profile<'_>)], within: usize| {
+        let mut join = |block: &[(u32, Profile<'_>)], within: usize, found: &mut Compared| {
             for (n, (one, own)) in block.iter().enumerate() {
                 for (other, theirs) in block.iter().skip(n + 1).take(within) {
                     if one == other || clusters.root(*one) == clusters.root(*other) {
@@ -254,28 +268,36 @@ impl Linking {
                 }
             }
         };
+        let mut groups = keys.chunk_by(|a, b| a[..2] == b[..2]).filter(|group| group.len() > 1).peekable();
+        let mut ahead: Vec<&[Meeting]> = Vec::new();
         let mut block: Vec<(u32, Profile<'_>)> = Vec::new();
-        for group in keys.chunk_by(|a, b| a[..2] == b[..2]) {
-            if group.len() < 2 {
-                continue;
-            }
-            let strong = group[0][1] & 1 == 1;
-            if group.len() > LARGEST {
-                found.crowded.extend(group.iter().map(|key| key[2]));
-                if !strong {
-                    continue;
+        while groups.peek().is_some() {
+            // Records lie anywhere in the memory: it is asked for those of many groups at once, instead of one after the other.
+            ahead.clear();
+            ahead.extend(groups.by_ref().take(AHEAD));
+            let near = ahead.iter().flat_map(|group| group.iter().take(LARGEST));
+            let start = |key: &Meeting| self.starts[key[2] as usize].start;
+            let bytes = near.map(|key| self.packed.as_bytes().get(start(key)).map_or(0, |byte| u32::from(*byte)));
+            std::hint::black_box(bytes.fold(0, u32::wrapping_add));
+            for group in &ahead {
+                let strong = group[0][1] & 1 == 1;
+                if group.len() > LARGEST {
+                    found.crowded.extend(group.iter().map(|key| key[2]));
+                    if !strong {
+                        continue;
+                    }
                 }
-            }
-            block.clear();
-            block.extend(group.iter().map(|key| (key[2], profile(key[2]))));
-            if group.len() > LARGEST {
-                block.sort_unstable_by(|(a, own), (b, theirs)| {
-                    let by = |slot: Slot| own.get(slot).cmp(theirs.get(slot));
-                    by(Slot::Name).then_with(|| by(Slot::First)).then_with(|| a.cmp(b))
-                });
-                join(&block, NEIGHBOURS);
-            } else {
-                join(&block, LARGEST);
+                block.clear();
+                block.extend(group.iter().map(|key| (key[2], profile(key[2]))));
+                if group.len() > LARGEST {
+                    block.sort_unstable_by(|(a, own), (b, theirs)| {
+                        let by = |slot: Slot| own.get(slot).cmp(theirs.get(slot));
+                        by(Slot::Name).then_with(|| by(Slot::First)).then_with(|| a.cmp(b))
+                    });
+                    join(&block, NEIGHBOURS, &mut found);
+                } else {
+                    join(&block, LARGEST, &mut found);
+                }
             }
         }
         found

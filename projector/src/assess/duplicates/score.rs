@@ -91,17 +91,18 @@ impl Scorer<'_> {
         score += self.equal(Slot::Employer, a, b, 5, -8);
         score += self.shared(Slot::Born, a, b, 12, day_close, -5 * BIT);
         score += self.shared(Slot::Number, a, b, 20, one_slip, -4 * BIT);
-        if score + names + self.most_of_address(a, b).min(14 * BIT) < threshold {
-            return None;
-        }
-        score += self.address(a, b).min(14 * BIT);
-        if score + names < threshold {
+        let address = self.most_of_address(a, b).min(14 * BIT);
+        if score + names + address < threshold {
             return None;
         }
         let straight = self.name(&[last], a.get(last), b.get(last)) + self.name(&[first], a.get(first), b.get(first));
         // A first name is rare among last names only because few are exchanged.
         let crossed = || self.name(both, a.get(last), b.get(first)) + self.name(both, a.get(first), b.get(last)) - BIT;
-        Some(score + if crossable { straight.max(crossed()) } else { straight })
+        score += if crossable { straight.max(crossed()) } else { straight };
+        if score + address < threshold {
+            return None;
+        }
+        Some(score + self.address(a, b).min(14 * BIT))
     }
 
     /// Returns the score of two companies; nothing if it is below the threshold for sure.
@@ -112,14 +113,15 @@ impl Scorer<'_> {
         score += self.shared(Slot::Number, a, b, 16, one_slip, -4 * BIT);
         let (one, other) = (a.get(Slot::Name), b.get(Slot::Name));
         let name = if one.is_empty() || other.is_empty() { 0 } else { self.strong(Slot::Name, one, 12) };
-        if score + name + self.most_of_address(a, b).min(10 * BIT) < threshold {
+        let address = self.most_of_address(a, b).min(10 * BIT);
+        if score + name + address < threshold {
             return None;
         }
-        score += self.address(a, b).min(10 * BIT);
-        if score + name < threshold {
+        score += self.company(one, other);
+        if score + address < threshold {
             return None;
         }
-        Some(score + self.company(one, other))
+        Some(score + self.address(a, b).min(10 * BIT))
     }
 
     /// The weight of agreeing on a value, which is smaller the more records hold it.

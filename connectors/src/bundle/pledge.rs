@@ -1,0 +1,80 @@
+//! The digests that a manifest gives, and holding the files against them.
+
+use std::{
+    io::Read,
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+use super::{Bundle, container::Entry, error::BundleError};
+
+/// What the manifest says of the bytes of one file.
+#[derive(Debug, Clone)]
+pub(crate) struct Pledge {
+    pub(crate) path: String,
+    pub(crate) entry: Entry,
+    /// The SHA-256, in hexadecimal.
+    pub(crate) expected: String,
+}
+
+impl Pledge {
+    /// Reads the file to its end and holds it against the digest.
+    fn check(&self) -> Result<(), BundleError> {
+        let found =
+            self.entry.open().and_then(digest).map_err(|source| BundleError::Io { file: self.path.clone(), source })?;
+        if self.expected.eq_ignore_ascii_case(&found) {
+            return Ok(());
+        }
+        Err(BundleError::DigestMismatch { file: self.path.clone(), expected: self.expected.clone(), found })
+    }
+}
+
+impl Bundle {
+    /// Returns the files of which the manifest gives a digest, each with its size in bytes.
+    pub fn pledged(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.pledges.iter().map(|pledge| (pledge.path.as_str(), pledge.entry.size))
+    }
+
+    /// Holds a file against its digest, if the manifest gives one: for whoever opened the export with [`Bundle::open_unchecked`].
+    /// Blocks on the disk.
+    pub fn check(&self, file: &str) -> Result<(), BundleError> {
+        self.pledges.iter().find(|pledge| pledge.path == file).map_or(Ok(()), Pledge::check)
+    }
+}
+
+/// Holds files against their digests, several side by side; the first in the order of the manifest that does not fit is told.
+pub(crate) fn check_all(pledges: &[Pledge]) -> Result<(), BundleError> {
+    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(4);
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut wrong: Option<(usize, BundleError)> = None;
+        loop {
+            let n = next.fetch_add(1, Ordering::Relaxed);
+            let Some(pledge) = pledges.get(n) else { return wrong };
+            if let Err(error) = pledge.check() {
+                wrong.get_or_insert((n, error));
+            }
+        }
+    };
+    let wrong = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        let done =
+            threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        done.flatten().min_by_key(|(n, _)| *n)
+    });
+    wrong.map_or(Ok(()), |(_, error)| Err(error))
+}
+
+/// Returns the SHA-256 of everything `input` gives, in lower-case hexadecimal.
+fn digest(mut input: impl Read) -> std::io::Result<String> {
+    let mut hasher = ring::digest::Context::new(&ring::digest::SHA256);
+    let mut chunk = vec![0; 256 << 10];
+    loop {
+        match input.read(&mut chunk) {
+            Ok(0) => break,
+            Ok(count) => hasher.update(&chunk[..count]),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(hasher.finish().as_ref().iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}")))
+}
