@@ -324,6 +324,30 @@ fn last_words(acts: &[Act]) -> BTreeMap<(&str, &str, &'static str), &Act> {
     last
 }
 
+/// Returns whether a field holds after this act what it held before people came to it, with nobody else in between: then it is
+/// as it was left to them, and goes back with the rest if that was ours.
+fn taken_back(acts: &[Act], last: &Act) -> bool {
+    let Did::Set(field, value) = &last.what else { return false };
+    let mut held = &last.before;
+    if held == value {
+        return true;
+    }
+    for act in acts.iter().rev().skip_while(|act| !std::ptr::eq(*act, last)).skip(1) {
+        let Did::Set(own, set) = &act.what else { continue };
+        if (own, &act.object, &act.id) != (field, &last.object, &last.id) {
+            continue;
+        }
+        if set != held {
+            return false;
+        }
+        held = &act.before;
+        if held == value {
+            return true;
+        }
+    }
+    false
+}
+
 /// What people did is as they left it. What automation did in our user's name may be taken for what the platform made of our
 /// write, and go with it.
 fn kept(place: &dyn Place, dump: &Dump, acts: &[Act], given_back: bool) -> Result<(), String> {
@@ -343,8 +367,9 @@ fn kept(place: &dyn Place, dump: &Dump, acts: &[Act], given_back: bool) -> Resul
             let same = earlier.object == object && earlier.id == id && field(earlier) == field(act);
             earlier.automated && same && earlier.at <= act.at
         });
-        if act.met || undone || act.automated || hidden && !place.is_ours(object, &act.what) || act.early && !given_back
-        {
+        let mine = !act.early || given_back;
+        let excused = act.met || undone || taken_back(acts, act) || act.automated;
+        if excused || hidden && !place.is_ours(object, &act.what) || !mine {
             continue;
         }
         let row = dump.get(&(object.to_owned(), id.to_owned()));

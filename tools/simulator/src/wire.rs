@@ -11,6 +11,7 @@ use futures::{FutureExt, future::BoxFuture};
 use http::{Request, Response};
 use rand::{Rng, SeedableRng, seq::IndexedRandom, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
+use serde_json::Value as Json;
 use tokio::sync::Notify;
 use waybill_connectors::transport::{Http, NoAnswer};
 use waybill_sandbox::spark;
@@ -28,6 +29,8 @@ pub(crate) struct Act {
     pub(crate) object: String,
     pub(crate) id: String,
     pub(crate) what: Did,
+    /// What the field held before; null, if it is not about one.
+    pub(crate) before: Json,
     /// Whether a write of ours may have met it: what happens between our look and our write is outside every promise.
     pub(crate) met: bool,
     /// Whether nobody did it, but what is automated there, in our user's name.
@@ -202,7 +205,11 @@ impl Wire {
         let row = dump.get(&(object.clone(), id.clone()));
         let early = row.is_none_or(|row| !row.contains_key(self.place.key_field()));
         let met = inner.jobs.values().any(|rows| rows.contains(&id));
-        inner.acts.push(Act { object, id, what, met, automated, early, command, at });
+        let before = match &what {
+            Did::Set(field, _) => row.and_then(|row| row.get(*field)).cloned().unwrap_or_default(),
+            _ => Json::Null,
+        };
+        inner.acts.push(Act { object, id, what, before, met, automated, early, command, at });
     }
 
     fn work_late(&self, inner: &mut Inner, late: &Late) {
