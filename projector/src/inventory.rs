@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use waybill_ledger::{FieldName, FieldRef, Record, Value, ValueRef};
 
 use self::looks::{Looks, is_blank, length_of, looks_of, masked};
-use crate::hash::hash_value;
+use crate::hash::{hash, hash_value};
 
 /// How many different values are counted one by one; beyond, they are estimated.
 const EXACT: usize = 2_048;
@@ -45,6 +45,25 @@ pub struct Inventory {
     /// The fields that rows are given by, then those that came up beside them.
     fields: Vec<(FieldName, Seen)>,
     places: FxHashMap<FieldName, usize>,
+}
+
+/// Counts the ids that come more than once, eight bytes each. Of two ids with one hash the second counts as repeated.
+#[derive(Debug, Default)]
+pub struct Repeats(Vec<u64>);
+
+impl Repeats {
+    /// Notes an id.
+    pub fn note(&mut self, id: &str) {
+        self.0.push(hash(id));
+    }
+
+    /// Returns how many of the ids had come before.
+    pub fn count(mut self) -> u64 {
+        let all = self.0.len();
+        self.0.sort_unstable();
+        self.0.dedup();
+        (all - self.0.len()) as u64
+    }
 }
 
 /// What a field holds.
@@ -448,6 +467,16 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn an_id_that_came_before_is_repeated(ids in prop::collection::vec("[a-c]{0,2}", 0..40)) {
+            let mut repeats = Repeats::default();
+            for id in &ids {
+                repeats.note(id);
+            }
+            let different: std::collections::BTreeSet<&String> = ids.iter().collect();
+            prop_assert_eq!(repeats.count(), (ids.len() - different.len()) as u64);
+        }
+
         #[test]
         fn a_row_is_what_its_record_is(
             rows in prop::collection::vec(prop::collection::vec(prop::option::of(prop::option::of("[a-c]{0,2}|[0-9]{1,9}|[a-c]{65}")), 3), 0..200)

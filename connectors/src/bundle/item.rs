@@ -14,6 +14,13 @@ pub struct Origin {
     pub line: u64,
 }
 
+impl Origin {
+    /// Returns the place of a file as a whole that cannot be opened, and what to say of it.
+    pub(crate) fn of_closed(file: &str, error: &std::io::Error) -> (Self, String) {
+        (Self { file: file.to_owned(), line: 0 }, format!("the file cannot be opened: {error}"))
+    }
+}
+
 impl std::fmt::Display for Origin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}:{}", self.file, self.line)

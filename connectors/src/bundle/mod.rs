@@ -315,8 +315,8 @@ impl Iterator for Items {
                 Ok(items) => self.current = Some(items),
                 Err(error) => {
                     self.current = None;
-                    let reason = format!("the file cannot be opened: {error}");
-                    return Some(Item::Unreadable { origin: Origin { file, line: 0 }, reason });
+                    let (origin, reason) = Origin::of_closed(&file, &error);
+                    return Some(Item::Unreadable { origin, reason });
                 }
             }
         }

@@ -29,9 +29,9 @@ impl Bundle {
         see: &mut dyn FnMut(Sight<'_>),
     ) -> Result<(), BundleError> {
         let object = self.object(object)?;
-        let closed = |file: &str, error: std::io::Error| Sight::Unreadable {
-            origin: Origin { file: file.to_owned(), line: 0 },
-            reason: format!("the file cannot be opened: {error}"),
+        let closed = |file: &str, error: std::io::Error| {
+            let (origin, reason) = Origin::of_closed(file, &error);
+            Sight::Unreadable { origin, reason }
         };
         for part in &object.parts {
             if let Err(error) = part.scan(names, see) {

@@ -38,8 +38,8 @@ struct Layout {
 
 /// One column of a file.
 struct Column {
-    /// Its place among the names.
-    place: usize,
+    /// Its place among the names; nothing, if nobody asked for it.
+    place: Option<usize>,
     /// Whether its cells say what they hold: an empty one nothing, any other one its text.
     plain: bool,
     /// How its cells are written.
@@ -130,8 +130,7 @@ impl Layout {
             .iter()
             .map(|column| {
                 let spec = recipe.declared(&column.name).cloned().unwrap_or_default();
-                // Every column of the file is among the names.
-                let place = place(&recipe.spelled(&column.name)).unwrap_or_default();
+                let place = place(&recipe.spelled(&column.name));
                 Column { place, plain: cell::is_plain(&spec, &recipe.conventions), spec }
             })
             .collect();
@@ -140,7 +139,7 @@ impl Layout {
             .iter()
             .enumerate()
             .filter_map(|(n, (name, _))| Some((place(name.as_str())?, n)))
-            .filter(|(place, _)| columns.iter().all(|column| column.place != *place))
+            .filter(|(place, _)| columns.iter().all(|column| column.place != Some(*place)))
             .collect();
         let of = |role| recipe.column(role).and_then(place);
         let roles = Roles {
@@ -171,6 +170,7 @@ impl Layout {
         made.clear();
         let mut fields = vec![FieldRef::Absent; self.names.len()];
         for (index, Column { place, plain, spec }) in self.columns.iter().enumerate() {
+            let Some(place) = place else { continue };
             let (text, doubled) = cells.cut(whole, index);
             let field = &mut fields[*place];
             if !doubled {
@@ -204,7 +204,7 @@ impl Layout {
     fn fault(&self, cells: &Cells<'_>) -> String {
         let mut faults = self.columns.iter().enumerate().filter_map(|(index, column)| {
             let reason = cells.text(index).err()?;
-            Some((&self.names[column.place], reason))
+            Some((self.names.get(column.place?)?, reason))
         });
         match faults.next() {
             Some((name, reason)) => format!("the cell of column {name} is no text: {reason}"),

@@ -2,14 +2,12 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    hash::Hasher,
     sync::Arc,
 };
 
-use rustc_hash::{FxHashMap, FxHasher};
 use waybill_connectors::bundle::{Bundle, BundleObject, Sight};
 use waybill_ledger::{Record, Value, ValueRef};
-use waybill_projector::inventory::Inventory;
+use waybill_projector::inventory::{Inventory, Repeats};
 
 use super::{AttachmentsFound, DESCRIBING, Found, LARGE, OwnerFound, PipelineFound};
 use crate::{
@@ -32,7 +30,7 @@ pub(super) struct Taking {
 pub(super) struct Looked {
     found: Found,
     inventory: Inventory,
-    owned: FxHashMap<String, u64>,
+    owned: BTreeMap<String, u64>,
     attachments: AttachmentsFound,
 }
 
@@ -69,16 +67,16 @@ impl Looked {
         let mut looked = Self {
             found: Found { object: object.name.clone(), ..Found::default() },
             inventory: Inventory::of(&names),
-            owned: FxHashMap::default(),
+            owned: BTreeMap::new(),
             attachments: AttachmentsFound::default(),
         };
-        let mut met: Vec<u64> = Vec::new();
+        let mut ids = Repeats::default();
         through(bundle, object, &names, progress, |sight| {
             let Self { found, inventory, owned, attachments } = &mut looked;
             match sight {
                 Sight::Record { id, fields, beyond, .. } => {
                     found.read += 1;
-                    met.push(digest(&id));
+                    ids.note(&id);
                     inventory.add_row(fields, beyond);
                     let value = |place: Option<usize>| fields.get(place?).and_then(|field| field.value());
                     if let Some(ValueRef::Text(owner)) = value(owner)
@@ -103,11 +101,7 @@ impl Looked {
                 }
             }
         })?;
-        // Of two ids with one hash of 64 bits the second would be told as repeated.
-        let all = met.len();
-        met.sort_unstable();
-        met.dedup();
-        looked.found.repeated = (all - met.len()) as u64;
+        looked.found.repeated = ids.count();
         looked.found.records = looked.found.read - looked.found.gone - looked.found.unreadable - looked.found.repeated;
         Ok(looked)
     }
@@ -217,12 +211,6 @@ impl Taking {
         owners.sort_by_key(|owner| (std::cmp::Reverse(owner.records.values().sum::<u64>()), owner.id.clone()));
         owners
     }
-}
-
-fn digest(id: &str) -> u64 {
-    let mut hasher = FxHasher::default();
-    hasher.write(id.as_bytes());
-    hasher.finish()
 }
 
 fn number(record: &Record, field: &str) -> Option<u64> {
