@@ -66,6 +66,15 @@ fn a_file_that_is_not_what_the_manifest_says() {
     }
     project.run(&["discover"]).exits(0);
     project.run(&["assess"]).exits(0);
+    // What `discover` found to be right is digested again by `assess` once someone has touched it, whatever its times say.
+    let path = dir.path().join("export/contacts.csv");
+    let modified = fs::metadata(&path).unwrap().modified().unwrap();
+    let mut damaged = fs::read(&path).unwrap();
+    let at = damaged.iter().rposition(u8::is_ascii_alphabetic).unwrap();
+    damaged[at] ^= 1;
+    fs::write(&path, damaged).unwrap();
+    fs::File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
+    project.run(&["assess"]).exits(2).says(&["contacts.csv", "SHA-256"]);
     project.verifies();
 }
 

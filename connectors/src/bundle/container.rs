@@ -113,14 +113,13 @@ impl Container {
             return Some(Entry { size, place: Place::Far { downloads: Arc::clone(far), path: path.to_owned() } });
         }
         let mut on_disk = self.folder.clone()?;
+        let mut found = None;
         for part in safe_parts(path)? {
             on_disk.push(part);
-            if fs::symlink_metadata(&on_disk).ok()?.is_symlink() {
-                return None;
-            }
+            let about = fs::symlink_metadata(&on_disk).ok().filter(|about| !about.is_symlink())?;
+            found = about.is_file().then_some(about);
         }
-        let metadata = fs::metadata(&on_disk).ok().filter(fs::Metadata::is_file)?;
-        Some(Entry { size: metadata.len(), place: Place::Disk(on_disk) })
+        Some(Entry { size: found?.len(), place: Place::Disk(on_disk) })
     }
 
     fn walk(&mut self, folder: &Path, prefix: &str, depth: usize) -> Result<(), BundleError> {
@@ -222,6 +221,14 @@ impl Container {
 }
 
 impl Entry {
+    /// Returns the file on the disk whose bytes these are, by themselves or in an archive.
+    pub(crate) fn on_disk(&self) -> Option<&Path> {
+        match &self.place {
+            Place::Disk(path) | Place::Archive { archive: path, .. } => Some(path),
+            Place::Aside { .. } | Place::Far { .. } => None,
+        }
+    }
+
     /// Opens the file for reading from its start. Damage inside an archive is an error of the reader.
     pub(crate) fn open(&self) -> io::Result<Box<dyn Read + Send>> {
         match &self.place {

@@ -67,6 +67,7 @@ use self::{custom::CustomColumns, gone::GoneList, part::Part, pledge::Pledge};
 pub use self::{
     error::BundleError,
     item::{DeletedHow, Item, Origin, Sight},
+    pledge::Mark,
     profile::{Profile, ProfileError},
 };
 
@@ -267,6 +268,11 @@ impl Bundle {
             words: Arc::clone(&object.words),
             current: None,
         })
+    }
+
+    /// Returns whether the export holds a binary.
+    pub fn has_binary(&self, path: &str) -> bool {
+        self.container.look_up(path).is_some()
     }
 
     /// Opens a binary of the export by its path, such as `files/17/offer.pdf`; also gives its size in bytes.

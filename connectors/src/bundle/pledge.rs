@@ -5,6 +5,9 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+
 use super::{Bundle, container::Entry, error::BundleError};
 
 /// What the manifest says of the bytes of one file.
@@ -28,7 +31,59 @@ impl Pledge {
     }
 }
 
+/// By what a file that was held against its digest is known again, and known to be as it was: what the file system notes of it
+/// changes whenever someone writes to it, puts another in its place, or sets its times.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// The digest that the manifest gives.
+    digest: String,
+    /// The device and the number of the file on it.
+    place: (u64, u64),
+    /// In bytes.
+    size: u64,
+    /// When it was last written to, by the clock that anyone can set: seconds and nanoseconds.
+    modified: (i64, i64),
+    /// When anything about it was last changed, by the clock of the machine: seconds and nanoseconds (`st_ctim` of POSIX,
+    /// "sys/stat.h").
+    changed: (i64, i64),
+}
+
+/// How coarse the clock of a file system may be: two seconds on the coarsest in use.
+const COARSE: TimeDelta = TimeDelta::seconds(2);
+
+impl Mark {
+    /// Returns whether a change at `now` or later would show: one that follows another at once may bear the same time.
+    pub fn would_tell(&self, now: DateTime<Utc>) -> bool {
+        let nanos = u32::try_from(self.changed.1).unwrap_or(0);
+        DateTime::from_timestamp(self.changed.0, nanos).is_some_and(|changed| changed + COARSE < now)
+    }
+
+    #[cfg(unix)]
+    fn of(pledge: &Pledge) -> Option<Self> {
+        use std::os::unix::fs::MetadataExt;
+        let about = std::fs::metadata(pledge.entry.on_disk()?).ok()?;
+        Some(Self {
+            digest: pledge.expected.to_ascii_lowercase(),
+            place: (about.dev(), about.ino()),
+            size: about.size(),
+            modified: (about.mtime(), about.mtime_nsec()),
+            changed: (about.ctime(), about.ctime_nsec()),
+        })
+    }
+
+    /// Elsewhere the time of a change is not told, or can be set.
+    #[cfg(not(unix))]
+    fn of(_: &Pledge) -> Option<Self> {
+        None
+    }
+}
+
 impl Bundle {
+    /// Returns the mark of every file of which the manifest gives a digest, as it is now. What is not on the disk has none.
+    pub fn marks(&self) -> impl Iterator<Item = (&str, Mark)> {
+        self.pledges.iter().filter_map(|pledge| Some((pledge.path.as_str(), Mark::of(pledge)?)))
+    }
+
     /// Returns the files of which the manifest gives a digest, each with its size in bytes.
     pub fn pledged(&self) -> impl Iterator<Item = (&str, u64)> {
         self.pledges.iter().map(|pledge| (pledge.path.as_str(), pledge.entry.size))

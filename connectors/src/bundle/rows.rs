@@ -113,14 +113,14 @@ impl<'a> Cells<'a> {
 /// Returns what a cell says in which quotes are doubled.
 pub(crate) fn undoubled(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
-    let mut parts = text.split('"');
-    plain.extend(parts.next());
-    // Every second part stands between the two quotes of a pair, and is empty.
-    while let Some(between) = parts.next() {
-        plain.push_str(between);
-        plain.push('"');
-        plain.extend(parts.next());
+    let mut rest = text;
+    // Cells like this are short lists, with a quote every few letters.
+    while let Some(at) = rest.bytes().position(|byte| byte == b'"') {
+        let (before, after) = rest.split_at(at + 1);
+        plain.push_str(before);
+        rest = after.strip_prefix('"').unwrap_or(after);
     }
+    plain.push_str(rest);
     plain
 }
 

@@ -29,6 +29,7 @@ use crate::{
     prepare::last_schema,
     progress::Progress,
     session::Session,
+    untouched::Marks,
 };
 
 /// A file over this many megabytes (of 2 to the 20th bytes) is told, unless the configuration says otherwise.
@@ -76,6 +77,8 @@ type Read = (Settled, u64, Option<Finding>);
 /// What all readers need.
 struct Work {
     bundle: Bundle,
+    /// Files of which it is not known that they are what the manifest says.
+    unproven: BTreeSet<String>,
     schema: Schema,
     words: BTreeMap<String, String>,
     companies: BTreeSet<String>,
@@ -130,8 +133,11 @@ pub async fn assess(session: &mut Session) -> Result<Assessment, Failure> {
         }),
         records_per_second: settings.records_per_second.unwrap_or(RECORDS_PER_SECOND.min(at_most)),
     };
+    let marks = Marks::take(&bundle, session.recorder.ledger());
+    let unproven = Marks::kept(session.recorder.ledger()).others(&bundle);
     let work = Work {
         bundle,
+        unproven,
         schema,
         words,
         companies,
@@ -147,6 +153,9 @@ pub async fn assess(session: &mut Session) -> Result<Assessment, Failure> {
     })
     .await
     .map_err(|e| Failure::failed(format!("the reader stopped: {e}")))??;
+    if !work.unproven.is_empty() {
+        marks.keep(session.recorder.ledger());
+    }
     let effects = work.effects();
     let grade = grade(&work.schema, &joined.completeness, &joined.findings, file_bytes, &effects, wire);
     let compared =
@@ -200,10 +209,10 @@ impl Work {
         Effects { plan: self.plan.as_ref(), destination: self.destination.as_ref() }
     }
 
-    /// Reads all objects, and holds the files against their digests beside it.
+    /// Reads all objects, and holds files against their digests beside it.
     fn read(&self) -> Result<(assess::Joined, u64), Failure> {
-        let files = self.bundle.pledged().map(|(file, _)| file.to_owned()).collect();
-        let done = side_by_side(&self.bundle, &|_| true, &files, &*self.progress, &|object| self.read_object(object))?;
+        let done =
+            side_by_side(&self.bundle, &|_| true, &self.unproven, &*self.progress, &|object| self.read_object(object))?;
         let (mut objects, mut broken, mut file_bytes) = (Vec::new(), Vec::new(), 0);
         for (object, bytes, unreadable) in done {
             file_bytes += bytes;
@@ -232,7 +241,7 @@ impl Work {
             exported: self.exported,
             file_limit: self.file_limit,
         });
-        let there = |path: &str| self.bundle.binary(path).is_ok();
+        let there = |path: &str| self.bundle.has_binary(path);
         let (mut broken, mut places) = (0, Vec::new());
         through(&self.bundle, object, &names, &*self.progress, |sight| match sight {
             Sight::Record { id, fields, beyond, .. } => assessor.add_row(&id, fields, beyond, &there),

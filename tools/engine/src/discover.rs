@@ -28,6 +28,7 @@ use crate::{
     progress::{Progress, Silent},
     samples,
     session::Session,
+    untouched::Marks,
 };
 
 /// How many records of an object that describes the source are kept to tell of them.
@@ -170,6 +171,7 @@ pub async fn discover<M: Flaws>(session: &mut Session<M>) -> Result<Discovery, F
     source.must_be_known(&session.recorder)?;
     let bundle = source.shared();
     let progress = Arc::clone(&session.progress);
+    let marks = Marks::take(&bundle, session.recorder.ledger());
     // Nothing is taken for what the source holds before its file was held against its digest.
     let mut left = if source.is_export() { planned(session, &bundle.schema()?) } else { BTreeSet::new() };
     left.retain(|name| bundle.object(name).is_ok_and(|object| !object.reference));
@@ -190,7 +192,7 @@ pub async fn discover<M: Flaws>(session: &mut Session<M>) -> Result<Discovery, F
     let mut read = left;
     while !now.is_empty() {
         let shapes = schema.objects.iter().filter(|object| now.contains(object.name.as_str())).cloned();
-        samples::teach_source(recorder.ledger(), &Schema { objects: shapes.collect() }).await?;
+        samples::teach_source(recorder.ledger(), &bundle, &Schema { objects: shapes.collect() }).await?;
         let mut watch = |object: &str, record: &Record| taking.see(&bundle, object, record);
         let shown: &dyn Progress = if read.is_empty() { &*progress } else { &Silent };
         let names: Vec<String> = now.iter().cloned().collect();
@@ -263,6 +265,7 @@ pub async fn discover<M: Flaws>(session: &mut Session<M>) -> Result<Discovery, F
     let digest = Digest::of(text.as_bytes());
     recorder.append(vec![recorder.document(Event::ReportWritten { digest }, "inventory", text)]).await?;
     session.end(&recorder, RunOutcome::Done).await?;
+    marks.keep(recorder.ledger());
     Ok(discovery)
 }
 

@@ -37,6 +37,7 @@ mod samples;
 pub mod schema;
 pub mod session;
 pub mod state;
+mod untouched;
 pub mod watch;
 pub mod world;
 pub mod write;

@@ -96,7 +96,7 @@ impl Prepared {
         source.must_be_known(&session.recorder)?;
         let (recorder, _) = session.begin(RunKind::Discover, None).await?;
         let source_schema = source.see_schema(&recorder, &last_schema(session, Side::Source)?).await?;
-        samples::teach_source(recorder.ledger(), &source_schema).await?;
+        samples::teach_source(recorder.ledger(), &source.shared(), &source_schema).await?;
         let progress = std::sync::Arc::clone(&session.progress);
         // What the source calls its own is known once its lists are read, and is read then.
         let (mut intake, mut read) = (Vec::new(), BTreeSet::new());

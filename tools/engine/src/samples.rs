@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, NaiveDate};
+use waybill_connectors::bundle::Bundle;
 use waybill_ledger::{
     Content, Decision, Field, FieldKind, Fields, Mapped, ObjectSchema, Record, Schema, Value, ledger::Ledger,
 };
@@ -25,9 +26,11 @@ const WORDS: [&str; 32] = [
     "sales", "manager", "director", "region", "renewal", "contract", "follow", "offer",
 ];
 
-/// Lets the ledger learn the shapes of the source's records.
-pub(crate) async fn teach_source(ledger: &Arc<Ledger>, schema: &Schema) -> Result<(), Failure> {
-    teach(ledger, schema.objects.iter().map(source_records).collect()).await
+/// Lets the ledger learn the shapes of the source's records: of objects that have fewer than it learns from, it is not worth it.
+pub(crate) async fn teach_source(ledger: &Arc<Ledger>, bundle: &Bundle, schema: &Schema) -> Result<(), Failure> {
+    let rows = |schema: &ObjectSchema| bundle.object(schema.name.as_str()).ok().and_then(|object| object.rows);
+    let many = schema.objects.iter().filter(|schema| rows(schema).is_none_or(|rows| rows >= SAMPLES as u64));
+    teach(ledger, many.map(source_records).collect()).await
 }
 
 /// Lets the ledger learn the shapes of what the plan makes of the source's records.

@@ -215,7 +215,8 @@ impl Linker {
     }
 
     /// Returns what comparing takes, and the parts in which it can be done side by side: see [`Linking::part`].
-    pub(super) fn linking(self) -> (Linking, [Vec<Meeting>; PARTS]) {
+    pub(super) fn linking(mut self) -> (Linking, [Vec<Meeting>; PARTS]) {
+        self.counts.settle();
         (Linking { who: self.who, packed: self.packed, starts: self.starts, counts: self.counts }, self.keys)
     }
 }
@@ -246,7 +247,7 @@ impl Linking {
 
     /// Compares what meets in one part.
     pub(super) fn part(&self, mut keys: Vec<Meeting>) -> Compared {
-        keys.sort_unstable();
+        keys.sort_unstable_by_key(|[high, low, record]| (u64::from(*high) << 32 | u64::from(*low), *record));
         let records = self.records();
         let scorer =
             Scorer { who: self.who, records: u32::try_from(records).unwrap_or(u32::MAX), counts: &self.counts };
@@ -268,7 +269,7 @@ impl Linking {
                 }
             }
         };
-        let mut groups = keys.chunk_by(|a, b| a[..2] == b[..2]).filter(|group| group.len() > 1).peekable();
+        let mut groups = keys.chunk_by(|a, b| a[0] == b[0] && a[1] == b[1]).filter(|group| group.len() > 1).peekable();
         let mut ahead: Vec<&[Meeting]> = Vec::new();
         let mut block: Vec<(u32, Profile<'_>)> = Vec::new();
         while groups.peek().is_some() {

@@ -14,29 +14,51 @@ use super::{
 /// Sixteenths of a bit.
 pub(super) const BIT: i32 = 16;
 
-/// How often values occur: a table of counts by hash. Two values in one place count as one, which makes both look more common.
+/// The count of what never occurs.
+const NEVER: u32 = 1;
+/// How many values are counted together.
+const WAITING: usize = 2_048;
+
+/// How often values occur: a table of counts by hash, each above [`NEVER`]. Two values in one place count as one, which makes
+/// both look more common.
 #[derive(Debug)]
-pub(super) struct Counts(Vec<u32>);
+pub(super) struct Counts {
+    table: Vec<u32>,
+    /// Places that are still to be counted. They lie anywhere in the memory, which many at a time are sooner reached than one
+    /// after the other.
+    waiting: Vec<u32>,
+}
 
 impl Counts {
     pub(super) fn new() -> Self {
-        Self(vec![0; 1 << 21])
+        // Memory that is given out as zeroes is not there before it is written to, and then page by page.
+        Self { table: vec![NEVER; 1 << 21], waiting: Vec::with_capacity(WAITING) }
     }
 
-    fn place(slot: Slot, value: &str) -> usize {
+    fn place(slot: Slot, value: &str) -> u32 {
         let mixed = crate::hash::hash(value) ^ (slot as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        usize::try_from(mixed >> 43).unwrap_or(0)
+        u32::try_from(mixed >> 43).unwrap_or(0)
     }
 
     pub(super) fn add(&mut self, slot: Slot, value: &str) {
-        if let Some(count) = self.0.get_mut(Self::place(slot, value)) {
-            *count = count.saturating_add(1);
+        self.waiting.push(Self::place(slot, value));
+        if self.waiting.len() == WAITING {
+            self.settle();
+        }
+    }
+
+    /// Counts what waits. To be called before the first count is asked for.
+    pub(super) fn settle(&mut self) {
+        for place in self.waiting.drain(..) {
+            if let Some(count) = self.table.get_mut(place as usize) {
+                *count = count.saturating_add(1);
+            }
         }
     }
 
     /// Returns how many other records hold the value, besides the one that is asked for; at least 1.
     fn others(&self, slot: Slot, value: &str) -> u32 {
-        self.0.get(Self::place(slot, value)).map_or(1, |count| count.saturating_sub(1).max(1))
+        self.table.get(Self::place(slot, value) as usize).map_or(1, |count| count.saturating_sub(NEVER + 1).max(1))
     }
 }
 
@@ -329,6 +351,9 @@ fn day_close(a: &str, b: &str) -> bool {
 
 /// Returns whether two addresses are one but for a slip in the letters before the `@`.
 fn email_close(a: &str, b: &str) -> bool {
+    if a.len().abs_diff(b.len()) > 1 {
+        return false;
+    }
     let (Some((local_a, domain_a)), Some((local_b, domain_b))) = (a.split_once('@'), b.split_once('@')) else {
         return false;
     };
@@ -368,6 +393,7 @@ mod tests {
             for (n, value) in counted.iter().enumerate() {
                 counts.add([Slot::Name, Slot::First, Slot::Street, Slot::City][n % 4], value);
             }
+            counts.settle();
             let all = |of: fn(&(String, String)) -> &String| -> (String, Packed) {
                 let texts: Vec<&String> = slots.iter().map(of).collect();
                 let several = texts.iter().enumerate().map(|(n, text)| u16::from(text.contains(' ')) << n).sum();

@@ -119,7 +119,7 @@ impl AttachmentsFound {
         if let Some(ValueRef::Text(path)) = path
             && !path.is_empty()
         {
-            self.missing += u64::from(bundle.binary(path).is_err());
+            self.missing += u64::from(!bundle.has_binary(path));
         }
     }
 
