@@ -169,6 +169,62 @@ fn step_s10_a_delta_carries_new_and_changed_records_and_keeps_what_people_change
 }
 
 #[test]
+fn step_s10_a_delta_that_finds_nothing_reads_nothing_and_asks_for_counts_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let export = export(dir.path(), &["--plain", "--size", "100", "--companies", "60", "--contacts", "400"]);
+    let org = Org::start(&[]);
+    let project = Project::new(&org, &export);
+    project.ready();
+    project.run(&["run"]).exits(0);
+    let left = || {
+        let (status, limits) = org.call("GET", "limits", None);
+        assert_eq!(status, 200);
+        limits["DailyApiRequests"]["Remaining"].as_u64().unwrap()
+    };
+    let gates = || project.events("GateDecided").iter().filter(|e| e["what"].to_string().contains("`ours`")).count();
+    let (digest, before) = (org.digest(), gates());
+    let idle = || {
+        let began = left();
+        let delta = project.json(&["delta"]);
+        for phase in delta["phases"].as_array().unwrap() {
+            for what in ["created", "updated", "deleted", "held", "rejected"] {
+                assert_eq!(phase[what], json!(0), "{delta}");
+            }
+        }
+        let read = |object: &str| delta["read"].as_array().unwrap().iter().find(|r| r["object"] == object).cloned();
+        let contacts = read("contacts").unwrap();
+        let counts = |name: &str| contacts[name].as_u64().unwrap();
+        assert_eq!((counts("read"), counts("extracted"), counts("unchanged")), (400, 0, 400));
+        let landed = |object: &str| delta["phases"].as_array().unwrap().iter().find(|p| p["object"] == object).cloned();
+        assert_eq!(landed("Contact").unwrap()["counted"], json!(400), "{delta}");
+        began - left()
+    };
+    let (first, second) = (idle(), idle());
+    assert_eq!(first, second, "the first delta after a load costs what any other does");
+    assert!(first < 60, "{first} requests");
+    // Without digests in the manifest the files are read, and bring nothing all the same.
+    waybill_tests::edit(&export, "contacts", |_| Vec::new());
+    assert_eq!(idle(), first);
+    assert_eq!((org.digest(), gates()), (digest, before), "no row of ours was looked at");
+    // What a person does meanwhile shows in the counts, and is looked at.
+    let gone = org.query("SELECT Id FROM Contact WHERE Source_System_ID__c != null ORDER BY Id LIMIT 1");
+    assert_eq!(org.call("DELETE", &format!("sobjects/Contact/{}", text(&gone[0], "Id")), None).0, 204);
+    project.run(&["delta"]).exits(0);
+    assert_eq!(project.holds().values().collect::<Vec<_>>(), ["target-gone"]);
+    // A file that changed is read, and what changed in it lands.
+    waybill_tests::edit(&export, "companies", |row| {
+        let to = row["name"].starts_with('A').then(|| ("name", format!("{} Renamed", row["name"])));
+        to.into_iter().collect()
+    });
+    let renamed = waybill_tests::rows(&export.join("companies.csv"));
+    let renamed = renamed.iter().filter(|row| row["name"].ends_with(" Renamed")).count() as u64;
+    let delta = project.json(&["delta"]);
+    assert_eq!((renamed > 0, &delta["phases"][0]["updated"]), (true, &json!(renamed)), "{delta}");
+    assert_eq!(org.count("Account WHERE Name LIKE '% Renamed'"), renamed);
+    project.verifies();
+}
+
+#[test]
 fn step_s11_what_is_wrong_missing_or_extra_is_named() {
     let (_dir, org, project) = moved("400", "");
     project.run(&["run"]).exits(0);

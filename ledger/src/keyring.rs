@@ -162,7 +162,7 @@ impl Keyring {
         let length = file.metadata().map_err(io)?.len();
         // A kill while slots were written may leave a part of one; no block uses it.
         let count = u32::try_from(length / SLOT as u64).map_err(|_| KeyringError::Full)?;
-        let mut index = Index::default();
+        let mut index = Index::with_room(count as usize);
         let mut page = vec![0; SLOT * 1_024];
         let mut slot = 0;
         while slot < count {
@@ -409,6 +409,11 @@ struct Index {
 }
 
 impl Index {
+    /// Returns an index of nothing, with room for so many slots.
+    fn with_room(slots: usize) -> Self {
+        Self { digests: Vec::with_capacity(slots), table: vec![0; (slots * 10 / 7).max(64)] }
+    }
+
     fn len(&self) -> u32 {
         u32::try_from(self.digests.len()).unwrap_or(u32::MAX)
     }

@@ -304,6 +304,17 @@ impl Intake {
         })
     }
 
+    /// Returns whether anything waits, or was decided and is not done.
+    pub fn is_waiting(&self) -> bool {
+        !self.held.is_empty() || !self.decided.is_empty()
+    }
+
+    /// Returns whether records were read, or merged into others, at a position or after it.
+    pub fn is_new_since(&self, since: Position) -> bool {
+        self.objects.values().any(|object| object.last >= Some(since))
+            || self.merged.values().any(|(_, at)| *at >= since)
+    }
+
     /// Returns how many targets wait for this reason.
     pub fn held_for(&self, reason: HoldReason) -> u64 {
         self.held.values().filter(|held| **held == reason).count() as u64

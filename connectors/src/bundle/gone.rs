@@ -37,6 +37,11 @@ impl GoneList {
         &self.part.path
     }
 
+    /// Says how the list is read, wherever it lies.
+    pub(crate) fn reading(&self) -> impl std::fmt::Debug {
+        (self.part.reading(), &self.object, &self.id, &self.into, &self.at)
+    }
+
     /// Reads the whole list once and returns the words for objects in it. A row that says nothing usable is an error: a deletion
     /// that goes unnoticed leaves a record alive.
     pub(crate) fn check(&self) -> Result<BTreeSet<String>, BundleError> {

@@ -134,6 +134,11 @@ impl Part {
         Ok(part)
     }
 
+    /// Says how the file is read, wherever it lies.
+    pub(crate) fn reading(&self) -> impl std::fmt::Debug {
+        (&self.path, &self.form, &self.recipe, &self.columns)
+    }
+
     /// Returns the names of the fields that its records have, in their order; of JSON, those that the first ones have.
     pub(crate) fn names(&self) -> Vec<FieldName> {
         match &self.form {

@@ -84,6 +84,27 @@ impl Bundle {
         self.pledges.iter().filter_map(|pledge| Some((pledge.path.as_str(), Mark::of(pledge)?)))
     }
 
+    /// Returns a digest over all that a reading of an object depends on: its files and the lists of what is gone, by the digests
+    /// that the manifest gives of them, and how they are read. Two readings with the same one show the same. Nothing, if the
+    /// manifest gives no digest of one of the files.
+    pub fn fingerprint(&self, object: &str) -> Result<Option<String>, BundleError> {
+        let own = self.object(object)?;
+        let mut all = ring::digest::Context::new(&ring::digest::SHA256);
+        let mut add = |path: &str, reading: &dyn std::fmt::Debug| {
+            let pledge = self.pledges.iter().find(|pledge| pledge.path == path)?;
+            all.update(format!("{} {reading:?}\n", pledge.expected.to_ascii_lowercase()).as_bytes());
+            Some(())
+        };
+        let parts = own.parts.iter().try_for_each(|part| add(&part.path, &part.reading()));
+        let gone = self.gone.iter().try_for_each(|list| add(list.file(), &list.reading()));
+        if parts.and(gone).is_none() {
+            return Ok(None);
+        }
+        let around = (env!("CARGO_PKG_VERSION"), &own.name, &own.words, &self.identity.extent, &self.identity.account);
+        all.update(format!("{around:?}").as_bytes());
+        Ok(Some(hex(&all.finish())))
+    }
+
     /// Returns the files of which the manifest gives a digest, each with its size in bytes.
     pub fn pledged(&self) -> impl Iterator<Item = (&str, u64)> {
         self.pledges.iter().map(|pledge| (pledge.path.as_str(), pledge.entry.size))
@@ -131,5 +152,9 @@ fn digest(mut input: impl Read) -> std::io::Result<String> {
             Err(error) => return Err(error),
         }
     }
-    Ok(hasher.finish().as_ref().iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}")))
+    Ok(hex(&hasher.finish()))
+}
+
+fn hex(digest: &ring::digest::Digest) -> String {
+    digest.as_ref().iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
 }

@@ -95,7 +95,7 @@ pub(crate) fn run(bench: &Bench, what: &Assess, json: bool) -> Fallible<()> {
 }
 
 /// Reads every table; returns its rows and bytes and how long that took.
-fn read(dir: &Path) -> Fallible<(u64, u64, Duration)> {
+pub(crate) fn read(dir: &Path) -> Fallible<(u64, u64, Duration)> {
     let mut files: Vec<PathBuf> = Vec::new();
     for folder in [dir.to_owned(), dir.join("objects")] {
         let Ok(entries) = fs::read_dir(&folder) else { continue };

@@ -2,11 +2,12 @@
 //!
 //! `migrate` moves a generated company through the real binary into a sandbox of its own, and holds it against a loader
 //! without memory that sends the same rows by the same bulk jobs. `memory` holds the peak memory of two sizes against each
-//! other. `assess` holds taking stock of a large export against reading its bytes; `duplicates` tells how many known
+//! other. `delta` holds a delta that finds nothing changed against reading the export's bytes. `assess` holds taking stock of a large export against reading its bytes; `duplicates` tells how many known
 //! duplicates are found; `mapping` holds proposals against known mappings. `ledger` holds the ledger against stores that
 //! people know; `pace` holds a migration against what a rate limit allows. The sandbox is another process and counts for neither.
 
 mod assess;
+mod delta;
 mod duplicates;
 mod ledger;
 mod loader;
@@ -57,6 +58,8 @@ enum What {
     },
     /// How close a migration to Twenty comes to what its rate limit allows, in time and in requests
     Pace(pace::Pace),
+    /// A delta that finds nothing changed, against reading the same bytes with the csv crate alone
+    Delta(delta::Delta),
     /// How long the demo takes
     Demo,
     /// Taking stock of and assessing a generated export, against reading the same bytes with the csv crate alone
@@ -121,6 +124,7 @@ fn run(cli: &Cli) -> Fallible<()> {
     match cli.what {
         What::Ledger(_) | What::Part(_) | What::Mapping(_) | What::Duplicates(_) | What::Simulate(_) => {}
         What::Pace(ref what) => return pace::run(&bench, what, cli.json),
+        What::Delta(ref what) => return delta::run(&bench, what, cli.json),
         What::Assess(ref what) => return assess::run(&bench, what, cli.json),
         What::Migrate { companies, contacts } => {
             let trip = bench.trip(companies, contacts, false)?;

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use waybill_connectors::{
     bundle::{Bundle, BundleError, DeletedHow, Extent, Item, Profile},
     rest::{Reading, Rest, RestError, Watermark},
@@ -21,6 +21,7 @@ use crate::{
     failure::Failure,
     progress::Progress,
     project::{Project, SourceAt},
+    readings::Readings,
     recorder::{Posted, Recorder},
     state::State,
 };
@@ -32,6 +33,8 @@ const ROWS_AT_ONCE: usize = 512;
 #[derive(Debug)]
 pub struct Source {
     place: Place,
+    /// When its files were held against their digests.
+    digests: Digests,
     profile: Profile,
     system: String,
 }
@@ -62,7 +65,7 @@ pub enum Reach {
 }
 
 /// What was read of one object.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Intaken {
     /// The source object.
     pub object: String,
@@ -103,7 +106,7 @@ impl Source {
 
     /// Takes a server that answered.
     pub fn over(rest: Rest, profile: Profile, system: &str) -> Self {
-        Self { place: Place::Server(Box::new(rest)), profile, system: system.to_owned() }
+        Self { place: Place::Server(Box::new(rest)), digests: Digests::Now, profile, system: system.to_owned() }
     }
 
     /// Opens the export and recognises its shape.
@@ -114,7 +117,7 @@ impl Source {
             Digests::Later => Bundle::open_unchecked(&path, &shape),
         };
         let bundle = aside(open).await.map_err(|e| Failure::failed(format!("the reader stopped: {e}")))??;
-        Ok(Self { place: Place::Export(Arc::new(bundle)), profile, system: system.to_owned() })
+        Ok(Self { place: Place::Export(Arc::new(bundle)), digests, profile, system: system.to_owned() })
     }
 
     /// Returns the export; of a server, what it shows of itself, with the first page of each list.
@@ -262,7 +265,8 @@ impl Source {
         Ok(schema)
     }
 
-    /// Reads these objects to their end, and shows every record that is read to `watch`, also those that have not changed.
+    /// Reads these objects to their end, and shows every record that is read to `watch`, also those that have not changed. Where
+    /// only changes are wanted, files that are the same as when they were last read are not read.
     pub async fn extract(
         &self,
         recorder: &Recorder,
@@ -273,14 +277,37 @@ impl Source {
         watch: &mut (dyn FnMut(&str, &Record) + Send),
     ) -> Result<Vec<Intaken>, Failure> {
         let mut taken = Vec::new();
-        for object in self.bundle().objects() {
-            if objects.contains(&object.name) {
-                progress.begin(&format!("reading {}", object.name), object.rows.or(object.source_total).unwrap_or(0));
-                taken.push(self.extract_object(recorder, state, &object.name, reach, progress, watch).await?);
-                progress.end();
+        let mut readings = Readings::kept(recorder.ledger());
+        for object in self.bundle().objects().iter().filter(|object| objects.contains(&object.name)) {
+            let name = recorder.name(NameKind::Object, &object.name)?;
+            let files = self.files_of(&object.name)?;
+            if reach == Reach::Changes
+                && let Some(same) = files.as_deref().and_then(|files| readings.of(&object.name, files, name, state))
+            {
+                let complete = self.bundle().identity().extent == Extent::Full;
+                let counts = same.counts.clone();
+                checkpoint(recorder, state, name, &counts, (same.keys(), complete, None)).await?;
+                taken.push(counts);
+                continue;
             }
+            progress.begin(&format!("reading {}", object.name), object.rows.or(object.source_total).unwrap_or(0));
+            let read = Box::pin(self.extract_object(recorder, state, &object.name, reach, progress, watch)).await?;
+            progress.end();
+            if let (Some(files), Some(keys)) = (files, read.keys) {
+                readings.note(files, &read.counts, keys, name, state);
+            }
+            taken.push(read.counts);
         }
+        readings.keep(recorder.ledger());
         Ok(taken)
+    }
+
+    /// Returns what tells whether the files of an object are the same as another time, if they were held against their digests.
+    fn files_of(&self, object: &str) -> Result<Option<String>, Failure> {
+        match &self.place {
+            Place::Export(bundle) if self.digests == Digests::Now => Ok(bundle.fingerprint(object)?),
+            _ => Ok(None),
+        }
     }
 
     async fn extract_object(
@@ -291,7 +318,7 @@ impl Source {
         reach: Reach,
         progress: &dyn Progress,
         watch: &mut (dyn FnMut(&str, &Record) + Send),
-    ) -> Result<Intaken, Failure> {
+    ) -> Result<ReadThrough, Failure> {
         let name = recorder.name(NameKind::Object, object)?;
         let since = match reach {
             Reach::Everything => None,
@@ -299,7 +326,7 @@ impl Source {
         };
         let mut items = self.items(object, since)?;
         let mut counts = Intaken { object: object.to_owned(), ..Intaken::default() };
-        let mut unchanged_keys = blake3::Hasher::new();
+        let (mut unchanged_keys, mut keys, mut told_any) = (blake3::Hasher::new(), blake3::Hasher::new(), false);
         let (mut met, mut whole) = (Met::default(), true);
         let mut posted: Option<Posted> = None;
         loop {
@@ -340,6 +367,7 @@ impl Source {
                             );
                             continue;
                         }
+                        keys.update(&subject.0.to_le_bytes());
                         let seen = state.intake().seen(subject);
                         if seen.is_some_and(|seen| seen.live && seen.digest == digest.0[..8]) {
                             counts.unchanged += 1;
@@ -378,6 +406,7 @@ impl Source {
                     }
                 }
             }
+            told_any |= !drafts.is_empty();
             // While these become durable, the next ones are read and digested.
             if let Some(before) = posted.take() {
                 Posted::durable(before).await?;
@@ -393,21 +422,12 @@ impl Source {
         if items.compares() && whole {
             counts.gone += self.missing(recorder, state, object, name, &met, counts.read).await?;
         }
-        let checkpoint = recorder.draft(Event::CheckpointReached {
-            object: name,
-            read: counts.read,
-            unchanged: counts.unchanged,
-            unchanged_keys: Digest(*unchanged_keys.finalize().as_bytes()),
-            complete: whole && items.is_whole() && self.bundle().identity().extent == Extent::Full,
-        });
-        // Everything before it is durable: from here on, nobody has to read that again.
-        let checkpoint = match items.watermark() {
-            Some(watermark) => checkpoint.content(Content::Text(watermark.to_string())),
-            None => checkpoint,
-        };
-        recorder.append(vec![checkpoint]).await?;
-        state.catch_up(recorder.ledger())?;
-        Ok(counts)
+        let complete = whole && items.is_whole() && self.bundle().identity().extent == Extent::Full;
+        let unchanged_keys = Digest(*unchanged_keys.finalize().as_bytes());
+        checkpoint(recorder, state, name, &counts, (unchanged_keys, complete, items.watermark())).await?;
+        // A second reading tells nothing, if this one told nothing, or nothing but new records.
+        let repeats = whole && (!told_any || counts.read == counts.extracted + counts.unchanged);
+        Ok(ReadThrough { keys: repeats.then(|| Digest(*keys.finalize().as_bytes())), counts })
     }
 
     /// Begins to read an object.
@@ -497,6 +517,31 @@ impl Source {
         }
         Ok(drafts)
     }
+}
+
+/// Writes down that everything before it is durable: from here on, nobody has to read that again.
+async fn checkpoint(
+    recorder: &Recorder,
+    state: &mut State,
+    object: NameId,
+    counts: &Intaken,
+    (unchanged_keys, complete, watermark): (Digest, bool, Option<Watermark>),
+) -> Result<(), Failure> {
+    let (read, unchanged) = (counts.read, counts.unchanged);
+    let reached = recorder.draft(Event::CheckpointReached { object, read, unchanged, unchanged_keys, complete });
+    let reached = match watermark {
+        Some(watermark) => reached.content(Content::Text(watermark.to_string())),
+        None => reached,
+    };
+    recorder.append(vec![reached]).await?;
+    state.catch_up(recorder.ledger())
+}
+
+/// What came of reading one object through.
+struct ReadThrough {
+    counts: Intaken,
+    /// The digest of the keys of all records, if a second reading of the same would bring nothing.
+    keys: Option<Digest>,
 }
 
 /// The items of one object, wherever they come from.

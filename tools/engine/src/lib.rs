@@ -27,6 +27,7 @@ pub mod prepare;
 pub mod progress;
 pub mod project;
 pub mod propose;
+mod readings;
 pub mod reconcile;
 pub mod recorder;
 pub mod report;

@@ -5,6 +5,7 @@
 
 mod closing;
 mod obstructed;
+mod quiet;
 mod seeds;
 
 use std::{

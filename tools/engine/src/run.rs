@@ -161,7 +161,7 @@ async fn run<M: Flaws>(session: &mut Session<M>, stop: &CancellationToken, asked
         }
     };
     let part = Part { span, chosen, resumed, reconcile: asked.reconcile };
-    let done = work(session, &prepared, &approval, &recorder, stop, part).await;
+    let done = Box::pin(work(session, &prepared, &approval, &recorder, stop, part)).await;
     let (phases, reconciled) = match done {
         Ok(done) => done,
         Err(failure) => {
@@ -227,7 +227,27 @@ async fn work<M: Flaws>(
         stop: stop.clone(),
         flaws: session.flaws,
     });
+    let source = prepared.source.instance();
+    let loader = Loader {
+        desk: &desk,
+        project: &project,
+        plan: &prepared.plan,
+        source: &source,
+        owners: &prepared.owners,
+        approval,
+        files: &prepared.files,
+        exported: prepared.source.bundle().identity().exported_at,
+        chosen,
+    };
     let state = &mut session.state;
+    if span != Span::Everything
+        && !resumed
+        && reconcile.is_none()
+        && let Some(phases) = Box::pin(loader.quiet(state)).await?
+    {
+        return Ok((phases, None));
+    }
+    state.know_ids(recorder.ledger())?;
     settle(&desk, state, prepared).await?;
     ours(&desk, state, prepared, &project).await?;
     let nothing_of_ours = !state.landing().all().any(|landed| landed.is_live());
@@ -249,19 +269,7 @@ async fn work<M: Flaws>(
         let name = recorder.name(NameKind::Object, object.as_str())?;
         must_be_capped(state, approval, object.as_str(), name, waybill_ledger::event::Operation::Create, 0)?;
     }
-    let source = prepared.source.instance();
     samples::teach_destination(recorder.ledger(), &prepared.plan, &prepared.schema, &source).await?;
-    let loader = Loader {
-        desk: &desk,
-        project: &project,
-        plan: &prepared.plan,
-        source: &source,
-        owners: &prepared.owners,
-        approval,
-        files: &prepared.files,
-        exported: prepared.source.bundle().identity().exported_at,
-        chosen,
-    };
     let (reports, run) = (session.project.reports(), recorder.run().map_or(0, |run| run.0));
     let mut check = reconcile.map(|most| PhaseCheck::new(&reports, run, &project, most)).transpose()?;
     let phases = loader.load(state, span, check.as_mut()).await?;

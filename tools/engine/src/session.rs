@@ -46,6 +46,14 @@ impl<M> std::fmt::Debug for Session<M> {
 impl Session {
     /// Opens the project's ledger for writing, making it if there is none yet.
     pub async fn open(project: Project, progress: Arc<dyn Progress>) -> Result<Self, Failure> {
+        let mut session = Self::begin_writing(project, progress).await?;
+        session.know_ids()?;
+        Ok(session)
+    }
+
+    /// The same for whoever may find that there is nothing to write: where records live at the destination is not known before
+    /// [`Session::know_ids`].
+    pub async fn begin_writing(project: Project, progress: Arc<dyn Progress>) -> Result<Self, Failure> {
         let home = project.home();
         let ledger = aside(move || match Ledger::open(&home, Ports::system()) {
             Err(OpenError::Missing { .. }) => Ledger::create(&home, Ports::system()),
@@ -53,7 +61,7 @@ impl Session {
         })
         .await
         .map_err(|e| Failure::failed(format!("the ledger could not be opened: {e}")))??;
-        Self::over(Arc::new(ledger), project, progress, (true, Sound, None)).await
+        Self::over(Arc::new(ledger), project, progress, (Sound, None)).await
     }
 
     /// Opens the project's ledger to read it, also while another process writes it.
@@ -65,7 +73,7 @@ impl Session {
         })
         .await
         .map_err(|e| Failure::failed(format!("the ledger could not be opened: {e}")))??;
-        Self::over(Arc::new(ledger), project, progress, (false, Sound, None)).await
+        Self::over(Arc::new(ledger), project, progress, (Sound, None)).await
     }
 }
 
@@ -79,21 +87,28 @@ impl<M: Flaws> Session<M> {
         project: Project,
         progress: Arc<dyn Progress>,
     ) -> Result<Self, Failure> {
-        Self::over(Arc::new(ledger), project, progress, (true, flaws, Some(wire))).await
+        let mut session = Self::over(Arc::new(ledger), project, progress, (flaws, Some(wire))).await?;
+        session.know_ids()?;
+        Ok(session)
     }
 
     async fn over(
         ledger: Arc<Ledger>,
         project: Project,
         progress: Arc<dyn Progress>,
-        (writes, flaws, wire): (bool, M, Option<Arc<dyn Http>>),
+        (flaws, wire): (M, Option<Arc<dyn Http>>),
     ) -> Result<Self, Failure> {
         let recorder = Recorder::new(Arc::clone(&ledger))?;
         if ledger.reader().end().0 <= 1 && !ledger.is_read_only() {
             recorder.append(vec![recorder.draft(Event::ProjectOpened)]).await?;
         }
-        let state = State::restore(&project.config.project.id, &ledger, writes)?;
+        let state = State::restore(&project.config.project.id, &ledger)?;
         Ok(Self { project, state, recorder, progress, flaws, wire })
+    }
+
+    /// Reads where every record of ours lives at the destination, if that is not known yet.
+    pub fn know_ids(&mut self) -> Result<(), Failure> {
+        self.state.know_ids(self.recorder.ledger())
     }
 
     /// Opens the source that the project reads.

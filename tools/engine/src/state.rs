@@ -25,7 +25,8 @@ pub struct State {
     project: String,
     folds: Folds,
     approval: Option<Approval>,
-    ids: DestinationIds,
+    /// None as long as nobody wants to know.
+    ids: Option<DestinationIds>,
     /// How far the latest snapshot reaches.
     kept: Position,
 }
@@ -50,14 +51,13 @@ pub struct Approval {
 
 impl State {
     /// Returns the state of a ledger: from its latest snapshot, if it has one, and the events after it. Destination ids are
-    /// contents and lie in no snapshot: they are read from the ledger if `writes`, for whoever is going to write.
-    pub fn restore(project: &str, ledger: &Arc<Ledger>, writes: bool) -> Result<Self, Failure> {
+    /// contents and lie in no snapshot: see [`State::know_ids`].
+    pub fn restore(project: &str, ledger: &Arc<Ledger>) -> Result<Self, Failure> {
         let kept = ledger.snapshot(SNAPSHOT, folds::FORM);
         // A snapshot that cannot be read is one that is not there.
         let folds = kept.and_then(|kept| Folds::read(kept.body).ok()).unwrap_or_default();
-        let ids = if writes { DestinationIds::read(ledger, &folds)? } else { DestinationIds::default() };
         let (project, kept) = (project.to_owned(), folds.next);
-        let mut state = Self { project, folds, approval: None, ids, kept };
+        let mut state = Self { project, folds, approval: None, ids: None, kept };
         state.approval = state.folds.approval.map(|at| read_approval(ledger, at)).transpose()?.flatten();
         state.catch_up(ledger)?;
         Ok(state)
@@ -66,10 +66,20 @@ impl State {
     /// Returns the state of a ledger from its events alone, whatever snapshot it has.
     pub fn rebuild(project: &str, ledger: &Arc<Ledger>) -> Result<Self, Failure> {
         let (project, folds) = (project.to_owned(), Folds::default());
-        let ids = DestinationIds::read(ledger, &folds)?;
+        let ids = Some(DestinationIds::default());
         let mut state = Self { project, folds, approval: None, ids, kept: Position(0) };
         state.catch_up(ledger)?;
         Ok(state)
+    }
+
+    /// Reads the ids by which the destination knows every record of ours, if they are not known yet: for whoever is going to write.
+    /// What lands from then on is known, too.
+    pub fn know_ids(&mut self, ledger: &Arc<Ledger>) -> Result<(), Failure> {
+        self.catch_up(ledger)?;
+        if self.ids.is_none() {
+            self.ids = Some(DestinationIds::read(ledger, &self.folds)?);
+        }
+        Ok(())
     }
 
     /// Returns the canonical bytes of the folds: equal states have equal ones.
@@ -114,15 +124,15 @@ impl State {
                 Event::WriteConfirmed { destination, .. } | Event::IdentityLinked { destination, .. },
                 Opened::Content(Content::DestinationId { id, .. }),
             ) => {
-                if let Some(target) = self.folds.landing.owner_index(*destination) {
-                    self.ids.insert(target, &id);
+                if let (Some(ids), Some(target)) = (&mut self.ids, self.folds.landing.owner_index(*destination)) {
+                    ids.insert(target, &id);
                 }
             }
             (Event::SubjectErased { erased }, _) => {
                 // As if its contents had never been readable.
                 for destination in self.folds.landing.of(*erased).filter_map(|landed| landed.destination) {
-                    if let Some(target) = self.folds.landing.owner_index(destination) {
-                        self.ids.remove(target);
+                    if let (Some(ids), Some(target)) = (&mut self.ids, self.folds.landing.owner_index(destination)) {
+                        ids.remove(target);
                     }
                 }
             }
@@ -189,16 +199,21 @@ impl State {
         (last.kind == kind && last.plan == plan && last.ended.is_none()).then_some(last.id)
     }
 
-    /// Returns the id by which the destination knows a record of ours, while it is there. Only a state that was restored for
-    /// writing knows ids.
+    /// Returns the id by which the destination knows a record of ours, while it is there. Only a state that was told to
+    /// ([`State::know_ids`]) knows ids.
     pub fn destination_id(&self, destination: SubjectId) -> Option<String> {
-        self.ids.get(self.landing().owner_index(destination)?)
+        self.ids.as_ref()?.get(self.landing().owner_index(destination)?)
     }
 
     /// Returns how many rows of a destination object are ours and forgotten: they are there, and the ledger cannot say which.
     pub fn forgotten(&self, object: waybill_ledger::NameId) -> u64 {
         let live = self.folds.erased.iter().flat_map(|subject| self.landing().of(*subject));
         live.filter(|landed| landed.object == object && landed.is_live()).count() as u64
+    }
+
+    /// Returns how many subjects were forgotten.
+    pub(crate) fn forgotten_subjects(&self) -> usize {
+        self.folds.erased.len()
     }
 
     /// Returns where one side was described last.

@@ -340,7 +340,8 @@ impl<M: Flaws> Stage<M> {
         ledger.check().map_err(|e| format!("the ledger does not verify: {e}"))?;
         let project = Project::open(self.dir.path()).map_err(|e| e.to_string())?;
         let id = &project.config.project.id;
-        let kept = State::restore(id, &ledger, true).map_err(|e| told(&e))?;
+        let mut kept = State::restore(id, &ledger).map_err(|e| told(&e))?;
+        kept.know_ids(&ledger).map_err(|e| told(&e))?;
         let rebuilt = State::rebuild(id, &ledger).map_err(|e| told(&e))?;
         if kept.canonical().map_err(|e| told(&e))? != rebuilt.canonical().map_err(|e| told(&e))? {
             return Err("the projections rebuilt from the events are not those that were kept".to_owned());

@@ -7,7 +7,7 @@ use waybill_engine::{
 };
 
 use super::{
-    close, open,
+    close, open_lightly,
     run::{Phases, show},
     stop_on_signal,
 };
@@ -33,7 +33,7 @@ pub(crate) struct DeltaArgs {
 impl DeltaArgs {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let stop = stop_on_signal(context);
-        let (mut session, bars) = open(context).await?;
+        let (mut session, bars) = open_lightly(context).await?;
         let Some(lasts) = self.watch else {
             let done = run::delta(&mut session, &stop, self.phases.tolerance()).await;
             let report = close(session, &bars, done).await?;

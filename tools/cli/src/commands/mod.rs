@@ -38,6 +38,15 @@ pub(crate) async fn open(context: &Context) -> Result<(Session, Arc<Bars>), Fail
     Ok((session, bars))
 }
 
+/// Opens the project for a command that may find nothing to write: see [`Session::begin_writing`].
+pub(crate) async fn open_lightly(context: &Context) -> Result<(Session, Arc<Bars>), Failure> {
+    let project = Project::open(&context.dir)?;
+    let bars = Arc::new(Bars::new(context.output));
+    let session = Session::begin_writing(project, Arc::clone(&bars) as _).await?;
+    tell_forgotten(context, &session);
+    Ok((session, bars))
+}
+
 /// Opens the project that the command asks about: also while another process writes its ledger.
 pub(crate) async fn look(context: &Context) -> Result<(Session, Arc<Bars>), Failure> {
     let project = Project::open(&context.dir)?;

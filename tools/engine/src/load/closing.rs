@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use waybill_connectors::{Destination, Scan, Selection};
 use waybill_ledger::{
-    Content, Event, NameId, SubjectId,
+    Content, Event, NameId, ObjectName, SubjectId,
     event::{DriftKind, Gate, HoldReason, NameKind, Operation},
 };
 use waybill_projector::{landing::Landed, mapping::Gone, order::Phase as Step};
@@ -60,9 +60,7 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
     /// Counts what the destination has, and compares it with what the ledger says.
     pub(super) async fn close_phase(&self, state: &mut State, stage: &mut Stage<'_>) -> Result<(), Failure> {
         state.catch_up(self.ledger())?;
-        // A row that was there before us is ours once it was written.
-        let is_ours = |l: &Landed| l.object == stage.name && l.is_live() && (l.created || l.mapped.is_some());
-        let ours = state.landing().all().filter(is_ours).count() as u64;
+        let ours = state.landing().all().filter(|landed| is_ours(landed, stage.name)).count() as u64;
         let gone = known_gone(state, stage.name);
         stage.counts.counted = self.count(state, stage).await?;
         let counted = stage.counts.counted;
@@ -121,13 +119,23 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
         }
         let live = state.landing().all().filter(|landed| landed.object == stage.name);
         let ids: Vec<String> = live.filter_map(|landed| state.destination_id(landed.destination?)).collect();
+        self.count_ids(&stage.object, &ids).await
+    }
+
+    /// Counts which of these rows are there.
+    pub(super) async fn count_ids(&self, object: &ObjectName, ids: &[String]) -> Result<u64, Failure> {
         let mut found = 0;
         for ids in ids.chunks(RECORDS_AT_ONCE) {
-            let rows = self.desk.destination.read(&stage.object, &[], &Selection::Ids(ids.to_vec())).await?;
+            let rows = self.desk.destination.read(object, &[], &Selection::Ids(ids.to_vec())).await?;
             found += rows.len() as u64;
         }
         Ok(found)
     }
+}
+
+/// Returns whether a row is ours: one that was there before us is once it was written.
+pub(super) fn is_ours(landed: &Landed, object: NameId) -> bool {
+    landed.object == object && landed.is_live() && (landed.created || landed.mapped.is_some())
 }
 
 /// Counts the rows of an object that are known to have been removed by someone.

@@ -77,6 +77,11 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
         Ok(())
     }
 
+    /// Returns whether a write to this object came to nothing because the destination did not show it: it may come late.
+    pub(crate) fn has_given_up(&self, state: &State) -> Result<bool, Failure> {
+        Ok(!self.given_up(state)?.is_empty())
+    }
+
     /// Returns the writes to this object that came to nothing because the destination did not show them, by target.
     fn given_up(&self, state: &State) -> Result<BTreeMap<Target, GivenUp>, Failure> {
         let mut given_up = BTreeMap::new();
