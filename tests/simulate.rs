@@ -75,7 +75,7 @@ fn a_seed_tells_the_same_story_twice() {
 /// Each mistake with a seed that notices it.
 const NOTICED: [(Flaw, u64); 16] = [
     (Flaw::SkipBeforeImage, 1),
-    (Flaw::ResendBlindly, 11),
+    (Flaw::ResendBlindly, 14),
     (Flaw::JoinByPosition, 14),
     (Flaw::DropNull, 1),
     (Flaw::IgnoreDriftInDelta, 15),

@@ -123,6 +123,11 @@ pub trait Destination: Send + Sync + 'static {
         None
     }
 
+    /// Returns the field that says that a row lies in the trash, where a write can put it there and bring it back.
+    fn trash_mark(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Finds rows that hold one of these values in a field that the system keeps unique, those in its trash included, where
     /// such rows would stop a create. A system that refuses such a create row by row, and in whose trash nothing counts, finds
     /// nothing here.

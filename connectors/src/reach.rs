@@ -116,6 +116,10 @@ impl Destination for AnyDestination {
         each!(self, it => it.id_for(key))
     }
 
+    fn trash_mark(&self) -> Option<&'static str> {
+        each!(self, it => it.trash_mark())
+    }
+
     async fn holders(
         &self,
         object: &ObjectName,

@@ -377,7 +377,7 @@ impl Ledger {
             Err(e) => return Err(e.into()),
         };
         match share::way(&home.log, &home.store())? {
-            Way::Shared(store) => Self::reading(home, ports, keyring, &acknowledged, Box::new(store), None),
+            Way::Shared(store) => Self::reading(home, ports, keyring, &acknowledged, store, None),
             Way::Free(lock) if !keyring.is_blind() => Self::open_locked(home, ports, lock),
             Way::Free(lock) => {
                 let store = SledStore::open(&home.store()).map_err(|e| opening(&home.log, e))?;

@@ -223,7 +223,7 @@ impl SharedStore {
 #[derive(Debug)]
 pub(crate) enum Way {
     /// Another process answers.
-    Shared(SharedStore),
+    Shared(Box<SharedStore>),
     /// Nobody has it open, and nobody can as long as this is held.
     Free(File),
 }
@@ -233,7 +233,7 @@ pub(crate) fn way(log: &Path, store: &Path) -> Result<Way, OpenError> {
     let began = Instant::now();
     loop {
         if let Some(shared) = SharedStore::connect(log, store) {
-            return Ok(Way::Shared(shared));
+            return Ok(Way::Shared(Box::new(shared)));
         }
         match lock(log) {
             Ok(lock) => return Ok(Way::Free(lock)),
@@ -357,14 +357,14 @@ mod tests {
         writer.name(NameKind::Object, "places").unwrap();
         let acknowledged = Anchor::look(&home.anchor()).unwrap();
         let keyring = Keyring::open(&home.keys, &home.guard).unwrap();
-        let late = Ledger::reading(&home, Ports::system(), keyring, &acknowledged, Box::new(store), None);
+        let late = Ledger::reading(&home, Ports::system(), keyring, &acknowledged, store, None);
         assert!(matches!(late, Err(OpenError::Behind { .. })), "an anchor of later is refused");
 
         let acknowledged = Anchor::look(&home.anchor()).unwrap();
         let Way::Shared(store) = way(&home.log, &home.store()).unwrap() else { panic!("the writer answers") };
         writer.name(NameKind::Object, "things").unwrap();
         let keyring = Keyring::open(&home.keys, &home.guard).unwrap();
-        let reader = Ledger::reading(&home, Ports::system(), keyring, &acknowledged, Box::new(store), None).unwrap();
+        let reader = Ledger::reading(&home, Ports::system(), keyring, &acknowledged, store, None).unwrap();
         assert_eq!(reader.names_of(NameKind::Object), ["people", "places"]);
     }
 

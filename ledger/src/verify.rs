@@ -128,7 +128,7 @@ pub fn verify(home: &Home, depth: Depth, since: Option<&str>) -> Result<Verified
         (Depth::Contents, Err(e)) => return Err(OpenError::from(e).into()),
     };
     match way {
-        Way::Shared(shared) => verify_store(home, &acknowledged, keyring.as_ref(), Box::new(shared), since),
+        Way::Shared(shared) => verify_store(home, &acknowledged, keyring.as_ref(), shared, since),
         Way::Free(lock) => {
             // Before sled heals what it takes for a write that was broken off: the file as it is, if it is not whole.
             let copy = match look::first_tear(&home.store()).map_err(io(home.store()))? {

@@ -184,6 +184,10 @@ impl Destination for Twenty {
         SYSTEM.into()
     }
 
+    fn trash_mark(&self) -> Option<&'static str> {
+        Some(read::TRASHED)
+    }
+
     fn abilities(&self) -> Abilities {
         Abilities {
             client_ids: true,

@@ -16,6 +16,8 @@
 //!   times more, which costs a tenth of the reading and keeps 30 MB instead of 400.
 //! - Looking a key up can split the page that it lies on, and a split is a write. After an append every key of it is looked
 //!   up before the flush, so that nothing is left for a reader to write.
+//! - It goes through everything that was written since it was opened, when it is opened again: seconds, after a long run. A
+//!   store that was written to a lot is therefore opened once more as it is closed, and nobody waits for it later.
 //! - It panics on damage. Panics while it opens or reads become errors.
 //! - After a write failed (a full disk), dropping it hangs. It is let go of without being dropped.
 
@@ -27,7 +29,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -48,6 +50,8 @@ const AHEAD: u64 = 17;
 const BLOCK: u8 = b'b';
 const CHUNK: u8 = b'c';
 const ROOM: u8 = b'r';
+/// After so many blocks it is worth to open the database once more when it is closed.
+const MANY: u32 = 256;
 /// How long a lock may linger after its process was killed.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -61,6 +65,8 @@ pub struct SledStore {
     /// The next chunk, and the first that has no key yet.
     chunks: Mutex<(u64, u64)>,
     failed: AtomicBool,
+    /// How many blocks were appended since it was opened.
+    appended: AtomicU32,
 }
 
 /// Where the chunks of a block are.
@@ -82,18 +88,7 @@ impl SledStore {
         let io = |error| StoreError::Io { path: path.to_owned(), error };
         fs::create_dir_all(path).map_err(io)?;
         remove_half_written_snapshots(path).map_err(io)?;
-        let began = Instant::now();
-        let db = loop {
-            let config =
-                sled::Config::new().path(path).cache_capacity(CACHE).flush_every_ms(None).mode(sled::Mode::LowSpace);
-            match contained(path, || config.open()) {
-                Ok(db) => break db,
-                Err(StoreError::Io { error, .. }) if began.elapsed() < LINGER && error.to_string().contains("lock") => {
-                    std::thread::sleep(Duration::from_millis(50));
-                }
-                Err(e) => return Err(e),
-            }
-        };
+        let db = open(path)?;
         let file = File::open(path.join("db")).map_err(io)?;
         let not_ours = || damaged(path, "a key of it is not one of ours");
         let (blocks, next) = match contained(path, || db.scan_prefix([BLOCK]).next_back().transpose())? {
@@ -114,6 +109,7 @@ impl SledStore {
             blocks: AtomicU64::new(blocks),
             chunks: Mutex::new((next, keys.max(next))),
             failed: AtomicBool::new(false),
+            appended: AtomicU32::new(0),
         })
     }
 
@@ -183,6 +179,7 @@ impl Store for SledStore {
             Ok(()) => {
                 *chunks = (end, ahead.end);
                 self.blocks.store(number + 1, Ordering::Release);
+                self.appended.fetch_add(1, Ordering::Relaxed);
                 Ok(())
             }
             Err(e) => {
@@ -234,7 +231,26 @@ impl Drop for SledStore {
             && !self.failed.load(Ordering::Acquire)
         {
             // sled panics on damage even while it closes; everything that was acknowledged is on the disk already.
-            let _ = catch_unwind(AssertUnwindSafe(|| drop(ManuallyDrop::into_inner(db))));
+            let closed = catch_unwind(AssertUnwindSafe(|| drop(ManuallyDrop::into_inner(db))));
+            if closed.is_ok() && self.appended.load(Ordering::Relaxed) >= MANY {
+                // Only saves time: whoever opens it next does the same.
+                let _ = open(&self.path);
+            }
+        }
+    }
+}
+
+/// Opens sled's database.
+fn open(path: &Path) -> Result<sled::Db, StoreError> {
+    let began = Instant::now();
+    loop {
+        let config =
+            sled::Config::new().path(path).cache_capacity(CACHE).flush_every_ms(None).mode(sled::Mode::LowSpace);
+        match contained(path, || config.open()) {
+            Err(StoreError::Io { error, .. }) if began.elapsed() < LINGER && error.to_string().contains("lock") => {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            opened => return opened,
         }
     }
 }

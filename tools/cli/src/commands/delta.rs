@@ -16,8 +16,9 @@ use crate::{Context, exit::Exit};
 /// Pick up what changed in the source since the last run, and records that waited
 ///
 /// With `--watch`, does so again and again for as long as a cutover takes, and tells after each time what came. Of a server only
-/// the changes since the last checkpoint are read, by the server's own clock; an export is read whole. A server that cannot be
-/// reached for a while is tried again with the next pass; a gate or a finding ends the watch, as it ends a delta.
+/// the changes since the last checkpoint are read, by the server's own clock; of an export, the files that are not the same as
+/// the last time. A server that cannot be reached for a while is tried again with the next pass; a gate or a finding ends the
+/// watch, as it ends a delta.
 #[derive(Debug, clap::Args)]
 pub(crate) struct DeltaArgs {
     /// Go on for this long, such as 90s, 30m, 24h or 2d

@@ -98,7 +98,7 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
             if self.desk.flaws.has(Flaw::IgnoreDriftInRollback) {
                 ours = now.record.fields.clone();
             }
-            let merged = rollback::restore(&before, &ours, &now.record.fields, &|name, a, b| self.same(name, a, b));
+            let merged = self.merged(&restore, &before, &ours, now);
             for field in &merged.drift {
                 let name = self.rec().name(NameKind::Field, field.as_str())?;
                 let event =
@@ -115,6 +115,23 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
         }
         self.rec().append(drafts).await?;
         self.put_back(state, ready, tally, last).await
+    }
+
+    /// Merges what a row held before us, what we left it with, and what it is now. A row that we brought back from the trash goes
+    /// there again only if nobody built on it, as a row that we made is deleted only then: what people work with stays where
+    /// they find it.
+    fn merged(&self, restore: &Restore, before: &Fields, ours: &Fields, now: &RemoteRecord) -> rollback::Restored {
+        let mut merged = rollback::restore(before, ours, &now.record.fields, &|name, a, b| self.same(name, a, b));
+        let Some(mark) = self.desk.destination.trash_mark().filter(|mark| merged.set.value(mark).is_some()) else {
+            return merged;
+        };
+        let touched = restore.landed.touched || now.modified_by.as_ref().is_some_and(|by| *by != self.desk.user);
+        if (touched || !merged.drift.is_empty()) && !self.desk.flaws.has(Flaw::IgnoreDriftInRollback) {
+            merged.set.set(mark, Field::Absent);
+            merged.now.set(mark, Field::Absent);
+            merged.drift.push(FieldName::from(mark));
+        }
+        merged
     }
 
     /// Lets fields point to where rows live by now that were deleted and made again.
@@ -318,8 +335,7 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
                     continue;
                 };
                 let (ours, _) = self.ours(&restore.landed)?;
-                let same = |name: &FieldName, a: &Field, b: &Field| self.same(name, a, b);
-                for field in rollback::restore(before, &ours, &now.record.fields, &same).drift {
+                for field in self.merged(restore, before, &ours, now).drift {
                     staying.push(format!("{} {id}: {field} stays as someone left it", self.object));
                 }
             }
