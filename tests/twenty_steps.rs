@@ -163,6 +163,19 @@ fn trap_t09_what_lies_in_the_trash_is_found_shown_and_never_brought_back_by_acci
         let was = if field == "deletedAt" || field == "updatedAt" { continue } else { &old[field] };
         assert_eq!(&back[field], was, "{field}");
     }
+    // Someone works with the person who came back: she stays where they find her, and that is told. The company goes.
+    nothing_refused(&project.json(&["run"]));
+    workspace.act_as(&json!({ "email": "ada.lovelace@example.com" }));
+    let edit = json!({ "jobTitle": "By hand" });
+    assert_eq!(workspace.call("PATCH", &format!("/rest/people/{id}"), Some(&edit)).0, 200);
+    workspace.act_as(&json!({}));
+    let told = project.run(&["rollback", "--dry-run"]).exits(0).out;
+    assert!(told.contains("deletedAt stays as someone left it"), "{told}");
+    project.run(&["rollback"]).exits(3);
+    assert_eq!(workspace.trash(), json!({ "company": 1 }));
+    let person = workspace.call("GET", &format!("/rest/people/{id}"), None).1["data"]["person"].clone();
+    assert_eq!((&person["jobTitle"], &person["name"]), (&edit["jobTitle"], &old["name"]), "{person}");
+    assert!(person["waybillKey"].as_str().unwrap_or_default().is_empty(), "it is no record of ours any more: {person}");
     project.verifies();
 }
 
