@@ -344,9 +344,15 @@ impl Ledger {
     fn open_locked(home: &Home, ports: Ports, lock: File) -> Result<Self, OpenError> {
         let io = |error| OpenError::Io { path: home.anchor(), error };
         let (anchor, acknowledged) = Anchor::open(&home.anchor()).map_err(io)?;
-        let keyring = Keyring::open(&home.keys, &home.guard)?;
+        // Both read a lot where there is a lot.
+        let (keyring, store) = std::thread::scope(|scope| {
+            let keyring = scope.spawn(|| Keyring::open(&home.keys, &home.guard));
+            let store = SledStore::open(&home.store());
+            (keyring.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), store)
+        });
+        let keyring = keyring?;
         let scribe = Scribe::new(&guard::signing_key(&home.keys, &home.guard)?);
-        let store = SledStore::open(&home.store()).map_err(|e| opening(&home.log, e))?;
+        let store = store.map_err(|e| opening(&home.log, e))?;
         let ledger = Self::start(Parts {
             store: Box::new(store),
             keyring,

@@ -26,6 +26,8 @@ use crate::{
 const MAGIC: &[u8; 4] = b"WSNP";
 const HEAD: usize = 64;
 const MARK: usize = 32;
+/// How much of a snapshot is read at a time.
+const BUFFER: usize = 256 << 10;
 
 /// A snapshot that fits the ledger.
 #[derive(Debug)]
@@ -116,7 +118,7 @@ impl Ledger {
             return Ok(None);
         }
         file.seek(SeekFrom::Start(HEAD as u64))?;
-        Ok(Some(Kept { end, body: BufReader::new(file.take(marked - HEAD as u64)) }))
+        Ok(Some(Kept { end, body: BufReader::with_capacity(BUFFER, file.take(marked - HEAD as u64)) }))
     }
 
     /// Returns how many blocks end at a position and their root, if a block ends there.

@@ -12,7 +12,10 @@ use waybill_ledger::{
     event::{Operation, RunKind},
 };
 
-use crate::{delta::Intake, landing::Landing};
+use crate::{
+    delta::{Intake, ObjectIntake},
+    landing::Landing,
+};
 
 /// What became of the writes of one run to one destination object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, Encode, Decode)]
@@ -68,22 +71,25 @@ impl SourceAccount {
         self.read == parts + self.waiting
     }
 
-    /// Counts the records of one source object.
-    pub fn of(intake: &Intake, landing: &Landing, object: NameId) -> Self {
-        let known = intake.object(object);
-        let mut account = Self {
-            read: known.live + known.gone + known.unreadable,
-            deleted: known.gone - intake.merged(object).min(known.gone),
-            merged: intake.merged(object).min(known.gone),
-            unreadable: known.unreadable,
-            ..Self::default()
-        };
-        for (subject, seen) in intake.records() {
-            if seen.object != object || !seen.live {
-                continue;
+    /// Counts the records of every source object that was read.
+    pub fn all(intake: &Intake, landing: &Landing) -> BTreeMap<NameId, Self> {
+        let begin = |object: NameId, known: &ObjectIntake| {
+            let merged = intake.merged(object).min(known.gone);
+            Self {
+                read: known.live + known.gone + known.unreadable,
+                deleted: known.gone - merged,
+                merged,
+                unreadable: known.unreadable,
+                ..Self::default()
             }
+        };
+        let mut all: BTreeMap<NameId, Self> =
+            intake.objects().map(|(object, known)| (object, begin(object, known))).collect();
+        let anything_waits = intake.is_waiting();
+        for (subject, seen) in intake.records().filter(|(_, seen)| seen.live) {
+            let Some(account) = all.get_mut(&seen.object) else { continue };
             let lives = landing.of(subject).any(|landed| landed.is_live());
-            let held = intake.hold(subject).is_some();
+            let held = anything_waits && intake.hold(subject).is_some();
             let part = match (lives, held, seen.skipped, seen.merged) {
                 (true, true, ..) => &mut account.partly,
                 (true, false, ..) => &mut account.landed,
@@ -94,7 +100,7 @@ impl SourceAccount {
             };
             *part += 1;
         }
-        account
+        all
     }
 }
 

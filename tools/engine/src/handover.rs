@@ -159,10 +159,10 @@ fn gather(session: &Session) -> Result<Handover, Failure> {
         *objects.entry(ledger.name_text(landed.object).unwrap_or_default()).or_default() += 1;
     }
     let mut sources = Vec::new();
-    for (name, _) in state.intake().objects() {
+    for (name, account) in SourceAccount::all(state.intake(), state.landing()) {
         let object = ledger.name_text(name).unwrap_or_default();
         if plan.rules().iter().any(|rule| rule.from == object) {
-            sources.push(Accounted { object, account: SourceAccount::of(state.intake(), state.landing(), name) });
+            sources.push(Accounted { object, account });
         }
     }
     let (mut owners, mut unreadable, mut skipped) = (BTreeMap::new(), Vec::new(), BTreeMap::new());

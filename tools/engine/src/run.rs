@@ -411,11 +411,12 @@ fn accounts<M: Flaws>(session: &Session<M>, prepared: &Prepared) -> Vec<Accounte
     let mut objects: Vec<String> = prepared.plan.rules().iter().map(|rule| rule.from.clone()).collect();
     let mut told = std::collections::BTreeSet::new();
     objects.retain(|object| told.insert(object.clone()));
+    let mut all = SourceAccount::all(session.state.intake(), session.state.landing());
     objects
         .into_iter()
         .filter_map(|object| {
             let name = ledger.find_name(NameKind::Object, &object)?;
-            let account = SourceAccount::of(session.state.intake(), session.state.landing(), name);
+            let account = all.remove(&name).unwrap_or_default();
             Some(Accounted { object, account })
         })
         .collect()
