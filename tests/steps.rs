@@ -221,6 +221,14 @@ fn step_s10_a_delta_that_finds_nothing_reads_nothing_and_asks_for_counts_alone()
     let delta = project.json(&["delta"]);
     assert_eq!((renamed > 0, &delta["phases"][0]["updated"]), (true, &json!(renamed)), "{delta}");
     assert_eq!(org.count("Account WHERE Name LIKE '% Renamed'"), renamed);
+    // What the org counts by its index is what it finds row by row, the deleted left out.
+    for object in ["Account", "Contact", "AccountContactRelation", "Opportunity", "Task", "User"] {
+        assert_eq!(org.count(object), org.query(&format!("SELECT Id FROM {object}")).len() as u64, "{object}");
+    }
+    for object in ["Account", "Contact", "Opportunity"] {
+        let holding = format!("{object} WHERE Source_System_ID__c != null");
+        assert_eq!(org.count(&holding), org.query(&format!("SELECT Id FROM {holding}")).len() as u64, "{object}");
+    }
     project.verifies();
 }
 

@@ -6,6 +6,7 @@
 //! duplicates are found; `mapping` holds proposals against known mappings. `ledger` holds the ledger against stores that
 //! people know; `pace` holds a migration against what a rate limit allows. The sandbox is another process and counts for neither.
 
+mod alone;
 mod assess;
 mod delta;
 mod duplicates;

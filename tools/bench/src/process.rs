@@ -112,6 +112,15 @@ impl Bench {
         Ok(fs::write(&path, plan)?)
     }
 
+    /// Runs one command on a project; returns how long it took and the peak of its resident memory in MB.
+    pub(crate) fn step(&self, project: &Path, args: &[&str]) -> Fallible<(Duration, f64)> {
+        let mut command = Command::new(&self.binary);
+        command.arg("-C").arg(project).args(args).stdout(Stdio::null()).stderr(Stdio::null());
+        let began = Instant::now();
+        let peak = watch(&mut command)?;
+        Ok((began.elapsed(), peak))
+    }
+
     /// Moves a company of this size, and with `back` compares it and takes it back.
     pub(crate) fn trip(&self, companies: u64, contacts: u64, back: bool) -> Fallible<Trip> {
         let dir = tempfile::tempdir()?;
@@ -121,12 +130,9 @@ impl Bench {
         self.project(&project, "salesforce", &export, &org)?;
         let mut trip = Trip { records: companies + contacts, ..Trip::default() };
         let mut step = |args: &[&str]| -> Fallible<Duration> {
-            let began = Instant::now();
-            let mut command = Command::new(&self.binary);
-            command.arg("-C").arg(&project).args(args).stdout(Stdio::null()).stderr(Stdio::null());
-            let peak = watch(&mut command)?;
+            let (took, peak) = self.step(&project, args)?;
             trip.peak_mb = trip.peak_mb.max(peak);
-            Ok(began.elapsed())
+            Ok(took)
         };
         let discover = step(&["plan"])?;
         step(&["schema", "apply"])?;

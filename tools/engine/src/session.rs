@@ -46,14 +46,14 @@ impl<M> std::fmt::Debug for Session<M> {
 impl Session {
     /// Opens the project's ledger for writing, making it if there is none yet.
     pub async fn open(project: Project, progress: Arc<dyn Progress>) -> Result<Self, Failure> {
-        let mut session = Self::begin_writing(project, progress).await?;
+        let mut session = Self::open_lightly(project, progress).await?;
         session.know_ids()?;
         Ok(session)
     }
 
     /// The same for whoever may find that there is nothing to write: where records live at the destination is not known before
     /// [`Session::know_ids`].
-    pub async fn begin_writing(project: Project, progress: Arc<dyn Progress>) -> Result<Self, Failure> {
+    pub async fn open_lightly(project: Project, progress: Arc<dyn Progress>) -> Result<Self, Failure> {
         let home = project.home();
         let ledger = aside(move || match Ledger::open(&home, Ports::system()) {
             Err(OpenError::Missing { .. }) => Ledger::create(&home, Ports::system()),

@@ -25,33 +25,32 @@ pub(crate) mod status;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
-use waybill_engine::{erase::again, failure::Failure, project::Project, session::Session};
+use waybill_engine::{erase::again, failure::Failure, progress::Progress, project::Project, session::Session};
 
 use crate::{Context, output::Bars};
 
 /// Opens the project that the command is about, with bars for long work.
 pub(crate) async fn open(context: &Context) -> Result<(Session, Arc<Bars>), Failure> {
-    let project = Project::open(&context.dir)?;
-    let bars = Arc::new(Bars::new(context.output));
-    let session = Session::open(project, Arc::clone(&bars) as _).await?;
-    tell_forgotten(context, &session);
-    Ok((session, bars))
+    opened(context, Session::open).await
 }
 
-/// Opens the project for a command that may find nothing to write: see [`Session::begin_writing`].
+/// Opens the project for a command that may find nothing to write: see [`Session::open_lightly`].
 pub(crate) async fn open_lightly(context: &Context) -> Result<(Session, Arc<Bars>), Failure> {
-    let project = Project::open(&context.dir)?;
-    let bars = Arc::new(Bars::new(context.output));
-    let session = Session::begin_writing(project, Arc::clone(&bars) as _).await?;
-    tell_forgotten(context, &session);
-    Ok((session, bars))
+    opened(context, Session::open_lightly).await
 }
 
 /// Opens the project that the command asks about: also while another process writes its ledger.
 pub(crate) async fn look(context: &Context) -> Result<(Session, Arc<Bars>), Failure> {
+    opened(context, Session::look).await
+}
+
+async fn opened(
+    context: &Context,
+    open: impl AsyncFnOnce(Project, Arc<dyn Progress>) -> Result<Session, Failure>,
+) -> Result<(Session, Arc<Bars>), Failure> {
     let project = Project::open(&context.dir)?;
     let bars = Arc::new(Bars::new(context.output));
-    let session = Session::look(project, Arc::clone(&bars) as _).await?;
+    let session = open(project, Arc::clone(&bars) as _).await?;
     tell_forgotten(context, &session);
     Ok((session, bars))
 }
