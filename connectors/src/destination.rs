@@ -55,8 +55,8 @@ pub trait Destination: Send + Sync + 'static {
     /// Counts live rows.
     fn count(&self, object: &ObjectName, filter: Scan<'_>) -> impl Future<Output = Result<u64, RemoteError>> + Send;
 
-    /// Says what these writes take of the limits that [`limits`](Self::limits) tells, with jobs of at most so many rows.
-    fn needs(&self, planned: &[Planned], job_rows: u64) -> Vec<Need>;
+    /// Says what these writes take of the limits that [`limits`](Self::limits) tells.
+    fn needs(&self, planned: &[Planned]) -> Vec<Need>;
 
     /// Lists what will run at the destination by itself when these objects are written as is planned.
     fn automation(&self, touches: &[Touch]) -> impl Future<Output = Result<Automations, RemoteError>> + Send;
@@ -273,6 +273,8 @@ pub struct Planned {
     pub present: u64,
     /// Bytes of the contents of the rows to create.
     pub bytes: u64,
+    /// Rows of one job, where rows go in jobs.
+    pub job_rows: u64,
 }
 
 /// How much of one limit is needed.

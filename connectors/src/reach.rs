@@ -84,8 +84,8 @@ impl Destination for AnyDestination {
         each!(self, it => it.count(object, filter).await)
     }
 
-    fn needs(&self, planned: &[Planned], job_rows: u64) -> Vec<Need> {
-        each!(self, it => it.needs(planned, job_rows))
+    fn needs(&self, planned: &[Planned]) -> Vec<Need> {
+        each!(self, it => it.needs(planned))
     }
 
     async fn automation(&self, touches: &[Touch]) -> Result<Automations, RemoteError> {

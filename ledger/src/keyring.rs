@@ -34,6 +34,10 @@ use crate::{
 const SLOT: usize = 80;
 /// How many keys are held open at a time: those of the rows of a few large batches, and of their sources.
 const OPEN: usize = 1 << 16;
+/// Slots that are read and kept together: what is looked for one after another mostly lies side by side.
+const SHELF: u32 = 16;
+/// How many of these are kept.
+const SHELVES: usize = 1 << 10;
 const LIVE: u8 = 1;
 const DESTROYED: u8 = 2;
 
@@ -100,6 +104,9 @@ pub(crate) struct Keyring {
     index: Index,
     /// Keys that were used lately, each at the place of its slot's number modulo [`OPEN`].
     open: Vec<Option<(SubjectId, Key)>>,
+    /// Slots that were read lately, [`SHELF`] of them each, by the number of the first; each at the place of that modulo
+    /// [`SHELVES`].
+    shelves: Vec<Option<(u32, Box<[u8]>)>>,
     /// Whether there is no keyring: nothing can be opened, and nobody is found.
     blind: bool,
 }
@@ -119,6 +126,7 @@ impl Keyring {
             pending: Vec::new(),
             index: Index::default(),
             open: Vec::new(),
+            shelves: Vec::new(),
             blind: true,
         })
     }
@@ -163,24 +171,22 @@ impl Keyring {
         // A kill while slots were written may leave a part of one; no block uses it.
         let count = u32::try_from(length / SLOT as u64).map_err(|_| KeyringError::Full)?;
         let mut index = Index::with_room(count as usize);
-        let mut page = vec![0; SLOT * 1_024];
-        let mut slot = 0;
-        while slot < count {
-            let now = (count - slot).min(1_024);
-            let page = &mut page[..now as usize * SLOT];
-            file.read_exact_at(page, u64::from(slot) * SLOT as u64).map_err(io)?;
-            for (n, bytes) in page.chunks_exact(SLOT).enumerate() {
-                match bytes[0] {
-                    LIVE => index.push(Some(short(&bytes[DIGEST]))),
-                    DESTROYED => index.push(None),
-                    _ => {
-                        let what = format!("slot {} is neither live nor destroyed", slot as usize + n);
-                        return Err(KeyringError::Damaged { path, what });
-                    }
+        each_slot(&file, count, |slot, bytes| {
+            let digest = match bytes[0] {
+                LIVE => Some(short(&bytes[DIGEST])),
+                DESTROYED => None,
+                _ => {
+                    let what = format!("slot {slot} is neither live nor destroyed");
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, what));
                 }
-            }
-            slot += now;
-        }
+            };
+            index.push(digest);
+            Ok(())
+        })
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::InvalidData => KeyringError::Damaged { path: path.clone(), what: error.to_string() },
+            _ => io(error),
+        })?;
         Ok(Self {
             wrapping: blake3::derive_key("waybill ledger: wrapping of subject keys, v1", project),
             indexing: blake3::derive_key("waybill ledger: index of subjects, v1", project),
@@ -191,6 +197,7 @@ impl Keyring {
             file,
             index,
             open: vec![None; OPEN],
+            shelves: vec![None; SHELVES],
             blind: false,
         })
     }
@@ -206,17 +213,39 @@ impl Keyring {
     }
 
     /// Returns the slot of a subject, if it has one.
-    pub(crate) fn find(&self, key: &SubjectKey) -> Result<Option<SubjectId>, KeyringError> {
+    pub(crate) fn find(&mut self, key: &SubjectKey) -> Result<Option<SubjectId>, KeyringError> {
         self.find_digest(self.digest(key))
     }
 
-    fn find_digest(&self, digest: [u8; 16]) -> Result<Option<SubjectId>, KeyringError> {
-        for slot in self.index.candidates(short(&digest)) {
-            if self.slot(SubjectId(slot))?[DIGEST] == digest {
+    fn find_digest(&mut self, digest: [u8; 16]) -> Result<Option<SubjectId>, KeyringError> {
+        let mut candidates = self.index.candidates(short(&digest));
+        while let Some(slot) = candidates.next(&self.index) {
+            if self.near(SubjectId(slot))?[DIGEST] == digest {
                 return Ok(Some(SubjectId(slot)));
             }
         }
         Ok(None)
+    }
+
+    /// Returns a slot, of which those beside it are kept at hand.
+    fn near(&mut self, subject: SubjectId) -> Result<[u8; SLOT], KeyringError> {
+        let first = subject.0 / SHELF * SHELF;
+        if first + SHELF > self.synced || self.shelves.is_empty() {
+            return self.slot(subject);
+        }
+        let shelf = &mut self.shelves[(first / SHELF) as usize % SHELVES];
+        let bytes = match shelf {
+            Some((of, bytes)) if *of == first => bytes,
+            _ => {
+                let mut bytes = vec![0; SHELF as usize * SLOT].into_boxed_slice();
+                self.file
+                    .read_exact_at(&mut bytes, u64::from(first) * SLOT as u64)
+                    .map_err(|error| KeyringError::Io { path: self.path.clone(), error })?;
+                &mut shelf.insert((first, bytes)).1
+            }
+        };
+        let at = (subject.0 - first) as usize * SLOT;
+        Ok(bytes[at..at + SLOT].try_into().expect("a slot's bytes"))
     }
 
     /// Returns the slot of a subject, taking a new one if it has none.
@@ -242,10 +271,27 @@ impl Keyring {
         cipher::seal(&self.wrapping, nonce, &associated(subject, &slot), &mut wrapped, 0);
         slot[NONCE].copy_from_slice(&nonce);
         slot[WRAPPED].copy_from_slice(&wrapped);
+        if !self.index.has_room() {
+            self.index = self.larger_index()?;
+        }
         self.pending.extend_from_slice(&slot);
         self.index.push(Some(short(&digest)));
         self.open[subject.0 as usize % OPEN] = Some((subject, own));
         Ok(subject)
+    }
+
+    /// Returns an index of the same slots with room for more.
+    fn larger_index(&self) -> Result<Index, KeyringError> {
+        let mut index = Index::with_room(self.index.len() as usize);
+        let all = each_slot(&self.file, self.synced, |_, slot| {
+            index.push((slot[0] == LIVE).then(|| short(&slot[DIGEST])));
+            Ok(())
+        });
+        all.map_err(|error| KeyringError::Io { path: self.path.clone(), error })?;
+        for slot in self.pending.chunks_exact(SLOT) {
+            index.push(Some(short(&slot[DIGEST])));
+        }
+        Ok(index)
     }
 
     /// Returns what the slot holds.
@@ -257,7 +303,8 @@ impl Keyring {
         if let Some((_, key)) = self.open[open].filter(|(held, _)| *held == subject) {
             return Ok(Held::Key(key));
         }
-        let held = self.read(subject)?;
+        let slot = self.near(subject)?;
+        let held = self.unwrap(subject, &slot)?;
         if let Held::Key(key) = held {
             self.open[open] = Some((subject, key));
         }
@@ -295,10 +342,10 @@ impl Keyring {
             let mut slot = [0; SLOT];
             slot[0] = DESTROYED;
             self.open[subject.0 as usize % OPEN] = None;
+            self.shelves[(subject.0 / SHELF) as usize % SHELVES] = None;
             let io = |error| KeyringError::Io { path: self.path.clone(), error };
             self.file.write_all_at(&slot, u64::from(subject.0) * SLOT as u64).map_err(io)?;
             self.file.sync_data().map_err(io)?;
-            self.index.forget(subject);
         }
         Ok(live)
     }
@@ -400,56 +447,87 @@ fn short(digest: &[u8]) -> u32 {
     u32::from_le_bytes(digest[..4].try_into().expect("a digest has 32 bytes"))
 }
 
-/// Slots by the first four bytes of their digest: open addressing over slot numbers, seven to nine tenths full.
+/// Goes through the slots of a file.
+fn each_slot(file: &File, count: u32, mut each: impl FnMut(u32, &[u8]) -> io::Result<()>) -> io::Result<()> {
+    let mut page = vec![0; SLOT * 1_024];
+    let mut first = 0;
+    while first < count {
+        let now = (count - first).min(1_024);
+        let page = &mut page[..now as usize * SLOT];
+        file.read_exact_at(page, u64::from(first) * SLOT as u64)?;
+        for (slot, bytes) in (first..).zip(page.chunks_exact(SLOT)) {
+            each(slot, bytes)?;
+        }
+        first += now;
+    }
+    Ok(())
+}
+
+/// Slots by the first four bytes of their digest: open addressing, 80 to 95 hundredths full, over slot numbers with one byte
+/// of the digest beside each. There are as many slots as there are records, so this is all that is kept of them in memory; the
+/// slot itself says whether it is the one.
 #[derive(Debug, Default)]
 struct Index {
-    digests: Vec<u32>,
-    /// Slot plus one; zero is free.
-    table: Vec<u32>,
+    /// How many slots there are, destroyed ones included.
+    slots: u32,
+    /// The slot plus one, and a byte of its digest; zeros are free.
+    table: Vec<[u8; 5]>,
 }
 
 impl Index {
-    /// Returns an index of nothing, with room for so many slots.
+    /// Returns an index of nothing, with room for so many slots and some more.
     fn with_room(slots: usize) -> Self {
-        Self { digests: Vec::with_capacity(slots), table: vec![0; (slots * 10 / 7).max(64)] }
+        Self { slots: 0, table: vec![[0; 5]; (slots * 10 / 8).max(64)] }
     }
 
     fn len(&self) -> u32 {
-        u32::try_from(self.digests.len()).unwrap_or(u32::MAX)
+        self.slots
     }
 
+    fn has_room(&self) -> bool {
+        (self.slots as usize + 1) * 20 <= self.table.len() * 19
+    }
+
+    /// Takes in the next slot: where there is [room](Self::has_room).
     fn push(&mut self, digest: Option<u32>) {
-        let slot = self.len();
-        self.digests.push(digest.unwrap_or(0));
-        if self.digests.len() * 10 >= self.table.len() * 9 {
-            self.table = vec![0; (self.digests.len() * 10 / 7).max(64)];
-            for (slot, digest) in self.digests.iter().enumerate() {
-                place(&mut self.table, *digest, slot);
-            }
-        } else if digest.is_some() {
-            place(&mut self.table, digest.unwrap_or(0), slot as usize);
-        }
-    }
-
-    /// Lets a slot's digest match nobody. Its place in the table stays taken.
-    fn forget(&mut self, subject: SubjectId) {
-        if let Some(digest) = self.digests.get_mut(subject.0 as usize) {
-            *digest = 0;
-        }
-    }
-
-    fn candidates(&self, digest: u32) -> impl Iterator<Item = u32> {
-        let mut at = start(digest, self.table.len());
-        std::iter::from_fn(move || {
-            loop {
-                let slot = (*self.table.get(at)?).checked_sub(1)?;
+        self.slots += 1;
+        if let Some(digest) = digest {
+            let mut at = start(digest, self.table.len());
+            while self.table[at] != [0; 5] {
                 at = following(at, self.table.len());
-                if self.digests[slot as usize] == digest {
-                    return Some(slot);
-                }
             }
-        })
+            let [a, b, c, d] = self.slots.to_le_bytes();
+            self.table[at] = [a, b, c, d, tag(digest)];
+        }
     }
+
+    fn candidates(&self, digest: u32) -> Candidates {
+        Candidates { tag: tag(digest), at: start(digest, self.table.len()) }
+    }
+}
+
+/// Slots that may have a digest, one after another.
+struct Candidates {
+    tag: u8,
+    at: usize,
+}
+
+impl Candidates {
+    fn next(&mut self, index: &Index) -> Option<u32> {
+        loop {
+            let [a, b, c, d, tag] = *index.table.get(self.at)?;
+            let slot = u32::from_le_bytes([a, b, c, d]).checked_sub(1)?;
+            self.at = following(self.at, index.table.len());
+            if tag == self.tag {
+                return Some(slot);
+            }
+        }
+    }
+}
+
+/// The byte of a digest that its place in the table does not tell.
+fn tag(digest: u32) -> u8 {
+    digest.to_le_bytes()[0]
 }
 
 /// Digests are evenly spread over 32 bits: scaled down, they are evenly spread over the table.
@@ -459,14 +537,6 @@ fn start(digest: u32, length: usize) -> usize {
 
 fn following(at: usize, length: usize) -> usize {
     if at + 1 == length { 0 } else { at + 1 }
-}
-
-fn place(table: &mut [u32], digest: u32, slot: usize) {
-    let mut at = start(digest, table.len());
-    while table[at] != 0 {
-        at = following(at, table.len());
-    }
-    table[at] = u32::try_from(slot + 1).unwrap_or(u32::MAX);
 }
 
 /// Makes new names in a directory durable.

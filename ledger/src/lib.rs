@@ -128,7 +128,7 @@ mod writer;
 pub use borrowed::{FieldRef, ValueRef};
 pub use content::{BaselineRow, Content, Decision, Mapped, Shape};
 pub use event::{Envelope, Event};
-pub use record::{Field, FieldName, Fields, ObjectName, Record, RuleId, SystemName, Value};
+pub use record::{Field, FieldName, Fields, ObjectName, Record, RuleId, SystemName, Value, names_of};
 pub use schema::{Choice, FieldKind, FieldSchema, NewChoice, ObjectSchema, Schema, SchemaChange, User, Variant};
 pub use subject::{
     BatchId, Digest, Fingerprint, Micros, NameId, Position, RunId, SubjectId, SubjectKey, Target, TargetPart,

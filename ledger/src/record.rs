@@ -1,10 +1,17 @@
 //! What a system said about one record: its id and its fields, with the three kinds of nothing kept apart.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    cell::RefCell,
+    cmp::Ordering,
+    collections::BTreeMap,
+    fmt,
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
 
 use bincode::{
     BorrowDecode, Decode, Encode,
-    de::{BorrowDecoder, Decoder},
+    de::{BorrowDecoder, Decoder, read::Reader},
     enc::Encoder,
     error::{DecodeError, EncodeError},
 };
@@ -13,12 +20,73 @@ use rust_decimal::Decimal;
 
 use crate::borrowed::FieldRef;
 
+/// How many names a thread remembers.
+const REMEMBERED: usize = 1_024;
+/// The longest name that is remembered.
+const LONGEST: usize = 64;
+
+thread_local! {
+    /// Names that this thread has decoded: records of one object have the same ones, over and over.
+    static NAMES: RefCell<Vec<Option<Arc<str>>>> = RefCell::new(vec![None; REMEMBERED]);
+}
+
+/// Decodes a name, as a `String` is decoded.
+fn name<D: Decoder>(decoder: &mut D) -> Result<Arc<str>, DecodeError> {
+    let length = usize::try_from(u64::decode(decoder)?).map_err(|_| DecodeError::Other("a name is too long"))?;
+    decoder.claim_container_read::<u8>(length)?;
+    if length > LONGEST {
+        let mut bytes = vec![0; length];
+        decoder.reader().read(&mut bytes)?;
+        let text = String::from_utf8(bytes).map_err(|e| DecodeError::Utf8 { inner: e.utf8_error() })?;
+        return Ok(text.into());
+    }
+    let mut bytes = [0; LONGEST];
+    let bytes = &mut bytes[..length];
+    decoder.reader().read(bytes)?;
+    let place = bytes.iter().fold(length, |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(*byte)));
+    NAMES.with_borrow_mut(|names| {
+        let known = &mut names[place % REMEMBERED];
+        match known {
+            Some(name) if name.as_bytes() == bytes => Ok(Arc::clone(name)),
+            _ => {
+                let text = std::str::from_utf8(bytes).map_err(|inner| DecodeError::Utf8 { inner })?;
+                Ok(Arc::clone(known.insert(text.into())))
+            }
+        }
+    })
+}
+
 /// Defines a name type: cheap to clone, compared and ordered as text.
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[derive(Clone, Eq)]
         pub struct $name(Arc<str>);
+
+        impl Hash for $name {
+            fn hash<H: Hasher>(&self, state: &mut H) {
+                self.0.hash(state);
+            }
+        }
+
+        // Names of one schema are mostly one and the same text in memory: then nothing need be compared.
+        impl PartialEq for $name {
+            fn eq(&self, other: &Self) -> bool {
+                Arc::ptr_eq(&self.0, &other.0) || self.0 == other.0
+            }
+        }
+
+        impl PartialOrd for $name {
+            fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+                Some(self.cmp(other))
+            }
+        }
+
+        impl Ord for $name {
+            fn cmp(&self, other: &Self) -> Ordering {
+                if Arc::ptr_eq(&self.0, &other.0) { Ordering::Equal } else { self.0.cmp(&other.0) }
+            }
+        }
 
         impl $name {
             /// Wraps `text` as it stands, without trimming or folding.
@@ -70,13 +138,13 @@ macro_rules! name {
 
         impl<C> Decode<C> for $name {
             fn decode<D: Decoder<Context = C>>(decoder: &mut D) -> Result<Self, DecodeError> {
-                String::decode(decoder).map(Self::from)
+                name(decoder).map(Self)
             }
         }
 
         impl<'de, C> BorrowDecode<'de, C> for $name {
             fn borrow_decode<D: BorrowDecoder<'de, Context = C>>(decoder: &mut D) -> Result<Self, DecodeError> {
-                String::decode(decoder).map(Self::from)
+                name(decoder).map(Self)
             }
         }
 
@@ -346,9 +414,20 @@ impl<'de, C> BorrowDecode<'de, C> for Value {
 }
 
 /// The fields of a record, by name. A field that is not listed is [`Field::Absent`].
-// A record has tens of fields and is copied, read and thrown away by the million: one sorted list is one allocation.
-#[derive(Clone, PartialEq, Eq, Default)]
-pub struct Fields(Vec<(FieldName, Option<Value>)>);
+// A record has tens of fields and is read and thrown away by the million: one sorted list is one allocation. And it is handed
+// from step to step, each of which may keep it: copies are one list, until one of them changes.
+#[derive(Clone, Default)]
+pub struct Fields(Option<Arc<List>>);
+
+type List = Vec<(FieldName, Option<Value>)>;
+
+impl PartialEq for Fields {
+    fn eq(&self, other: &Self) -> bool {
+        self.list() == other.list()
+    }
+}
+
+impl Eq for Fields {}
 
 /// Shows what it is, a map.
 impl fmt::Debug for Fields {
@@ -359,7 +438,7 @@ impl fmt::Debug for Fields {
                 f.debug_map().entries(self.0.iter().map(|(name, value)| (name, value))).finish()
             }
         }
-        f.debug_tuple("Fields").field(&Map(&self.0)).finish()
+        f.debug_tuple("Fields").field(&Map(self.list())).finish()
     }
 }
 
@@ -382,15 +461,19 @@ impl Fields {
                 twice
             });
         }
-        Self(pairs)
+        Self(Some(Arc::new(pairs)))
+    }
+
+    fn list(&self) -> &[(FieldName, Option<Value>)] {
+        self.0.as_ref().map_or(&[], |list| list.as_slice())
     }
 
     fn place(&self, name: &str) -> Result<usize, usize> {
-        self.0.binary_search_by(|(own, _)| own.as_str().cmp(name))
+        place(self.list(), name)
     }
 
     fn at(&self, name: &str) -> Option<&Option<Value>> {
-        self.place(name).ok().map(|at| &self.0[at].1)
+        self.place(name).ok().map(|at| &self.list()[at].1)
     }
 
     /// Returns what is known about `name`.
@@ -422,22 +505,7 @@ impl Fields {
 
     /// Sets `name`; [`Field::Absent`] takes it out.
     pub fn set(&mut self, name: impl Into<FieldName>, field: impl Into<Field>) {
-        let name = name.into();
-        // Names mostly come in their order.
-        let place = match self.0.last() {
-            Some((last, _)) if *last < name => Err(self.0.len()),
-            _ => self.place(name.as_str()),
-        };
-        match (place, field.into()) {
-            (Ok(at), Field::Absent) => {
-                self.0.remove(at);
-            }
-            (Err(_), Field::Absent) => {}
-            (Ok(at), Field::Null) => self.0[at].1 = None,
-            (Ok(at), Field::Present(value)) => self.0[at].1 = Some(value),
-            (Err(at), Field::Null) => self.0.insert(at, (name, None)),
-            (Err(at), Field::Present(value)) => self.0.insert(at, (name, Some(value))),
-        }
+        set(Arc::make_mut(self.0.get_or_insert_default()), name.into(), field.into());
     }
 
     /// Returns whether the system said anything about `name`, null included.
@@ -447,34 +515,100 @@ impl Fields {
 
     /// Returns the number of fields that are not absent.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.list().len()
     }
 
     /// Returns whether every field is absent.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.list().is_empty()
+    }
+
+    /// Begins to go through the fields beside others.
+    pub fn beside(&self) -> Beside<'_> {
+        Beside(self.list())
     }
 
     /// Returns the fields in the order of their names; `None` stands for null.
     pub fn iter(&self) -> impl Iterator<Item = (&FieldName, Option<&Value>)> {
-        self.0.iter().map(|(name, value)| (name, value.as_ref()))
+        self.list().iter().map(|(name, value)| (name, value.as_ref()))
+    }
+}
+
+/// Fields that are gone through beside others, by names in their order.
+#[derive(Debug, Clone)]
+pub struct Beside<'f>(&'f [(FieldName, Option<Value>)]);
+
+impl<'f> Beside<'f> {
+    /// Returns what is known about a name: nothing, null, or a value. Names must be asked for in their order.
+    pub fn of(&mut self, name: &FieldName) -> Option<Option<&'f Value>> {
+        while let [(own, value), rest @ ..] = self.0 {
+            if own == name {
+                return Some(value.as_ref());
+            }
+            if own > name {
+                return None;
+            }
+            self.0 = rest;
+        }
+        None
+    }
+}
+
+/// Returns the names that any of these have, in order.
+pub fn names_of<'f>(all: impl IntoIterator<Item = &'f Fields>) -> Vec<&'f FieldName> {
+    let mut names: Vec<&FieldName> = Vec::new();
+    for fields in all {
+        // Both are in order, and mostly the same: one walk along both.
+        let mut at = 0;
+        for (name, _) in fields.iter() {
+            while names.get(at).is_some_and(|known| *known != name && *known < name) {
+                at += 1;
+            }
+            if names.get(at).is_none_or(|known| *known != name) {
+                names.insert(at, name);
+            }
+            at += 1;
+        }
+    }
+    names
+}
+
+fn place(list: &[(FieldName, Option<Value>)], name: &str) -> Result<usize, usize> {
+    list.binary_search_by(|(own, _)| own.as_str().cmp(name))
+}
+
+fn set(list: &mut List, name: FieldName, field: Field) {
+    // Names mostly come in their order.
+    let place = match list.last() {
+        Some((last, _)) if *last < name => Err(list.len()),
+        _ => place(list, name.as_str()),
+    };
+    match (place, field) {
+        (Ok(at), Field::Absent) => {
+            list.remove(at);
+        }
+        (Err(_), Field::Absent) => {}
+        (Ok(at), Field::Null) => list[at].1 = None,
+        (Ok(at), Field::Present(value)) => list[at].1 = Some(value),
+        (Err(at), Field::Null) => list.insert(at, (name, None)),
+        (Err(at), Field::Present(value)) => list.insert(at, (name, Some(value))),
     }
 }
 
 impl<N: Into<FieldName>, F: Into<Field>> FromIterator<(N, F)> for Fields {
     fn from_iter<I: IntoIterator<Item = (N, F)>>(pairs: I) -> Self {
-        let mut fields = Self::new();
+        let mut list = List::new();
         for (name, field) in pairs {
-            fields.set(name, field);
+            set(&mut list, name.into(), field.into());
         }
-        fields
+        Self(Some(Arc::new(list)))
     }
 }
 
 impl Encode for Fields {
     fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {
-        (self.0.len() as u64).encode(encoder)?;
-        self.0.iter().try_for_each(|(name, value)| {
+        (self.len() as u64).encode(encoder)?;
+        self.list().iter().try_for_each(|(name, value)| {
             name.encode(encoder)?;
             value.encode(encoder)
         })
@@ -526,6 +660,53 @@ mod tests {
                 prop::collection::btree_map("[a-z]{1,4}", inner, 0..4).prop_map(Value::Map),
             ]
         })
+    }
+
+    #[test]
+    fn going_along_finds_what_looking_up_finds() {
+        let fields: Fields =
+            [("b", Field::from("1")), ("d", Field::Null), ("e", Field::from(true))].into_iter().collect();
+        for names in ["abcdef", "bde", "e", "dd", "", "f"] {
+            let mut beside = fields.beside();
+            for name in names.chars().map(|name| FieldName::from(name.to_string())) {
+                assert_eq!(beside.of(&name), fields.at(name.as_str()).map(Option::as_ref), "{name} of {names}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_names_of_many_are_each_once_and_in_order() {
+        let of = |names: &str| names.chars().map(|name| (name.to_string(), Field::Null)).collect::<Fields>();
+        let all: Vec<Fields> = ["bd", "", "abcd", "e", "ace", "bd"].into_iter().map(of).collect();
+        let names: String = names_of(&all).into_iter().map(FieldName::as_str).collect();
+        assert_eq!(names, "abcde");
+        assert!(names_of([]).is_empty());
+    }
+
+    #[test]
+    fn copies_are_apart_as_soon_as_one_changes() {
+        let one: Fields = [("a", Field::from("1")), ("b", Field::Null)].into_iter().collect();
+        let mut other = one.clone();
+        other.set("a", Field::Absent);
+        assert_eq!((one.get("a"), other.get("a")), (Field::from("1"), Field::Absent));
+        assert_eq!(Fields::new(), std::iter::empty::<(FieldName, Field)>().collect());
+    }
+
+    #[test]
+    fn names_of_any_length_decode_and_broken_ones_are_refused() {
+        for length in [0, 1, 63, 64, 65, 300] {
+            let name = FieldName::new("ä".repeat(length / 2) + &"x".repeat(length % 2));
+            let bytes = crate::codec::encode(&name).unwrap();
+            // Twice, since the second time it is remembered.
+            assert_eq!(crate::codec::decode::<FieldName>(&bytes).unwrap(), name);
+            assert_eq!(crate::codec::decode::<FieldName>(&bytes).unwrap(), name);
+            let mut broken = bytes.clone();
+            if let Some(last) = broken.last_mut().filter(|_| length > 0) {
+                *last = 0xff;
+                assert!(crate::codec::decode::<FieldName>(&broken).is_err(), "{length}");
+            }
+            assert!(length == 0 || crate::codec::decode::<FieldName>(&bytes[..bytes.len() - 1]).is_err());
+        }
     }
 
     proptest! {

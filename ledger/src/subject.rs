@@ -195,10 +195,8 @@ impl Fingerprint {
     }
 
     /// Returns its first eight bytes, which is what folds keep.
-    pub fn head(&self) -> [u8; 8] {
-        let mut head = [0; 8];
-        head.copy_from_slice(&self.0[..8]);
-        head
+    pub fn head<const N: usize>(&self) -> [u8; N] {
+        std::array::from_fn(|at| self.0[at])
     }
 }
 

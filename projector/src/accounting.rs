@@ -88,7 +88,7 @@ impl SourceAccount {
         let anything_waits = intake.is_waiting();
         for (subject, seen) in intake.records().filter(|(_, seen)| seen.live) {
             let Some(account) = all.get_mut(&seen.object) else { continue };
-            let lives = landing.of(subject).any(|landed| landed.is_live());
+            let lives = landing.lives(subject);
             let held = anything_waits && intake.hold(subject).is_some();
             let part = match (lives, held, seen.skipped, seen.merged) {
                 (true, true, ..) => &mut account.partly,

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bincode::{Decode, Encode};
 
-use crate::place::Place;
+use crate::column::{Column, Digests};
 use waybill_ledger::{
     Envelope, Event, Micros, NameId, Position, SubjectId, TargetPart,
     event::{HoldDecision, HoldReason},
@@ -21,7 +21,7 @@ pub struct Seen {
     /// Its source object.
     pub object: NameId,
     /// The first bytes of the keyed digest of its content.
-    pub digest: [u8; 8],
+    pub digest: [u8; 6],
     /// Whether the source still has it.
     pub live: bool,
     /// Whether the plan does not carry it.
@@ -30,41 +30,64 @@ pub struct Seen {
     pub merged: bool,
 }
 
-/// One record in 20 bytes: there are as many as the source has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
-struct Entry {
-    subject: u32,
-    position: Place,
-    flags: u8,
-    object: u16,
-    digest: [u8; 8],
+/// What is known of every record, a column each: there are as many as the source has.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+struct Entries {
+    subject: Column,
+    position: Column,
+    /// The number of the object, and flags in the lowest byte.
+    traits: Column,
+    digest: Digests<6>,
 }
 
 const LIVE: u8 = 1;
 const SKIPPED: u8 = 2;
 const MERGED: u8 = 4;
 
-impl Entry {
-    fn flag(&mut self, flag: u8, set: bool) {
-        if set {
-            self.flags |= flag;
-        } else {
-            self.flags &= !flag;
+impl Entries {
+    fn len(&self) -> usize {
+        self.subject.len()
+    }
+
+    fn traits(&self, index: usize) -> (NameId, u8) {
+        Self::unpacked(self.traits.get(index))
+    }
+
+    fn unpacked(traits: Option<u64>) -> (NameId, u8) {
+        let traits = traits.unwrap_or(0);
+        let [flags, ..] = traits.to_le_bytes();
+        (NameId(u32::try_from(traits >> 8).unwrap_or(u32::MAX)), flags)
+    }
+
+    fn set_traits(&mut self, index: usize, object: NameId, flags: u8) {
+        self.traits.set(index, Some(u64::from(object.0) << 8 | u64::from(flags)));
+    }
+
+    fn is(&self, index: usize, flag: u8) -> bool {
+        self.traits(index).1 & flag != 0
+    }
+
+    fn flag(&mut self, index: usize, flag: u8, set: bool) {
+        let (object, before) = self.traits(index);
+        let after = if set { before | flag } else { before & !flag };
+        if after != before {
+            self.set_traits(index, object, after);
         }
     }
 
-    fn position(&self) -> Position {
-        self.position.get().unwrap_or(Position(0))
+    fn unpack(&self, index: usize) -> Seen {
+        Self::seen(self.position.get(index), self.traits.get(index), self.digest.get(index))
     }
 
-    fn unpack(&self) -> Seen {
+    fn seen(position: Option<u64>, traits: Option<u64>, digest: [u8; 6]) -> Seen {
+        let (object, flags) = Self::unpacked(traits);
         Seen {
-            position: self.position(),
-            object: NameId(self.object.into()),
-            digest: self.digest,
-            live: self.flags & LIVE != 0,
-            skipped: self.flags & SKIPPED != 0,
-            merged: self.flags & MERGED != 0,
+            position: Position(position.unwrap_or(0)),
+            object,
+            digest,
+            live: flags & LIVE != 0,
+            skipped: flags & SKIPPED != 0,
+            merged: flags & MERGED != 0,
         }
     }
 }
@@ -95,9 +118,9 @@ pub struct ObjectIntake {
 /// The fold: the source as the ledger knows it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
 pub struct Intake {
-    /// Subject to the index of its entry plus one. Subjects of the destination lie between, so entries are kept apart.
-    index: Vec<u32>,
-    seen: Vec<Entry>,
+    /// Subject to the index of its entry. Subjects of the destination lie between, so entries are kept apart.
+    index: Column,
+    seen: Entries,
     objects: BTreeMap<NameId, ObjectIntake>,
     /// What waits: targets, or records as a whole.
     held: BTreeMap<(SubjectId, Option<TargetPart>), HoldReason>,
@@ -119,10 +142,10 @@ impl Intake {
                 entry.modified = entry.modified.max(*modified);
             }
             (Event::RecordGone { object, .. }, Some(subject)) => {
-                if let Some(seen) = self.entry(subject)
-                    && seen.flags & LIVE != 0
+                if let Some(index) = self.entry(subject)
+                    && self.seen.is(index, LIVE)
                 {
-                    seen.flag(LIVE, false);
+                    self.seen.flag(index, LIVE, false);
                     let entry = self.objects.entry(*object).or_default();
                     entry.live -= 1;
                     entry.gone += 1;
@@ -174,20 +197,28 @@ impl Intake {
                 if let Event::RecordMerged { into } = envelope.event {
                     self.merged.insert(subject, (into, envelope.position));
                 }
-                if let Some(seen) = self.entry(subject) {
-                    seen.flag(SKIPPED, matches!(envelope.event, Event::RecordSkipped { .. }));
-                    seen.flag(MERGED, matches!(envelope.event, Event::RecordMerged { .. }));
+                if let Some(index) = self.entry(subject) {
+                    self.seen.flag(index, SKIPPED, matches!(envelope.event, Event::RecordSkipped { .. }));
+                    self.seen.flag(index, MERGED, matches!(envelope.event, Event::RecordMerged { .. }));
                 }
             }
             (Event::SubjectErased { erased }, _) => {
                 self.release(*erased);
                 self.forget_decisions(*erased);
                 self.erased.insert(*erased);
-                if let Some(seen) = self.entry(*erased) {
-                    seen.digest = [0; 8];
+                if let Some(index) = self.entry(*erased) {
+                    self.seen.digest.set(index, [0; 6]);
                 }
             }
             _ => {}
+        }
+    }
+
+    /// Lets it take no more memory than it needs now.
+    pub(crate) fn compact(&mut self) {
+        let Entries { subject, position, traits, digest: _ } = &mut self.seen;
+        for column in [subject, position, traits, &mut self.index] {
+            column.compact();
         }
     }
 
@@ -231,51 +262,58 @@ impl Intake {
         all.take_while(move |((of, _), _)| *of == subject).map(|((_, target), reason)| (*target, *reason))
     }
 
-    fn extracted(&mut self, subject: SubjectId, position: Position, object: NameId, digest: [u8; 8]) {
+    fn extracted(&mut self, subject: SubjectId, position: Position, object: NameId, digest: [u8; 6]) {
+        let known = self.entry(subject);
         let entry = self.objects.entry(object).or_default();
         entry.first.get_or_insert(position);
         entry.last = Some(position);
-        let slot = subject.0 as usize;
-        if self.index.len() <= slot {
-            self.index.resize(slot + 1, 0);
-        }
-        let object = u16::try_from(object.0).unwrap_or(u16::MAX);
-        let now = Entry { subject: subject.0, position: Place::new(position), flags: LIVE, object, digest };
-        match self.index[slot] {
-            0 => {
-                self.seen.push(now);
-                self.index[slot] = u32::try_from(self.seen.len()).unwrap_or(u32::MAX);
-                entry.live += 1;
-            }
-            known => {
-                let seen = &mut self.seen[known as usize - 1];
-                if seen.flags & LIVE == 0 {
+        let index = match known {
+            Some(known) => {
+                if !self.seen.is(known, LIVE) {
                     entry.live += 1;
                     entry.gone -= 1;
                 }
-                *seen = now;
+                known
             }
-        }
+            None => {
+                entry.live += 1;
+                let index = self.seen.len();
+                self.seen.subject.set(index, Some(subject.0.into()));
+                self.index.set(subject.0 as usize, Some(index as u64));
+                index
+            }
+        };
+        self.seen.position.set(index, Some(position.0));
+        self.seen.set_traits(index, object, LIVE);
+        self.seen.digest.set(index, digest);
     }
 
-    fn entry(&mut self, subject: SubjectId) -> Option<&mut Entry> {
-        match self.index.get(subject.0 as usize) {
-            None | Some(0) => None,
-            Some(known) => self.seen.get_mut(*known as usize - 1),
-        }
+    fn entry(&self, subject: SubjectId) -> Option<usize> {
+        self.index.short(subject.0 as usize).map(|index| index as usize)
     }
 
     /// Returns what is known of a source record.
     pub fn seen(&self, subject: SubjectId) -> Option<Seen> {
-        match self.index.get(subject.0 as usize) {
-            None | Some(0) => None,
-            Some(known) => self.seen.get(*known as usize - 1).map(Entry::unpack),
-        }
+        self.entry(subject).map(|index| self.seen.unpack(index))
     }
 
     /// Returns every record, in the order in which they were first read.
     pub fn records(&self) -> impl Iterator<Item = (SubjectId, Seen)> {
-        self.seen.iter().map(|entry| (SubjectId(entry.subject), entry.unpack()))
+        let Entries { subject, position, traits, digest } = &self.seen;
+        let all = subject.numbers().zip(position.numbers().zip(traits.numbers())).enumerate();
+        all.filter_map(|(index, (subject, (position, traits)))| {
+            let subject = SubjectId(u32::try_from(subject?).ok()?);
+            Some((subject, Entries::seen(position, traits, digest.get(index))))
+        })
+    }
+
+    /// Returns the live records of an object, in the order in which they were first read.
+    pub fn live(&self, object: NameId) -> impl Iterator<Item = (SubjectId, Seen)> {
+        let live = self.seen.traits.numbers().enumerate().filter(move |(_, traits)| {
+            let (of, flags) = Entries::unpacked(*traits);
+            of == object && flags & LIVE != 0
+        });
+        live.filter_map(|(index, _)| Some((SubjectId(self.seen.subject.short(index)?), self.seen.unpack(index))))
     }
 
     /// Returns whether this event holds the latest version of a record that the source still has.
@@ -363,8 +401,7 @@ impl Intake {
 
     /// Returns where the latest versions of an object's live records stand, ascending.
     pub fn positions(&self, object: NameId) -> Vec<Position> {
-        let live = self.seen.iter().filter(|seen| seen.flags & LIVE != 0 && u32::from(seen.object) == object.0);
-        let mut positions: Vec<Position> = live.map(Entry::position).collect();
+        let mut positions: Vec<Position> = self.live(object).map(|(_, seen)| seen.position).collect();
         positions.sort_unstable();
         positions
     }

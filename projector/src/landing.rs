@@ -11,7 +11,7 @@ use waybill_ledger::{
     event::{DriftKind, Operation},
 };
 
-use crate::place::Place;
+use crate::column::{Column, Digests};
 use crate::writes::{IllegalTransition, WriteEvent, WriteState};
 
 /// What is known of one target.
@@ -35,8 +35,9 @@ pub struct Landed {
     pub untouched: bool,
     /// The mapping that the destination record holds by our latest confirmed write.
     pub mapped: Option<Position>,
-    /// The first bytes of the digest of that mapping.
-    pub digest: [u8; 8],
+    /// The first bytes of the digest of that mapping: of a million mappings that changed, one in a million times one is taken
+    /// for what it was.
+    pub digest: [u8; 5],
     /// The latest after-image.
     pub after: Option<Position>,
     /// The latest intent, while it has no outcome.
@@ -68,23 +69,71 @@ impl Landed {
     }
 }
 
-/// No record.
-const NOBODY: u32 = u32::MAX;
+/// What is known of every target, a column each: there are as many targets as there are records.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+struct Entries {
+    subject: Column,
+    /// None while the destination has no record of ours.
+    destination: Column,
+    mapped: Column,
+    after: Column,
+    /// See [`Traits`].
+    traits: Column,
+    digest: Digests<5>,
+}
 
-/// One target in 32 bytes: there are as many as there are records.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
-struct Entry {
-    subject: u32,
-    destination: u32,
-    mapped: Place,
-    after: Place,
-    digest: [u8; 8],
-    part: u16,
+/// What has few values, in one number of a target: its kind, its part, its generation and its flags.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Traits {
     /// Its rule and object, as the number of a [`Kind`].
     kind: u16,
+    part: u16,
     generation: u8,
-    /// See [`Flags`].
     flags: Flags,
+}
+
+impl Traits {
+    fn unpack(number: u64) -> Self {
+        let [flags, generation, part0, part1, kind0, kind1, ..] = number.to_le_bytes();
+        let (part, kind) = (u16::from_le_bytes([part0, part1]), u16::from_le_bytes([kind0, kind1]));
+        Self { kind, part, generation, flags: Flags(flags) }
+    }
+
+    fn pack(self) -> u64 {
+        let ([part0, part1], [kind0, kind1]) = (self.part.to_le_bytes(), self.kind.to_le_bytes());
+        u64::from_le_bytes([self.flags.0, self.generation, part0, part1, kind0, kind1, 0, 0])
+    }
+}
+
+impl Entries {
+    fn len(&self) -> usize {
+        self.subject.len()
+    }
+
+    fn is_of(&self, index: usize, subject: SubjectId) -> bool {
+        self.subject.get(index) == Some(subject.0.into())
+    }
+
+    fn lives_in(&self, index: usize, destination: SubjectId) -> bool {
+        self.destination.get(index) == Some(destination.0.into())
+    }
+
+    fn traits(&self, index: usize) -> Traits {
+        Traits::unpack(self.traits.get(index).unwrap_or(0))
+    }
+
+    fn change(&mut self, index: usize, change: impl FnOnce(&mut Traits)) {
+        let before = self.traits(index);
+        let mut after = before;
+        change(&mut after);
+        if after != before {
+            self.traits.set(index, Some(after.pack()));
+        }
+    }
+
+    fn set(&mut self, index: usize, flag: u8, on: bool) {
+        self.change(index, |traits| traits.flags.set(flag, on));
+    }
 }
 
 /// What many targets have in common.
@@ -95,7 +144,7 @@ struct Kind {
 }
 
 /// How far a target's latest write has come, what that write does, and what we have done to the record: in one byte.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Flags(u8);
 
 impl Flags {
@@ -139,7 +188,7 @@ fn index_in<T: PartialEq>(all: &[T], one: &T) -> u8 {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
 struct UnderWay {
     /// The latest mapping, and the first bytes of its digest.
-    pending: Option<(Position, [u8; 8])>,
+    pending: Option<(Position, [u8; 5])>,
     intended: Option<Position>,
     batch: Option<BatchId>,
 }
@@ -147,9 +196,9 @@ struct UnderWay {
 /// The fold.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
 pub struct Landing {
-    /// By subject, an index plus one: of a source record its first target, of a destination record the target in it.
-    slots: Vec<u32>,
-    entries: Vec<Entry>,
+    /// By subject, an index: of a source record its first target, of a destination record the target in it.
+    slots: Column,
+    entries: Entries,
     kinds: Vec<Kind>,
     /// By a target's index, the target that its subject had before it.
     earlier: BTreeMap<u32, u32>,
@@ -166,35 +215,34 @@ impl Landing {
         let target = Target { subject, part };
         match &envelope.event {
             Event::RecordMapped { object, digest } => {
-                let index = self.entry_of(target);
-                self.set_object(index, *object);
+                let index = self.entry_of(target, Some(*object));
                 self.under_way(index).pending = Some((at, digest.head()));
             }
             Event::IdentityLinked { destination, .. } => {
-                let index = self.entry_of(target);
+                let index = self.entry_of(target, None);
                 self.own(*destination, index);
-                self.entries[index].flags.set(Flags::CREATED, false);
-                self.entries[index].flags.set(Flags::UNTOUCHED, true);
+                self.entries.set(index, Flags::CREATED, false);
+                self.entries.set(index, Flags::UNTOUCHED, true);
             }
             Event::IdentityUnlinked { destination } => {
-                let index = self.entry_of(target);
-                self.entries[index].mapped = Place::NOWHERE;
+                let index = self.entry_of(target, None);
+                self.entries.mapped.set(index, None);
                 self.disown(*destination, index);
             }
             Event::DriftFound { destination, field: None, kind: DriftKind::Changed, .. } => {
-                let index = self.entry_of(target);
-                if self.entries[index].destination == destination.0 {
+                let index = self.entry_of(target, None);
+                if self.entries.lives_in(index, *destination) {
                     self.touched.insert(number(index));
                 }
             }
             Event::AfterImageTaken { .. } => {
-                let index = self.entry_of(target);
-                self.entries[index].after = Place::new(at);
+                let index = self.entry_of(target, None);
+                self.entries.after.set(index, Some(at.0));
             }
             Event::WriteIntended { object, operation, .. } => {
+                self.entry_of(target, Some(*object));
                 let index = self.moved(target, at, WriteEvent::Intended)?;
-                self.set_object(index, *object);
-                self.entries[index].flags.set_operation(*operation);
+                self.entries.change(index, |traits| traits.flags.set_operation(*operation));
                 let under_way = self.under_way(index);
                 under_way.intended = Some(at);
                 under_way.batch = envelope.batch;
@@ -219,36 +267,33 @@ impl Landing {
     fn confirmed(&mut self, index: usize, destination: SubjectId, operation: Operation) {
         let pending = self.under_way.remove(&number(index)).and_then(|under_way| under_way.pending);
         if operation != Operation::Nothing {
-            self.entries[index].flags.set(Flags::UNTOUCHED, false);
+            self.entries.set(index, Flags::UNTOUCHED, false);
         }
         match operation {
             Operation::Create => {
                 self.own(destination, index);
-                let entry = &mut self.entries[index];
-                entry.flags.set(Flags::CREATED, true);
-                entry.after = Place::NOWHERE;
+                self.entries.set(index, Flags::CREATED, true);
+                self.entries.after.set(index, None);
             }
-            Operation::Update => self.entries[index].flags.set(Flags::CHANGED, true),
+            Operation::Update => self.entries.set(index, Flags::CHANGED, true),
             Operation::Nothing => {}
             Operation::Delete => {
-                let entry = &mut self.entries[index];
-                entry.mapped = Place::NOWHERE;
-                entry.after = Place::NOWHERE;
+                self.entries.mapped.set(index, None);
+                self.entries.after.set(index, None);
                 self.disown(destination, index);
                 return;
             }
         }
         if let Some((position, digest)) = pending {
-            let entry = &mut self.entries[index];
-            entry.mapped = Place::new(position);
-            entry.digest = digest;
+            self.entries.mapped.set(index, Some(position.0));
+            self.entries.digest.set(index, digest);
         }
     }
 
     fn moved(&mut self, target: Target, at: Position, event: WriteEvent) -> Result<usize, IllegalTransition> {
-        let index = self.entry_of(target);
-        let flags = &mut self.entries[index].flags;
-        flags.set_write(flags.write().next(at, event)?);
+        let index = self.entry_of(target, None);
+        let write = self.entries.traits(index).flags.write().next(at, event)?;
+        self.entries.change(index, |traits| traits.flags.set_write(write));
         Ok(index)
     }
 
@@ -256,33 +301,22 @@ impl Landing {
         self.under_way.entry(number(index)).or_default()
     }
 
-    fn slot(&mut self, subject: SubjectId) -> &mut u32 {
-        let slot = subject.0 as usize;
-        if self.slots.len() <= slot {
-            self.slots.resize(slot + 1, 0);
-        }
-        &mut self.slots[slot]
-    }
-
     fn own(&mut self, destination: SubjectId, index: usize) {
-        self.entries[index].destination = destination.0;
-        self.entries[index].generation = self.entries[index].generation.saturating_add(1);
-        *self.slot(destination) = number(index) + 1;
+        self.entries.destination.set(index, Some(destination.0.into()));
+        self.entries.change(index, |traits| traits.generation = traits.generation.saturating_add(1));
+        self.slots.set(destination.0 as usize, Some(index as u64));
     }
 
     fn disown(&mut self, destination: SubjectId, index: usize) {
-        self.entries[index].destination = NOBODY;
+        self.entries.destination.set(index, None);
         self.touched.remove(&number(index));
-        *self.slot(destination) = 0;
+        self.slots.set(destination.0 as usize, None);
     }
 
-    fn head(&self, subject: SubjectId) -> u32 {
-        let head = self.slots.get(subject.0 as usize).copied().unwrap_or(0);
-        let own = |entry: &&Entry| entry.subject == subject.0;
-        match (head as usize).checked_sub(1).and_then(|index| self.entries.get(index)).filter(own) {
-            Some(_) => head,
-            None => 0,
-        }
+    /// Returns the first target of a source record.
+    fn head(&self, subject: SubjectId) -> Option<u32> {
+        let head = self.slots.short(subject.0 as usize)?;
+        self.entries.is_of(head as usize, subject).then_some(head)
     }
 
     fn find(&self, target: Target) -> Option<usize> {
@@ -291,16 +325,17 @@ impl Landing {
 
     /// Returns the numbers of a subject's targets, the latest first.
     fn indexes(&self, subject: SubjectId) -> impl Iterator<Item = usize> {
-        let first = self.head(subject).checked_sub(1);
+        let first = self.head(subject);
         std::iter::successors(first, |index| self.earlier.get(index).copied()).map(|index| index as usize)
     }
 
     fn part(&self, index: usize) -> TargetPart {
-        TargetPart { rule: self.kind(index).rule, part: self.entries[index].part }
+        let traits = self.entries.traits(index);
+        TargetPart { rule: self.kinds[usize::from(traits.kind)].rule, part: traits.part }
     }
 
     fn kind(&self, index: usize) -> Kind {
-        self.kinds[usize::from(self.entries[index].kind)]
+        self.kinds[usize::from(self.entries.traits(index).kind)]
     }
 
     /// Returns the number of a kind. They are few: rules and objects of a plan.
@@ -312,61 +347,68 @@ impl Landing {
         u16::try_from(at).unwrap_or(u16::MAX)
     }
 
-    fn set_object(&mut self, index: usize, object: NameId) {
-        let kind = self.kind(index);
-        if kind.object != object {
-            self.entries[index].kind = self.number_of(Kind { object, ..kind });
-        }
-    }
-
-    fn entry_of(&mut self, target: Target) -> usize {
+    /// Returns a target's entry, which is made if there is none; what object it is written to may be known by now.
+    fn entry_of(&mut self, target: Target, object: Option<NameId>) -> usize {
         if let Some(index) = self.find(target) {
+            let kind = self.kind(index);
+            if let Some(object) = object.filter(|object| *object != kind.object) {
+                let kind = self.number_of(Kind { object, ..kind });
+                self.entries.change(index, |traits| traits.kind = kind);
+            }
             return index;
         }
         let index = self.entries.len();
-        if let Some(earlier) = self.head(target.subject).checked_sub(1) {
+        if let Some(earlier) = self.head(target.subject) {
             self.earlier.insert(number(index), earlier);
         }
-        let kind = self.number_of(Kind { rule: target.part.rule, object: NameId(0) });
-        self.entries.push(Entry {
-            subject: target.subject.0,
-            destination: NOBODY,
-            mapped: Place::NOWHERE,
-            after: Place::NOWHERE,
-            digest: [0; 8],
-            part: target.part.part,
-            kind,
-            generation: 0,
-            flags: Flags::default(),
-        });
-        *self.slot(target.subject) = number(index) + 1;
+        let kind = self.number_of(Kind { rule: target.part.rule, object: object.unwrap_or(NameId(0)) });
+        self.entries.subject.set(index, Some(target.subject.0.into()));
+        let traits = Traits { kind, part: target.part.part, ..Traits::default() };
+        self.entries.traits.set(index, Some(traits.pack()));
+        self.slots.set(target.subject.0 as usize, Some(index as u64));
         index
     }
 
     fn unpack(&self, index: usize) -> Option<Landed> {
-        let entry = self.entries.get(index)?;
+        let Entries { subject, destination, mapped, after, traits, digest: _ } = &self.entries;
+        let [subject, destination, mapped, after, traits] =
+            [subject, destination, mapped, after, traits].map(|column| column.get(index));
+        self.unpacked(index, [subject, destination, mapped, after, traits])
+    }
+
+    fn unpacked(&self, index: usize, entry: [Option<u64>; 5]) -> Option<Landed> {
+        let [subject, destination, mapped, after, traits] = entry;
+        let record = |number: Option<u64>| number.and_then(|number| u32::try_from(number).ok()).map(SubjectId);
+        let (subject, destination) = (record(subject)?, record(destination));
+        let Traits { kind, part, generation, flags } = Traits::unpack(traits.unwrap_or(0));
+        let Kind { rule, object } = self.kinds[usize::from(kind)];
         let under_way = self.under_way.get(&number(index)).copied().unwrap_or_default();
         Some(Landed {
-            target: Target { subject: SubjectId(entry.subject), part: self.part(index) },
-            object: self.kind(index).object,
-            write: entry.flags.write(),
-            operation: entry.flags.operation(),
-            destination: (entry.destination != NOBODY).then_some(SubjectId(entry.destination)),
-            created: entry.flags.has(Flags::CREATED),
-            plain: entry.flags.has(Flags::CREATED)
-                && !entry.flags.has(Flags::CHANGED)
-                && entry.generation == 1
-                && entry.destination != NOBODY,
-            untouched: entry.flags.has(Flags::UNTOUCHED),
-            mapped: entry.mapped.get(),
-            digest: entry.digest,
-            after: entry.after.get(),
+            target: Target { subject, part: TargetPart { rule, part } },
+            object,
+            write: flags.write(),
+            operation: flags.operation(),
+            destination,
+            created: flags.has(Flags::CREATED),
+            plain: flags.has(Flags::CREATED) && !flags.has(Flags::CHANGED) && generation == 1 && destination.is_some(),
+            untouched: flags.has(Flags::UNTOUCHED),
+            mapped: mapped.map(Position),
+            digest: self.entries.digest.get(index),
+            after: after.map(Position),
             intended: under_way.intended,
             batch: under_way.batch,
             touched: self.touched.contains(&number(index)),
-            generation: entry.generation,
+            generation,
             pending: under_way.pending.map(|(position, _)| position),
         })
+    }
+
+    /// Lets it take no more memory than it needs now.
+    pub(crate) fn compact(&mut self) {
+        let Entries { subject, destination, mapped, after, traits, digest: _ } = &mut self.entries;
+        for column in [subject, destination, mapped, after, traits, &mut self.slots] {
+            column.compact();
+        }
     }
 
     /// Returns what is known of a target.
@@ -391,7 +433,7 @@ impl Landing {
 
     /// Returns whether there is no target.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.entries.len() == 0
     }
 
     /// Returns every target of a subject, the latest first.
@@ -401,8 +443,8 @@ impl Landing {
 
     /// Returns the number of the target that lives in a destination record, counted from 0 in the order of [`all`](Self::all).
     pub fn owner_index(&self, destination: SubjectId) -> Option<usize> {
-        let index = (*self.slots.get(destination.0 as usize)? as usize).checked_sub(1)?;
-        self.entries.get(index).filter(|entry| entry.destination == destination.0).map(|_| index)
+        let index = self.slots.short(destination.0 as usize)? as usize;
+        self.entries.lives_in(index, destination).then_some(index)
     }
 
     /// Returns the target that lives in a destination record, if one of ours does.
@@ -412,7 +454,27 @@ impl Landing {
 
     /// Returns every target, in the order in which they first appeared.
     pub fn all(&self) -> impl Iterator<Item = Landed> {
-        (0..self.entries.len()).filter_map(|index| self.unpack(index))
+        let Entries { subject, destination, mapped, after, traits, digest: _ } = &self.entries;
+        let len = self.entries.len();
+        let sides = subject.first(len).zip(destination.first(len));
+        let all = sides.zip(mapped.first(len).zip(after.first(len))).zip(traits.first(len)).enumerate();
+        all.filter_map(|(index, (((subject, destination), (mapped, after)), traits))| {
+            self.unpacked(index, [subject, destination, mapped, after, traits])
+        })
+    }
+
+    /// Returns the targets of one destination object, in the order in which they first appeared.
+    pub fn of_object(&self, object: NameId) -> impl Iterator<Item = Landed> {
+        let kinds: Vec<bool> = self.kinds.iter().map(|kind| kind.object == object).collect();
+        let any = kinds.contains(&true);
+        let all = self.entries.traits.numbers().take(if any { self.entries.len() } else { 0 }).enumerate();
+        let of = all.filter(move |(_, traits)| kinds[usize::from(Traits::unpack(traits.unwrap_or(0)).kind)]);
+        of.filter_map(|(index, _)| self.unpack(index))
+    }
+
+    /// Returns whether a source record has a row at the destination.
+    pub fn lives(&self, subject: SubjectId) -> bool {
+        self.indexes(subject).any(|index| self.entries.destination.get(index).is_some())
     }
 
     /// Returns the targets whose latest write has no outcome.
@@ -428,5 +490,5 @@ impl Landing {
 
 /// Entries are numbered in 32 bits, as subjects are.
 fn number(index: usize) -> u32 {
-    u32::try_from(index).unwrap_or(NOBODY)
+    u32::try_from(index).unwrap_or(u32::MAX)
 }

@@ -7,6 +7,7 @@
 pub mod accounting;
 pub mod assess;
 pub mod audit;
+mod column;
 pub mod converge;
 pub mod delta;
 pub mod folds;
@@ -17,7 +18,6 @@ pub mod landing;
 pub mod mapping;
 pub mod order;
 pub mod owners;
-mod place;
 pub mod propose;
 pub mod reconcile;
 pub mod rollback;
@@ -25,4 +25,5 @@ pub mod sample;
 pub mod schema_step;
 pub mod writes;
 
+pub use column::Positions;
 pub use key::{key_prefix, write_key};

@@ -3,18 +3,14 @@
 //! Source: "Bulk API 2.0 Ingest" in the Bulk API 2.0 Developer Guide. A job that is complete may have failed rows; its
 //! results come in any order and are joined by a column of ours; an empty cell leaves a field, `#N/A` clears it.
 
-use std::{
-    borrow::Cow,
-    collections::{BTreeSet, HashMap},
-    time::Duration,
-};
+use std::{borrow::Cow, collections::HashMap, time::Duration};
 
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::json;
 use waybill_ledger::{
-    FieldName,
     event::{Operation, UnknownCause},
+    names_of,
 };
 
 use super::{Salesforce, answer, rows::not_sent, values::to_cell};
@@ -234,12 +230,7 @@ fn csv_of(batch: &Batch) -> Result<Vec<u8>, RemoteError> {
         what: "the rows of a job".to_owned(),
         detail,
     };
-    let mut names: BTreeSet<&FieldName> = BTreeSet::new();
-    for (name, _) in batch.rows.iter().flat_map(|row| row.fields.iter()) {
-        if !names.contains(name) {
-            names.insert(name);
-        }
-    }
+    let names = names_of(batch.rows.iter().map(|row| &row.fields));
     let mut writer = csv::WriterBuilder::new().quote_style(csv::QuoteStyle::Necessary).from_writer(Vec::new());
     let with_id = batch.operation != Operation::Create;
     let header = with_id.then_some("Id").into_iter().chain(names.iter().map(|name| name.as_str()));

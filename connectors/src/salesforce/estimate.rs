@@ -31,7 +31,7 @@ fn kilobytes(object: &str) -> u64 {
 }
 
 /// Returns what these writes need.
-pub(super) fn needs(planned: &[Planned], bulk_threshold: usize, job_rows: u64) -> Vec<Need> {
+pub(super) fn needs(planned: &[Planned], bulk_threshold: usize) -> Vec<Need> {
     let threshold = u64::try_from(bulk_threshold).unwrap_or(u64::MAX);
     // Versions, describes, users, limits, the schema step, and a look for our keys.
     let (mut calls, mut batches, mut kb, mut bytes) = (100, 0, 0, 0);
@@ -43,8 +43,9 @@ pub(super) fn needs(planned: &[Planned], bulk_threshold: usize, job_rows: u64) -
                 // Each content is a request of its own.
                 rows + rows.div_ceil(COLLECTION)
             } else if rows >= threshold && name != contents::LINK {
-                batches += rows.div_ceil(BULK_BATCH);
-                rows.div_ceil(job_rows.max(1)) * (PER_JOB + LOOKS)
+                let job = object.job_rows.clamp(1, rows.max(1));
+                batches += rows / job * job.div_ceil(BULK_BATCH) + (rows % job).div_ceil(BULK_BATCH);
+                rows.div_ceil(job) * (PER_JOB + LOOKS)
             } else {
                 rows.div_ceil(COLLECTION)
             };
@@ -68,12 +69,13 @@ mod tests {
 
     #[test]
     fn rows_count_two_kilobytes_and_files_their_bytes() {
-        let planned =
-            |object: &str, creates, bytes| Planned { object: object.into(), creates, updates: 0, present: 0, bytes };
+        let planned = |object: &str, creates, bytes| {
+            let job_rows = 10_000;
+            Planned { object: object.into(), creates, updates: 0, present: 0, bytes, job_rows }
+        };
         let needs = needs(
             &[planned("Contact", 51_200, 0), planned("ContentVersion", 10, 30 << 20), planned("Campaign", 128, 0)],
             2_000,
-            10_000,
         );
         let of = |limit: &str| needs.iter().find(|need| need.limit == limit).map(|need| need.amount);
         assert_eq!(of("DataStorageMB"), Some(101));

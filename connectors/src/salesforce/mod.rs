@@ -88,7 +88,7 @@ impl Connection {
             bulk_threshold: 2_000,
             timeout: Duration::from_secs(120),
             tries: 4,
-            poll: Duration::from_millis(50),
+            poll: Duration::from_millis(100),
         }
     }
 }
@@ -354,8 +354,8 @@ impl Destination for Salesforce {
         Ok(self.query_page(&format!("SELECT COUNT() FROM {object}{held}")).await?.total_size)
     }
 
-    fn needs(&self, planned: &[Planned], job_rows: u64) -> Vec<Need> {
-        estimate::needs(planned, self.bulk_threshold, job_rows)
+    fn needs(&self, planned: &[Planned]) -> Vec<Need> {
+        estimate::needs(planned, self.bulk_threshold)
     }
 
     async fn automation(&self, touches: &[Touch]) -> Result<Automations, RemoteError> {

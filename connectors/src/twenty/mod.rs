@@ -281,7 +281,7 @@ impl Destination for Twenty {
         self.count_rows(&object, filter).await
     }
 
-    fn needs(&self, _planned: &[Planned], _job_rows: u64) -> Vec<Need> {
+    fn needs(&self, _planned: &[Planned]) -> Vec<Need> {
         Vec::new()
     }
 

@@ -1,80 +1,81 @@
-//! A loader without memory: reads the same rows and sends them by the same bulk jobs. It is what we measure ourselves
-//! against, and what nobody should migrate a company with.
+//! Loaders without memory, which we measure ourselves against and with which nobody should migrate a company: jsforce, by
+//! Bulk API 2.0, on the same export and looking at its jobs as often as we do.
 
 use std::{
-    path::Path,
-    time::{Duration, Instant},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
 };
 
-use serde_json::{Value, json};
+use serde::Deserialize;
 
-use crate::Fallible;
+use crate::{Fallible, process::Sandbox};
 
-/// Rows of one job, as many as Waybill sends.
-const ROWS: usize = 10_000;
+/// What drives jsforce.
+const SCRIPT: &str = include_str!("jsforce.js");
 
-/// Loads companies and contacts; returns how many rows and how long it took.
-pub(crate) fn load(url: &str, token: &str, export: &Path) -> Fallible<(u64, Duration)> {
-    // Another part of the program may have chosen the same provider already.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let client = reqwest::blocking::Client::builder().timeout(Duration::from_secs(300)).build()?;
-    let root = format!("{url}/services/data/v62.0/jobs/ingest");
-    let began = Instant::now();
-    let mut sent = 0;
-    for (file, object, columns) in [
-        (
-            "companies.csv",
-            "Account",
-            [("name", "Name"), ("domain", "Website"), ("phone", "Phone"), ("address_city", "BillingCity")],
-        ),
-        (
-            "contacts.csv",
-            "Contact",
-            [("first_name", "FirstName"), ("last_name", "LastName"), ("phone", "Phone"), ("job_title", "Title")],
-        ),
-    ] {
-        let mut reader = csv::Reader::from_path(export.join(file))?;
-        let header = reader.headers()?.clone();
-        let places: Vec<usize> = columns
-            .iter()
-            .map(|(name, _)| {
-                header
-                    .iter()
-                    .position(|column| column.trim_start_matches('\u{feff}') == *name)
-                    .ok_or("a column is missing")
-            })
-            .collect::<Result<_, _>>()?;
-        let mut rows = reader.into_records().peekable();
-        while rows.peek().is_some() {
-            let mut writer = csv::Writer::from_writer(Vec::new());
-            writer.write_record(columns.iter().map(|(_, name)| name))?;
-            let mut count = 0;
-            for row in rows.by_ref().take(ROWS) {
-                let row = row?;
-                writer.write_record(places.iter().map(|place| row.get(*place).unwrap_or_default()))?;
-                count += 1;
-            }
-            let csv = writer.into_inner().map_err(|e| e.to_string())?;
-            let send =
-                |request: reqwest::blocking::RequestBuilder| request.bearer_auth(token).send()?.error_for_status();
-            let about = json!({ "object": object, "operation": "insert", "contentType": "CSV", "lineEnding": "LF" });
-            let job: Value = serde_json::from_slice(&send(client.post(&root).body(about.to_string()))?.bytes()?)?;
-            let own = format!("{root}/{}", job["id"].as_str().ok_or("the job has no id")?);
-            send(client.put(format!("{own}/batches")).header("content-type", "text/csv").body(csv))?;
-            send(client.patch(&own).body(json!({ "state": "UploadComplete" }).to_string()))?;
-            loop {
-                let state: Value = serde_json::from_slice(&send(client.get(&own))?.bytes()?)?;
-                if state["state"] == "JobComplete" {
-                    break;
-                }
-                if state["state"] == "Failed" {
-                    return Err(format!("a job failed: {}", state["errorMessage"]).into());
-                }
-                std::thread::sleep(Duration::from_millis(50));
-            }
-            send(client.get(format!("{own}/successfulResults")))?.bytes()?;
-            sent += count;
-        }
+/// Where jsforce is, with Node.js to run it.
+#[derive(Debug)]
+pub(crate) struct Jsforce {
+    modules: PathBuf,
+}
+
+/// How the rows come to jsforce.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Rows {
+    /// Out of the export's files, as they come to us.
+    Export,
+    /// Out of files that have the destination's columns already, as they are uploaded.
+    Prepared,
+}
+
+/// What jsforce came to.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub(crate) struct Loaded {
+    milliseconds: u64,
+    created: u64,
+}
+
+impl Loaded {
+    /// Returns how many rows were created a second.
+    pub(crate) fn per_second(self) -> f64 {
+        crate::per_second(self.created, Duration::from_millis(self.milliseconds))
     }
-    Ok((sent, began.elapsed()))
+}
+
+impl Jsforce {
+    /// Looks for jsforce among the modules in a directory.
+    pub(crate) fn find(modules: &Path) -> Fallible<Self> {
+        if !modules.join("jsforce").is_dir() {
+            let (own, dir) = (modules.display(), modules.parent().unwrap_or(modules).display());
+            return Err(
+                format!("there is no jsforce in {own}: `npm install --prefix {dir} jsforce` puts it there").into()
+            );
+        }
+        Ok(Self { modules: std::path::absolute(modules)? })
+    }
+
+    /// Writes the files that have the destination's columns beside the export's own.
+    pub(crate) fn prepare(&self, export: &Path) -> Fallible<()> {
+        self.drive(["", "", "prepare"], export).map(drop)
+    }
+
+    /// Loads the companies and contacts of an export.
+    pub(crate) fn load(&self, org: &Sandbox, export: &Path, rows: Rows) -> Fallible<Loaded> {
+        let how = match rows {
+            Rows::Export => "export",
+            Rows::Prepared => "prepared",
+        };
+        Ok(serde_json::from_slice(&self.drive([&org.url, &org.token, how], export)?)?)
+    }
+
+    fn drive(&self, [url, token, how]: [&str; 3], export: &Path) -> Fallible<Vec<u8>> {
+        let mut node = Command::new("node");
+        node.arg("-e").arg(SCRIPT).args(["--", url, token]).arg(export).arg(how).env("NODE_PATH", &self.modules);
+        let output = node.stdin(Stdio::null()).output()?;
+        if output.status.success() {
+            return Ok(output.stdout);
+        }
+        Err(format!("jsforce: {}", String::from_utf8_lossy(&output.stderr).trim()).into())
+    }
 }

@@ -1,7 +1,7 @@
 //! What we measure: always as a ratio between two things in one run, on the same data.
 //!
-//! `migrate` moves a generated company through the real binary into a sandbox of its own, and holds it against a loader
-//! without memory that sends the same rows by the same bulk jobs. `memory` holds the peak memory of two sizes against each
+//! `migrate` moves a generated company through the real binary into a sandbox of its own and back, and holds it against
+//! jsforce, which has no memory, loading the same companies and contacts. `memory` holds the peak memory of two sizes against each
 //! other. `delta` holds a delta that finds nothing changed against reading the export's bytes. `assess` holds taking stock of a large export against reading its bytes; `duplicates` tells how many known
 //! duplicates are found; `mapping` holds proposals against known mappings. `ledger` holds the ledger against stores that
 //! people know; `pace` holds a migration against what a rate limit allows. The sandbox is another process and counts for neither.
@@ -13,6 +13,7 @@ mod duplicates;
 mod ledger;
 mod loader;
 mod mapping;
+mod migrate;
 mod pace;
 mod process;
 mod simulate;
@@ -42,15 +43,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Records a second, against a loader without memory
-    Migrate {
-        /// Companies
-        #[arg(long, default_value_t = 20_000)]
-        companies: u64,
-        /// Contacts
-        #[arg(long, default_value_t = 100_000)]
-        contacts: u64,
-    },
+    /// Records a second, there and back, against jsforce
+    Migrate(migrate::Migrate),
     /// Peak memory at one size against that at twice the size
     Memory {
         /// Records at the smaller size
@@ -76,16 +70,6 @@ enum What {
     /// One part of `ledger`, in a process of its own
     #[command(hide = true)]
     Part(ledger::One),
-}
-
-#[derive(Debug, Serialize)]
-struct MigrateFigures {
-    records: u64,
-    records_per_second: f64,
-    loader_records_per_second: f64,
-    ratio: f64,
-    peak_mb: f64,
-    trip: Trip,
 }
 
 #[derive(Debug, Serialize)]
@@ -127,35 +111,7 @@ fn run(cli: &Cli) -> Fallible<()> {
         What::Pace(ref what) => return pace::run(&bench, what, cli.json),
         What::Delta(ref what) => return delta::run(&bench, what, cli.json),
         What::Assess(ref what) => return assess::run(&bench, what, cli.json),
-        What::Migrate { companies, contacts } => {
-            let trip = bench.trip(companies, contacts, false)?;
-            let loader = bench.load_bare(companies, contacts)?;
-            let figures = MigrateFigures {
-                records: trip.records,
-                records_per_second: per_second(trip.records, trip.run),
-                loader_records_per_second: per_second(loader.0, loader.1),
-                ratio: per_second(trip.records, trip.run) / per_second(loader.0, loader.1),
-                peak_mb: trip.peak_mb,
-                trip,
-            };
-            if cli.json {
-                println!("{}", serde_json::to_string_pretty(&figures)?);
-                return Ok(());
-            }
-            println!(
-                "{} records at {:.0} a second (discover {:.1} s, approve {:.1} s, run {:.1} s)",
-                figures.records,
-                figures.records_per_second,
-                figures.trip.discover.as_secs_f64(),
-                figures.trip.approve.as_secs_f64(),
-                figures.trip.run.as_secs_f64()
-            );
-            println!(
-                "a loader without memory, same rows and jobs: {:.0} a second; ratio {:.2}",
-                figures.loader_records_per_second, figures.ratio
-            );
-            println!("peak memory {:.0} MB; ledger {:.0} MB", figures.peak_mb, figures.trip.ledger_mb);
-        }
+        What::Migrate(ref what) => return migrate::run(&bench, what, cli.json),
         What::Memory { records } => {
             let smaller = bench.trip(records / 6, records - records / 6, true)?;
             let larger = bench.trip(records / 3, 2 * records - records / 3, true)?;

@@ -10,7 +10,7 @@ use std::{
 
 use serde::Serialize;
 
-use crate::{Fallible, loader};
+use crate::Fallible;
 
 /// One migration.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -43,7 +43,7 @@ pub(crate) struct Bench {
 pub(crate) struct Sandbox {
     child: Child,
     pub(crate) url: String,
-    token: String,
+    pub(crate) token: String,
 }
 
 impl Drop for Sandbox {
@@ -144,14 +144,6 @@ impl Bench {
         (trip.reconcile, trip.rollback) = (reconcile, rollback);
         trip.ledger_mb = megabytes(size(&project.join("ledger"))?);
         Ok(trip)
-    }
-
-    /// Sends the same rows by a loader without memory; returns how many and how long it took.
-    pub(crate) fn load_bare(&self, companies: u64, contacts: u64) -> Fallible<(u64, Duration)> {
-        let dir = tempfile::tempdir()?;
-        let export = self.generate(dir.path(), companies, contacts)?;
-        let org = self.sandbox(&["salesforce", "--limits", "off"])?;
-        loader::load(&org.url, &org.token, &export)
     }
 
     /// Returns how long the demo takes.

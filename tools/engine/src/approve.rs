@@ -344,7 +344,7 @@ fn counted<M: Flaws>(
                         let live = landed.filter(Landed::is_live);
                         let same = live.zip(subject).map(|(landed, subject)| -> Result<bool, Failure> {
                             let digest = ledger.digest(subject, &crate::load::fields_bytes(&mapped.fields)?)?;
-                            Ok(landed.mapped.is_some() && landed.digest == digest.0[..8])
+                            Ok(landed.mapped.is_some() && digest.0.starts_with(&landed.digest))
                         });
                         let same = same.transpose()?;
                         let is = matches.get(&rule.to).filter(|_| same.is_none());

@@ -369,7 +369,7 @@ impl Source {
                         }
                         keys.update(&subject.0.to_le_bytes());
                         let seen = state.intake().seen(subject);
-                        if seen.is_some_and(|seen| seen.live && seen.digest == digest.0[..8]) {
+                        if seen.is_some_and(|seen| seen.live && digest.0.starts_with(&seen.digest)) {
                             counts.unchanged += 1;
                             unchanged_keys.update(&subject.0.to_le_bytes());
                             continue;
@@ -448,7 +448,7 @@ impl Source {
         met: &Met,
         read: u64,
     ) -> Result<u64, Failure> {
-        let live = state.intake().records().filter(|(_, seen)| seen.live && seen.object == name);
+        let live = state.intake().live(name);
         let missing: Vec<SubjectId> = live.map(|(subject, _)| subject).filter(|subject| !met.holds(*subject)).collect();
         if read == 0 && !missing.is_empty() {
             return Err(Failure::stopped(format!(

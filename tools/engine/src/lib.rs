@@ -18,6 +18,7 @@ mod files;
 pub mod flaws;
 pub mod handover;
 pub mod holds;
+mod ids;
 pub mod load;
 mod looking;
 pub mod matching;

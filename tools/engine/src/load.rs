@@ -23,6 +23,8 @@ use waybill_ledger::{
     ledger::{Draft, Ledger, Opened},
 };
 use waybill_projector::{
+    Positions,
+    landing::Landed,
     mapping::{MapOutcome, Plan, Rule},
     order::Phase as Step,
     owners::OwnerResolution,
@@ -287,11 +289,15 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
             self.desk.progress.begin(&format!("{} to {}{pass}", rule.from, rule.to), positions.len() as u64);
             let mut outbox = Outbox::default();
             let mut crew = Crew::new(writer, state, positions.len());
-            let mut ahead = read_ahead(self.ledger(), positions.iter().take(RECORDS_AT_ONCE).copied().collect());
-            let chunks: Vec<&[Position]> = positions.chunks(RECORDS_AT_ONCE).collect();
-            for (n, chunk) in chunks.iter().enumerate() {
+            // From here on they are kept for as long as the rule takes, which may be hours.
+            let (mut left, positions) = (positions.len(), positions.into_iter().collect::<Positions>());
+            let mut next = positions.iter();
+            let mut ahead = read_ahead(self.ledger(), next.by_ref().take(RECORDS_AT_ONCE).collect());
+            while left > 0 {
+                let count = left.min(RECORDS_AT_ONCE);
+                left -= count;
                 let records = ahead.await.map_err(|e| Failure::failed(format!("the reader stopped: {e}")))??;
-                ahead = read_ahead(self.ledger(), chunks.get(n + 1).map(|next| next.to_vec()).unwrap_or_default());
+                ahead = read_ahead(self.ledger(), next.by_ref().take(RECORDS_AT_ONCE).collect());
                 for (cause, record) in records {
                     let subject = self.rec().subject(&SubjectKey::new(self.source, &rule.from, &record.id))?;
                     let coming_record = Coming { subject, rule, record, cause };
@@ -300,7 +306,7 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
                     }
                 }
                 self.send(state, stage, writer, &mut crew, &mut outbox, false).await?;
-                self.desk.progress.advance(chunk.len() as u64);
+                self.desk.progress.advance(count as u64);
                 if let Err(stopped) = self.check_stop() {
                     // What is under way comes home first.
                     crew.come_home(state).await?;
@@ -481,7 +487,7 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
         match landed {
             // What became of the last write is not known yet: nothing more is sent until it is.
             Some(landed) if landed.is_open() => stage.counts.held += 1,
-            Some(landed) if landed.is_live() && landed.mapped.is_some() && landed.digest == digest.0[..8] => {
+            Some(landed) if landed.is_live() && landed.mapped.is_some() && digest.0.starts_with(&landed.digest) => {
                 stage.counts.unchanged += 1;
                 if held {
                     outbox.notes.push(self.note(
@@ -664,15 +670,15 @@ pub(crate) fn fields_bytes(fields: &Fields) -> Result<Vec<u8>, Failure> {
     waybill_ledger::codec::encode(fields).map_err(|e| Failure::failed(format!("fields cannot be encoded: {e}")))
 }
 
-/// Returns the names of fields, in order.
-pub(crate) fn names(fields: &Fields) -> Vec<FieldName> {
-    fields.iter().map(|(name, _)| name.clone()).collect()
-}
-
-/// Returns the targets of one destination object that are there, in the order of their latest mapping, with its place.
-pub(crate) fn live_of(state: &State, object: NameId) -> Vec<(Option<Position>, Target)> {
-    let ours = state.landing().all().filter(|landed| landed.object == object && landed.is_live());
-    let mut live: Vec<(Option<Position>, Target)> = ours.map(|landed| (landed.mapped, landed.target)).collect();
-    live.sort_unstable();
+/// Returns the numbers of the targets of one destination object that are there, in the order of their latest mapping.
+pub(crate) fn live_of(state: &State, object: NameId) -> Vec<u32> {
+    let ours = state.landing().of_object(object).filter(Landed::is_live);
+    let numbers = ours.filter_map(|landed| state.landing().index_of(landed.target));
+    let mut live: Vec<u32> = numbers.filter_map(|number| u32::try_from(number).ok()).collect();
+    let key = |number: &u32| state.landing().at(*number as usize).map(|landed| (landed.mapped, landed.target));
+    // They mostly are in that order.
+    if !live.is_sorted_by_key(key) {
+        live.sort_by_cached_key(key);
+    }
     live
 }

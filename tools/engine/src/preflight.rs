@@ -12,8 +12,9 @@ use crate::{
     approve::{self, Prediction},
     failure::Failure,
     prepare::Prepared,
-    run::JOB_ROWS,
+    run::{AT_ONCE, JOB_ROWS},
     session::Session,
+    write::rows_of_job,
 };
 
 /// How a check came out.
@@ -235,7 +236,8 @@ fn times(prepared: &Prepared) -> Check {
 async fn limits(session: &Session, prepared: &Prepared, writes: &Prediction) -> Result<Vec<Check>, Failure> {
     let destination = prepared.destination();
     let left = destination.limits().await?;
-    let job_rows = session.project.config.destination.job_rows.unwrap_or(JOB_ROWS) as u64;
+    let to = &session.project.config.destination;
+    let (most, at_once) = (to.job_rows.unwrap_or(JOB_ROWS), to.at_once.unwrap_or(AT_ONCE));
     let mut planned = Vec::new();
     for object in &writes.objects {
         let name = object.object.as_str().into();
@@ -247,10 +249,11 @@ async fn limits(session: &Session, prepared: &Prepared, writes: &Prediction) -> 
             updates: object.update,
             present: baseline + object.update + object.same,
             bytes: object.bytes,
+            job_rows: rows_of_job(usize::try_from(object.create).unwrap_or(most), most, at_once) as u64,
         });
     }
     let mut checks = Vec::new();
-    for need in destination.needs(&planned, job_rows) {
+    for need in destination.needs(&planned) {
         let Some(budget) = left.budgets.get(need.limit) else {
             checks.push(check(
                 "limits",

@@ -192,10 +192,11 @@ impl Prepared {
     /// Stops if records of one object point to each other in a circle.
     pub fn must_be_acyclic<M: Flaws>(&self, session: &Session<M>) -> Result<(), Failure> {
         let ledger = session.recorder.ledger();
-        // A run under this plan began only after all that was read by then had been looked at.
+        // This plan was approved, and a run under it began, only after all that was read by then had been looked at.
         let (plan, lands) = (Some(self.plan.digest()), [RunKind::Sample, RunKind::Load, RunKind::Delta]);
         let runs = session.state.runs().iter().filter(|run| run.plan == plan && lands.contains(&run.kind));
-        let looked_at = runs.map(|run| run.began).next_back();
+        let approved = session.state.approval().filter(|approval| approval.plan == self.plan.digest().to_string());
+        let looked_at = runs.map(|run| run.began).next_back().max(approved.and_then(|approval| approval.position));
         for rule in self.plan.rules() {
             let fields: Vec<_> = rule.self_references().map(|(name, _)| name.clone()).collect();
             for field in fields {

@@ -14,13 +14,14 @@ use waybill_ledger::{
     Content, Digest, Event, Field, FieldName, Fields, Mapped, ObjectName, Position, SubjectKey,
     event::{MismatchClass, NameKind, ReconcileCounts, RunKind, RunOutcome},
     ledger::{Draft, Opened},
+    names_of,
 };
 use waybill_projector::{key_prefix, landing::Landed, reconcile::compare};
 
 use crate::{
     failure::Failure,
     flaws::Flaws,
-    load::{live_of, names},
+    load::live_of,
     recorder::Recorder,
     session::{Reached, Session},
     state::State,
@@ -342,13 +343,10 @@ async fn object_of<D: Destination, M: Flaws>(
         counts: ReconcileCounts::default(),
     };
     for chunk in live.chunks(ROWS) {
-        let chunk: Vec<Landed> = chunk.iter().filter_map(|(_, target)| state.landing().get(*target)).collect();
+        let chunk: Vec<Landed> = chunk.iter().filter_map(|number| state.landing().at(*number as usize)).collect();
         let mapped = mappings(recorder, &chunk)?;
-        let mut fields: BTreeSet<FieldName> = BTreeSet::new();
-        for mapped in mapped.values() {
-            fields.extend(names(&mapped.fields));
-        }
-        let fields: Vec<FieldName> = fields.into_iter().collect();
+        let fields: Vec<FieldName> =
+            names_of(mapped.values().map(|mapped| &mapped.fields)).into_iter().cloned().collect();
         let ids = chunk.iter().filter_map(|landed| state.destination_id(landed.destination?)).collect();
         let rows = desk.destination.read(object, &fields, &Selection::Ids(ids)).await?;
         let rows: BTreeMap<String, RemoteRecord> = rows.into_iter().map(|row| (row.record.id.clone(), row)).collect();

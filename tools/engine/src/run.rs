@@ -269,7 +269,7 @@ async fn work<M: Flaws>(
         let name = recorder.name(NameKind::Object, object.as_str())?;
         must_be_capped(state, approval, object.as_str(), name, waybill_ledger::event::Operation::Create, 0)?;
     }
-    samples::teach_destination(recorder.ledger(), &prepared.plan, &prepared.schema, &source).await?;
+    samples::teach_destination(recorder.ledger(), state.intake(), &prepared.plan, &prepared.schema, &source).await?;
     let (reports, run) = (session.project.reports(), recorder.run().map_or(0, |run| run.0));
     let mut check = reconcile.map(|most| PhaseCheck::new(&reports, run, &project, most)).transpose()?;
     let phases = loader.load(state, span, check.as_mut()).await?;

@@ -8,9 +8,11 @@ use std::sync::Arc;
 use chrono::{DateTime, NaiveDate};
 use waybill_connectors::bundle::Bundle;
 use waybill_ledger::{
-    Content, Decision, Field, FieldKind, Fields, Mapped, ObjectSchema, Record, Schema, Value, ledger::Ledger,
+    Content, Decision, Field, FieldKind, Fields, Mapped, ObjectSchema, Record, Schema, Value, event::NameKind,
+    ledger::Ledger,
 };
 use waybill_projector::{
+    delta::Intake,
     mapping::{Plan, Rule},
     write_key,
 };
@@ -33,15 +35,17 @@ pub(crate) async fn teach_source(ledger: &Arc<Ledger>, bundle: &Bundle, schema: 
     teach(ledger, many.map(source_records).collect()).await
 }
 
-/// Lets the ledger learn the shapes of what the plan makes of the source's records.
+/// Lets the ledger learn the shapes of what the plan makes of the source's records, where there are more than it learns from.
 pub(crate) async fn teach_destination(
     ledger: &Arc<Ledger>,
+    intake: &Intake,
     plan: &Plan,
     schema: &Schema,
     source: &str,
 ) -> Result<(), Failure> {
     let mut shapes = Vec::new();
-    for rule in plan.rules() {
+    let rows = |rule: &&Rule| ledger.find_name(NameKind::Object, &rule.from).map_or(0, |name| intake.object(name).live);
+    for rule in plan.rules().iter().filter(|rule| rows(rule) >= SAMPLES as u64) {
         let Some(schema) = schema.object(rule.to.as_str()) else { continue };
         let mapped: Vec<Mapped> = (0..SAMPLES).map(|n| mapped(plan, rule, schema, source, n)).collect();
         let images = mapped.iter().enumerate().map(|(n, mapped)| {

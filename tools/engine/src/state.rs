@@ -17,7 +17,7 @@ use waybill_projector::{
 
 pub use waybill_projector::folds::{Baseline, Run};
 
-use crate::failure::Failure;
+use crate::{failure::Failure, ids::Ids};
 
 /// What the ledger says of a project: its folds, and the few contents that they lead to.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub struct State {
     folds: Folds,
     approval: Option<Approval>,
     /// None as long as nobody wants to know.
-    ids: Option<DestinationIds>,
+    ids: Option<Ids>,
     /// How far the latest snapshot reaches.
     kept: Position,
 }
@@ -66,7 +66,7 @@ impl State {
     /// Returns the state of a ledger from its events alone, whatever snapshot it has.
     pub fn rebuild(project: &str, ledger: &Arc<Ledger>) -> Result<Self, Failure> {
         let (project, folds) = (project.to_owned(), Folds::default());
-        let ids = Some(DestinationIds::default());
+        let ids = Some(Ids::default());
         let mut state = Self { project, folds, approval: None, ids, kept: Position(0) };
         state.catch_up(ledger)?;
         Ok(state)
@@ -77,7 +77,7 @@ impl State {
     pub fn know_ids(&mut self, ledger: &Arc<Ledger>) -> Result<(), Failure> {
         self.catch_up(ledger)?;
         if self.ids.is_none() {
-            self.ids = Some(DestinationIds::read(ledger, &self.folds)?);
+            self.ids = Some(read_ids(ledger, &self.folds)?);
         }
         Ok(())
     }
@@ -104,6 +104,7 @@ impl State {
         if self.folds.next.0 < self.kept.0 + WORTH.max(self.kept.0 / 16) {
             return Ok(());
         }
+        self.folds.compact();
         let write = |to: &mut dyn std::io::Write| self.folds.write(to).map_err(std::io::Error::other);
         match ledger.keep_snapshot(SNAPSHOT, folds::FORM, self.folds.next, write) {
             Ok(_) => {}
@@ -273,82 +274,23 @@ pub fn canonical(content: &Content) -> Result<Vec<u8>, Failure> {
     waybill_ledger::codec::encode(content).map_err(|e| Failure::failed(format!("a record cannot be encoded: {e}")))
 }
 
-/// Destination ids by the number of the target that lives there, in a few bytes each: short ids lie in place, long ones
-/// apart.
-#[derive(Debug, Default)]
-struct DestinationIds {
-    short: Vec<[u8; 19]>,
-    long: BTreeMap<usize, Box<str>>,
-}
-
-impl DestinationIds {
-    /// Reads the ids of every record that is there.
-    fn read(ledger: &Ledger, folds: &Folds) -> Result<Self, Failure> {
-        let mut ids = Self::default();
-        let number = |kind: &str| KINDS.iter().position(|known| *known == kind).and_then(|at| u8::try_from(at).ok());
-        let kinds = ["WriteConfirmed", "IdentityLinked"].into_iter().filter_map(number).collect();
-        let query = Query { kinds, ..Query::default() };
-        for event in ledger.reader().find(query, ..folds.next, names_destination) {
-            let (envelope, opened) = event?;
-            let (Event::WriteConfirmed { destination, .. } | Event::IdentityLinked { destination, .. }) =
-                envelope.event
-            else {
-                continue;
-            };
-            if let (Opened::Content(Content::DestinationId { id, .. }), Some(target)) =
-                (opened, folds.landing.owner_index(destination))
-            {
-                ids.insert(target, &id);
-            }
-        }
-        Ok(ids)
-    }
-
-    fn insert(&mut self, slot: usize, id: &str) {
-        if self.short.len() <= slot {
-            self.short.resize(slot + 1, [0; 19]);
-        }
-        let mut packed = [0; 19];
-        if id.len() < packed.len() {
-            packed[0] = u8::try_from(id.len()).unwrap_or(0);
-            packed[1..=id.len()].copy_from_slice(id.as_bytes());
-        } else {
-            self.long.insert(slot, id.into());
-        }
-        self.short[slot] = packed;
-    }
-
-    fn remove(&mut self, slot: usize) {
-        if let Some(packed) = self.short.get_mut(slot) {
-            *packed = [0; 19];
-        }
-        self.long.remove(&slot);
-    }
-
-    fn get(&self, slot: usize) -> Option<String> {
-        let packed = self.short.get(slot)?;
-        match packed[0] {
-            0 => self.long.get(&slot).map(|id| String::from(&**id)),
-            length => std::str::from_utf8(&packed[1..=usize::from(length)]).ok().map(str::to_owned),
+/// Reads the ids of every record that is there.
+fn read_ids(ledger: &Ledger, folds: &Folds) -> Result<Ids, Failure> {
+    let mut ids = Ids::default();
+    let number = |kind: &str| KINDS.iter().position(|known| *known == kind).and_then(|at| u8::try_from(at).ok());
+    let kinds = ["WriteConfirmed", "IdentityLinked"].into_iter().filter_map(number).collect();
+    let query = Query { kinds, ..Query::default() };
+    for event in ledger.reader().find(query, ..folds.next, names_destination) {
+        let (envelope, opened) = event?;
+        let (Event::WriteConfirmed { destination, .. } | Event::IdentityLinked { destination, .. }) = envelope.event
+        else {
+            continue;
+        };
+        if let (Opened::Content(Content::DestinationId { id, .. }), Some(target)) =
+            (opened, folds.landing.owner_index(destination))
+        {
+            ids.insert(target, &id);
         }
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn destination_ids_of_any_length_read_back() {
-        let mut ids = DestinationIds::default();
-        ids.insert(7, "0015500001QdQWfAAN");
-        ids.insert(3, "20202020-1c25-4d02-bf25-6aeccf7ea419");
-        assert_eq!(ids.get(7).as_deref(), Some("0015500001QdQWfAAN"));
-        assert_eq!(ids.get(3).as_deref(), Some("20202020-1c25-4d02-bf25-6aeccf7ea419"));
-        ids.remove(3);
-        ids.remove(7);
-        assert_eq!((ids.get(3), ids.get(7)), (None, None));
-        assert_eq!(ids.get(4), None);
-        assert_eq!(ids.get(400), None);
-    }
+    Ok(ids)
 }

@@ -24,7 +24,8 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
         let mut removals = Vec::new();
         for rule in self.rules(step).into_iter().filter(|rule| rule.gone == Gone::Delete) {
             let part = self.part(rule)?;
-            for landed in state.landing().all() {
+            let object = self.rec().name(NameKind::Object, rule.to.as_str())?;
+            for landed in state.landing().of_object(object) {
                 let gone = state.intake().seen(landed.target.subject).is_some_and(|seen| !seen.live);
                 if gone && landed.is_live() && landed.created && landed.target.part == part {
                     removals.push(Removal { target: landed.target, inverts: None });
@@ -60,7 +61,7 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
     /// Counts what the destination has, and compares it with what the ledger says.
     pub(super) async fn close_phase(&self, state: &mut State, stage: &mut Stage<'_>) -> Result<(), Failure> {
         state.catch_up(self.ledger())?;
-        let ours = state.landing().all().filter(|landed| is_ours(landed, stage.name)).count() as u64;
+        let ours = state.landing().of_object(stage.name).filter(is_ours).count() as u64;
         let gone = known_gone(state, stage.name);
         stage.counts.counted = self.count(state, stage).await?;
         let counted = stage.counts.counted;
@@ -85,7 +86,7 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
 
     /// Finds the rows of ours that someone removed: each is held, and never made again without a person's word.
     async fn tell_removed(&self, state: &mut State, stage: &Stage<'_>) -> Result<(), Failure> {
-        let ours: Vec<Landed> = state.landing().all().filter(|l| l.object == stage.name && l.is_live()).collect();
+        let ours: Vec<Landed> = state.landing().of_object(stage.name).filter(Landed::is_live).collect();
         for landed in ours.chunks(RECORDS_AT_ONCE) {
             let ids: BTreeMap<String, &Landed> =
                 landed.iter().filter_map(|l| Some((state.destination_id(l.destination?)?, l))).collect();
@@ -117,7 +118,7 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
         if let Some(key) = self.desk.key(&stage.object) {
             return Ok(self.desk.destination.count(&stage.object, Scan::Holding(key)).await?);
         }
-        let live = state.landing().all().filter(|landed| landed.object == stage.name);
+        let live = state.landing().of_object(stage.name);
         let ids: Vec<String> = live.filter_map(|landed| state.destination_id(landed.destination?)).collect();
         self.count_ids(&stage.object, &ids).await
     }
@@ -134,8 +135,8 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
 }
 
 /// Returns whether a row is ours: one that was there before us is once it was written.
-pub(super) fn is_ours(landed: &Landed, object: NameId) -> bool {
-    landed.object == object && landed.is_live() && (landed.created || landed.mapped.is_some())
+pub(super) fn is_ours(landed: &Landed) -> bool {
+    landed.is_live() && (landed.created || landed.mapped.is_some())
 }
 
 /// Counts the rows of an object that are known to have been removed by someone.
@@ -143,10 +144,10 @@ fn known_gone(state: &State, object: NameId) -> u64 {
     if state.intake().held_for(HoldReason::TargetGone) == 0 {
         return 0;
     }
-    let gone = state.landing().all().filter(|landed| {
+    let gone = state.landing().of_object(object).filter(|landed| {
         let (subject, part) = (landed.target.subject, landed.target.part);
         let held = state.intake().hold_of(subject, part) == Some(HoldReason::TargetGone);
-        landed.object == object && landed.is_live() && held
+        landed.is_live() && held
     });
     gone.count() as u64
 }

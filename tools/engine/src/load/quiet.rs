@@ -40,12 +40,12 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
         let mut phases = Vec::new();
         for step in &steps {
             let name = self.rec().name(NameKind::Object, step.object.as_str())?;
-            let ours: Vec<Landed> = state.landing().all().filter(|landed| is_ours(landed, name)).collect();
+            let ours = || state.landing().of_object(name).filter(is_ours);
             let counted = match self.desk.key(&step.object) {
                 Some(key) => self.desk.destination.count(&step.object, Scan::Holding(key)).await?,
-                None => self.count_ids(&step.object, &self.ids_of(&ours)?).await?,
+                None => self.count_ids(&step.object, &self.ids_of(ours())?).await?,
             };
-            if counted != ours.len() as u64 {
+            if counted != ours().count() as u64 {
                 return Ok(None);
             }
             phases.push(Phase { object: step.object.to_string(), counted, ..Phase::default() });
@@ -57,9 +57,9 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
     }
 
     /// Returns the ids of these rows, from what was read back of them: there are few rows that cannot carry our key.
-    fn ids_of(&self, rows: &[Landed]) -> Result<Vec<String>, Failure> {
-        let mut ids = Vec::with_capacity(rows.len());
-        for at in rows.iter().filter_map(|landed| landed.after) {
+    fn ids_of(&self, rows: impl Iterator<Item = Landed>) -> Result<Vec<String>, Failure> {
+        let mut ids = Vec::new();
+        for at in rows.filter_map(|landed| landed.after) {
             if let Some((_, Opened::Content(Content::Record { record, .. }))) = self.ledger().reader().at(at)? {
                 ids.push(record.id);
             }

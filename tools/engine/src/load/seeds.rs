@@ -52,7 +52,7 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
                 decided: None,
             };
             match landed {
-                Some(landed) if landed.is_live() && landed.digest == digest.0[..8] => stage.counts.unchanged += 1,
+                Some(landed) if landed.is_live() && digest.0.starts_with(&landed.digest) => stage.counts.unchanged += 1,
                 Some(landed) if landed.is_live() => outbox.updates.entry(rule).or_default().push(change),
                 _ => outbox.creates.push(change),
             }

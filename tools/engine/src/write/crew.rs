@@ -27,6 +27,18 @@ use crate::{aside::Tasks, failure::Failure, flaws::Flaws, load::fields_bytes, st
 /// How many rows wait for others that they point to; more leave without.
 const WAITING: usize = 10_000;
 
+/// The fewest rows for which a job is begun where many rows come.
+const WORTH_A_JOB: usize = 2_500;
+/// How many jobs follow one another in a lane at least, if they are not too small then: rows are mapped while those before them
+/// are under way.
+const JOBS_A_LANE: usize = 4;
+
+/// Returns how many rows go into one job, of so many in all, when at most `most` rows may and so many jobs are under way at
+/// once.
+pub(crate) fn rows_of_job(rows: usize, most: usize, at_once: usize) -> usize {
+    (rows / (at_once.max(1) * JOBS_A_LANE)).clamp(WORTH_A_JOB.min(most), most)
+}
+
 /// Creates rows of one object, several batches at once.
 #[derive(Debug)]
 pub struct Crew<D, M> {
@@ -34,7 +46,9 @@ pub struct Crew<D, M> {
     /// The fields whose targets are locked while a row is made.
     parents: Vec<FieldName>,
     /// What waits, by lane.
-    lanes: Vec<Vec<Change>>,
+    lanes: Vec<Vec<Waiting>>,
+    /// How many rows the first batch of a lane has, while it has not left.
+    first: Vec<usize>,
     /// The lane of what waits, by the id that it will have, where ids are ours to choose.
     near: HashMap<String, usize>,
     /// What waits for a row that has not come yet, by that row's id.
@@ -59,6 +73,14 @@ pub struct Crew<D, M> {
     failure: Option<Failure>,
 }
 
+/// A row that waits for its batch.
+#[derive(Debug)]
+struct Waiting {
+    change: Change,
+    /// What it points to that is there, as numbers.
+    parents: Vec<u64>,
+}
+
 /// A batch under way.
 #[derive(Debug)]
 struct Trip {
@@ -71,18 +93,27 @@ struct Trip {
 impl<D: Destination, M: Flaws> Crew<D, M> {
     /// Returns a crew for about this many rows.
     pub fn new(writer: &Arc<Writer<D, M>>, state: &State, rows: usize) -> Self {
-        let (desk, size) = (&writer.desk, writer.size(Operation::Create, rows));
+        let desk = &writer.desk;
         let locks = |kind: &FieldKind| matches!(kind, FieldKind::Reference { to } if to.is_empty() || to.iter().any(|object| desk.written.contains(object)));
         let fields = writer.schema.fields.iter().filter(|field| locks(&field.kind));
         let parents = fields.map(|field| field.name.clone()).collect();
         // Rows that nothing but their likeness tells apart are never under way together.
         let alike = matches!(desk.destination.known_by(&writer.object), KnownBy::Likeness(_));
         let most = if alike { 1 } else { desk.at_once };
+        let whole = writer.size(Operation::Create, rows);
+        let jobs = matches!(
+            desk.destination.transport(&writer.object, Operation::Create, rows),
+            waybill_ledger::event::Transport::Job
+        );
+        let size = if jobs { rows_of_job(rows, whole, most) } else { whole };
         let lanes = most.min(rows.div_ceil(size)).max(1);
+        // Lanes fill side by side: if all were ready at once, there would be nothing to do before that, and too much then.
+        let staggered = |lane| if jobs && size >= WORTH_A_JOB { size * (lane + 1) / lanes } else { size };
         Self {
             writer: Arc::clone(writer),
             parents,
             lanes: std::iter::repeat_with(Vec::new).take(lanes).collect(),
+            first: (0..lanes).map(staggered).collect(),
             near: HashMap::new(),
             waiting: BTreeMap::new(),
             waits: 0,
@@ -117,7 +148,8 @@ impl<D: Destination, M: Flaws> Crew<D, M> {
         let mut next = vec![change];
         while let Some(change) = next.pop() {
             let lanes = self.lanes.len();
-            let parent = self.parents_of(&change).next();
+            let parents: Vec<u64> = self.parents_of(&change).collect();
+            let parent = parents.first();
             if parent.is_none() && self.lanes[self.filling].len() >= self.size {
                 self.filling = (self.filling + 1) % lanes;
             }
@@ -130,7 +162,7 @@ impl<D: Destination, M: Flaws> Crew<D, M> {
                 next.extend(waited);
                 self.near.insert(id, lane);
             }
-            self.lanes[lane].push(change);
+            self.lanes[lane].push(Waiting { change, parents });
         }
     }
 
@@ -228,12 +260,13 @@ impl<D: Destination, M: Flaws> Crew<D, M> {
             if self.failure.is_some() {
                 return self.come_home(state).await;
             }
-            let ready = |lane: &Vec<Change>| lane.len() >= least;
-            if !self.lanes.iter().any(ready) {
+            let ready: Vec<usize> =
+                (0..self.lanes.len()).filter(|lane| self.lanes[*lane].len() >= least.min(self.first[*lane])).collect();
+            if ready.is_empty() {
                 return self.result();
             }
             let room = self.tasks.len() < self.pace.window();
-            if room && (0..self.lanes.len()).any(|lane| self.lanes[lane].len() >= least && self.leave(state, lane)) {
+            if room && ready.into_iter().any(|lane| self.leave(state, lane)) {
                 continue;
             }
             // If nothing is under way, nothing is in the way: the next round sends something.
@@ -257,16 +290,16 @@ impl<D: Destination, M: Flaws> Crew<D, M> {
         let wanted = self.lanes[lane].len().min(self.size);
         let (mut batch, mut staying) = (Vec::with_capacity(wanted), Vec::new());
         let mut away: BTreeSet<String> = self.under_way.values().flat_map(|trip| trip.ids.iter().cloned()).collect();
-        for change in std::mem::take(&mut self.lanes[lane]) {
+        for waiting in std::mem::take(&mut self.lanes[lane]) {
             let free = batch.len() < wanted
-                && !self.parents_of(&change).any(|parent| busy.contains(&parent))
-                && !coming(&change).any(|id| away.contains(id));
+                && !waiting.parents.iter().any(|parent| busy.contains(parent))
+                && !coming(&waiting.change).any(|id| away.contains(id));
             if free {
-                batch.push(change);
+                batch.push(waiting);
                 continue;
             }
-            away.extend(self.id_of(&change));
-            staying.push(change);
+            away.extend(self.id_of(&waiting.change));
+            staying.push(waiting);
         }
         if batch.len() < wanted.div_ceil(2) {
             // So few are not worth a batch of their own; what is in their way will be back.
@@ -276,17 +309,19 @@ impl<D: Destination, M: Flaws> Crew<D, M> {
         }
         self.lanes[lane] = staying;
         // Within a batch, what points to the same row stands together, and what points to another of its rows after that one.
-        batch.sort_by_cached_key(|change| (coming(change).next().is_some(), self.parents_of(change).next()));
-        for change in &batch {
-            if let Some(id) = self.id_of(change) {
+        batch.sort_by_key(|waiting| (coming(&waiting.change).next().is_some(), waiting.parents.first().copied()));
+        for waiting in &batch {
+            if let Some(id) = self.id_of(&waiting.change) {
                 self.near.remove(&id);
             }
         }
-        self.begin(state, batch, 1);
+        self.first[lane] = self.size;
+        let parents = batch.iter().flat_map(|waiting| waiting.parents.iter().copied()).collect();
+        self.begin(state, batch.into_iter().map(|waiting| waiting.change).collect(), parents, 1);
         true
     }
 
-    fn begin(&mut self, state: &mut State, mut batch: Vec<Change>, attempt: usize) {
+    fn begin(&mut self, state: &mut State, mut batch: Vec<Change>, parents: BTreeSet<u64>, attempt: usize) {
         let ids = match self.join(state, &mut batch, attempt > 1) {
             Ok(ids) => ids,
             Err(failure) => {
@@ -294,7 +329,6 @@ impl<D: Destination, M: Flaws> Crew<D, M> {
                 return;
             }
         };
-        let parents = batch.iter().flat_map(|change| self.parents_of(change).collect::<Vec<_>>()).collect();
         self.trips += 1;
         let (trip, number, writer) = (self.trips, state.next_batch(), Arc::clone(&self.writer));
         self.under_way.insert(trip, Trip { parents, ids, attempt });
@@ -321,7 +355,8 @@ impl<D: Destination, M: Flaws> Crew<D, M> {
                 self.meant -= tally.held + tally.rejected;
                 self.tally += tally;
                 if !again.is_empty() {
-                    self.begin(state, again, trip.map_or(TRIES, |trip| trip.attempt + 1));
+                    let parents = again.iter().flat_map(|change| self.parents_of(change).collect::<Vec<_>>()).collect();
+                    self.begin(state, again, parents, trip.map_or(TRIES, |trip| trip.attempt + 1));
                 }
             }
             // The first failure is told; the batches that are under way come home before.

@@ -11,10 +11,7 @@ mod retry;
 mod settle;
 mod update;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use tokio_util::sync::CancellationToken;
 use waybill_connectors::{Batch, Destination, Journal, JournalClosed, RemoteRecord, Selection};
@@ -23,6 +20,7 @@ use waybill_ledger::{
     Position, Record, RuleId, Schema, SubjectId, SubjectKey, Target, Value,
     event::{HoldDecision, NameKind, Operation, Transport},
     ledger::{Draft, Opened},
+    names_of,
 };
 use waybill_projector::{landing::Landed, reconcile};
 
@@ -36,6 +34,7 @@ use crate::{
 
 pub use clear::Obstacle;
 pub use crew::Crew;
+pub(crate) use crew::rows_of_job;
 pub use remove::Removal;
 pub use restore::Restore;
 
@@ -227,13 +226,7 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
     /// Looks at rows that we just wrote, and keeps what the destination made of them.
     async fn look(&self, written: &[Written<'_>]) -> Result<(), Failure> {
         let unseen = || written.iter().filter(|row| row.shown.is_none());
-        let mut fields: BTreeSet<&FieldName> = BTreeSet::new();
-        for (name, _) in unseen().flat_map(|row| row.fields.iter()) {
-            if !fields.contains(name) {
-                fields.insert(name);
-            }
-        }
-        let fields: Vec<FieldName> = fields.into_iter().cloned().collect();
+        let fields: Vec<FieldName> = names_of(unseen().map(|row| row.fields)).into_iter().cloned().collect();
         let found = self.read_ids(&fields, unseen().map(|row| row.id.clone()).collect()).await?;
         let mut drafts = Vec::with_capacity(written.len());
         for row in written {
@@ -242,15 +235,17 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
             let mut image = row.kept.clone();
             // What someone else has touched since we wrote cannot be told from what the platform did: it is drift, if anything.
             let alone = now.modified_by.as_deref().is_none_or(|by| by == self.desk.user);
+            let mut beside = now.record.fields.beside();
             for (name, value) in row.fields.iter() {
                 if !image.is_empty() {
                     image.set(name.clone(), Field::Absent);
                 }
-                if value.is_some() && value == now.record.fields.value(name.as_str()) {
+                let is = beside.of(name);
+                if value.is_some() && value == is.flatten() {
                     continue;
                 }
                 let meant = value.map_or(Field::Null, |value| Field::Present(value.clone()));
-                let is = now.record.fields.get(name.as_str());
+                let is = is.map_or(Field::Absent, |value| value.map_or(Field::Null, |value| value.clone().into()));
                 if alone && !self.same(name, &meant, &is) {
                     let is = if is == Field::Absent { Field::Null } else { is };
                     drafts.push(

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures::{StreamExt, TryStreamExt, stream};
+
 use super::{BatchJournal, Tally, Writer, retry::until_done, settle::without_version};
 use crate::{
     failure::Failure,
@@ -14,6 +16,11 @@ use waybill_ledger::{
     event::{DriftKind, HoldReason, Operation},
     ledger::Draft,
 };
+
+/// How many rows go together at most: all of them are looked at before the first of them goes.
+const TOGETHER: usize = 5_000;
+/// How many rows are looked at with one set of requests.
+const LOOKED_AT: usize = 200;
 
 /// A row that is to go.
 #[derive(Debug, Clone, Copy)]
@@ -83,7 +90,7 @@ struct Going {
 impl<D: Destination, M: Flaws> Writer<D, M> {
     /// Returns how many rows are deleted at once, of so many.
     pub fn delete_size(&self, rows: usize) -> usize {
-        self.size(Operation::Delete, rows).clamp(1, 2_000)
+        self.size(Operation::Delete, rows).clamp(1, TOGETHER)
     }
 
     /// Deletes rows, unless someone changed them since or other people's records hang on them; `leaving` says which
@@ -99,14 +106,10 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
         let (mut tally, mut later) = (Tally::default(), Vec::new());
         let size = self.delete_size(removals.len());
         for removals in removals.chunks(size) {
-            let mut batch = Vec::with_capacity(removals.len());
             let known = later.len();
-            for chunk in removals.chunks(200) {
-                let sorted = self.may_go(state, chunk, leaving, last_call, &mut tally).await?;
-                batch.extend(sorted.going);
-                later.extend(sorted.later);
-            }
-            tally += until_done(batch, async |batch, last| self.delete_batch(state, batch, last).await).await?;
+            let Sorted { going, later: early } = self.may_go(state, removals, leaving, last_call, &mut tally).await?;
+            later.extend(early);
+            tally += until_done(going, async |batch, last| self.delete_batch(state, batch, last).await).await?;
             self.desk.progress.advance((removals.len() - (later.len() - known)) as u64);
             if self.desk.stop.is_cancelled() {
                 break;
@@ -145,7 +148,7 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
         tally: &mut Tally,
     ) -> Result<Sorted, Failure> {
         let (mut sorted, mut drafts) = (Sorted::default(), Vec::new());
-        for (removal, verdict) in self.judge(state, removals, leaving, Look::Now { last_call }).await? {
+        for (removal, verdict) in self.judge_all(state, removals, leaving, Look::Now { last_call }).await? {
             let about = |event: Event| {
                 let target = removal.target;
                 let draft = self.rec().draft(event).subject(target.subject).target(target.part);
@@ -186,8 +189,8 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
         leaving: &(dyn Fn(&State, SubjectId) -> bool + Sync),
     ) -> Result<Vec<(Option<SubjectId>, String)>, Failure> {
         let mut staying = Vec::new();
-        for chunk in removals.chunks(200) {
-            let judged = self.judge(state, chunk, leaving, Look::Ahead).await?;
+        for chunk in removals.chunks(TOGETHER) {
+            let judged = self.judge_all(state, chunk, leaving, Look::Ahead).await?;
             staying.extend(judged.into_iter().filter_map(|(_, verdict)| match verdict {
                 Verdict::Forgotten => Some((None, format!("a row of {} stays: its record was forgotten", self.object))),
                 Verdict::Stays { destination, text, .. } => Some((Some(destination), text)),
@@ -196,6 +199,20 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
             }));
         }
         Ok(staying)
+    }
+
+    /// Decides about rows, of which some are looked at side by side: rows that go are looked at right before, so it must not take
+    /// long.
+    async fn judge_all(
+        &self,
+        state: &State,
+        removals: &[Removal],
+        leaving: &(dyn Fn(&State, SubjectId) -> bool + Sync),
+        look: Look,
+    ) -> Result<Vec<(Removal, Verdict)>, Failure> {
+        let parts = removals.chunks(LOOKED_AT).map(|part| self.judge(state, part, leaving, look));
+        let judged: Vec<Vec<_>> = stream::iter(parts).buffered(self.desk.at_once.max(1)).try_collect().await?;
+        Ok(judged.into_iter().flatten().collect())
     }
 
     /// Decides about each of these rows by what the destination holds now.
