@@ -3,8 +3,8 @@
 use serde::Serialize;
 use waybill_connectors::{Automation, Destination, Planned, Touch};
 use waybill_ledger::{
-    Event, FieldKind, SchemaChange,
-    event::{Gate, HoldReason, NameKind},
+    Event, FieldKind, ObjectName, SchemaChange,
+    event::{Gate, HoldReason, NameKind, Operation, Transport},
 };
 use waybill_projector::mapping::{Rule, Severity, Trash};
 
@@ -240,16 +240,18 @@ async fn limits(session: &Session, prepared: &Prepared, writes: &Prediction) -> 
     let (most, at_once) = (to.job_rows.unwrap_or(JOB_ROWS), to.at_once.unwrap_or(AT_ONCE));
     let mut planned = Vec::new();
     for object in &writes.objects {
-        let name = object.object.as_str().into();
+        let name: ObjectName = object.object.as_str().into();
         let known = session.recorder.ledger().find_name(NameKind::Object, &object.object);
         let baseline = known.and_then(|name| session.state.baseline(name)).map_or(0, |baseline| baseline.rows);
+        let rows = usize::try_from(object.create).unwrap_or(most);
+        let is_job = |rows| destination.transport(&name, Operation::Create, rows) == Transport::Job;
         planned.push(Planned {
-            object: name,
+            object: name.clone(),
             creates: object.create,
             updates: object.update,
             present: baseline + object.update + object.same,
             bytes: object.bytes,
-            job_rows: rows_of_job(usize::try_from(object.create).unwrap_or(most), most, at_once) as u64,
+            job_rows: rows_of_job(rows, most, at_once, is_job) as u64,
         });
     }
     let mut checks = Vec::new();

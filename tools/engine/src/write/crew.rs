@@ -14,7 +14,10 @@ use std::{
 };
 
 use waybill_connectors::{Destination, KnownBy};
-use waybill_ledger::{Field, FieldKind, FieldName, SubjectKey, Value, event::Operation};
+use waybill_ledger::{
+    Field, FieldKind, FieldName, SubjectKey, Value,
+    event::{Operation, Transport},
+};
 
 use super::{
     Change, Tally, Writer,
@@ -33,10 +36,15 @@ const WORTH_A_JOB: usize = 2_500;
 /// are under way.
 const JOBS_A_LANE: usize = 4;
 
-/// Returns how many rows go into one job, of so many in all, when at most `most` rows may and so many jobs are under way at
-/// once.
-pub(crate) fn rows_of_job(rows: usize, most: usize, at_once: usize) -> usize {
-    (rows / (at_once.max(1) * JOBS_A_LANE)).clamp(WORTH_A_JOB.min(most), most)
+/// Returns how many rows go into one job, of so many in all, when at most `most` rows may, so many jobs are under way at once,
+/// and the destination says of how many rows it makes a job.
+pub(crate) fn rows_of_job(rows: usize, most: usize, at_once: usize, is_job: impl Fn(usize) -> bool) -> usize {
+    let mut size = (rows / (at_once.max(1) * JOBS_A_LANE)).clamp(WORTH_A_JOB.min(most), most);
+    // Fewer rows than that go in many small requests.
+    while size < most && !is_job(size) {
+        size = (size * 2).min(most);
+    }
+    size
 }
 
 /// Creates rows of one object, several batches at once.
@@ -101,14 +109,14 @@ impl<D: Destination, M: Flaws> Crew<D, M> {
         let alike = matches!(desk.destination.known_by(&writer.object), KnownBy::Likeness(_));
         let most = if alike { 1 } else { desk.at_once };
         let whole = writer.size(Operation::Create, rows);
-        let jobs = matches!(
-            desk.destination.transport(&writer.object, Operation::Create, rows),
-            waybill_ledger::event::Transport::Job
-        );
-        let size = if jobs { rows_of_job(rows, whole, most) } else { whole };
+        let is_job = |rows| desk.destination.transport(&writer.object, Operation::Create, rows) == Transport::Job;
+        let size = if is_job(rows) { rows_of_job(rows, whole, most, is_job) } else { whole };
         let lanes = most.min(rows.div_ceil(size)).max(1);
         // Lanes fill side by side: if all were ready at once, there would be nothing to do before that, and too much then.
-        let staggered = |lane| if jobs && size >= WORTH_A_JOB { size * (lane + 1) / lanes } else { size };
+        let staggered = |lane| {
+            let part = size * (lane + 1) / lanes;
+            if part >= WORTH_A_JOB && is_job(part) { part } else { size }
+        };
         Self {
             writer: Arc::clone(writer),
             parents,
@@ -383,4 +391,20 @@ fn coming(change: &Change) -> impl Iterator<Item = &str> {
         Some(Value::Text(id)) => Some(id.as_str()),
         _ => None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn jobs_are_as_small_as_keeps_all_of_them_busy_and_never_too_small_for_a_job() {
+        let of = |rows, most, threshold| rows_of_job(rows, most, 3, |size| size >= threshold);
+        assert_eq!(of(1_000_000, 10_000, 2_000), 10_000);
+        assert_eq!(of(100_000, 10_000, 2_000), 8_333);
+        assert_eq!(of(20_000, 10_000, 2_000), 2_500);
+        assert_eq!(of(20_000, 10_000, 4_000), 5_000);
+        assert_eq!(of(20_000, 10_000, 9_000), 10_000);
+        assert_eq!(of(20_000, 10, 2), 10, "no more than was asked for");
+    }
 }
