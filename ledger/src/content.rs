@@ -7,7 +7,8 @@ use bincode::{Decode, Encode};
 
 use crate::{
     event::OwnerHow,
-    record::{FieldName, Fields, Record, RuleId, Value},
+    name::{FieldName, RuleId},
+    record::{Fields, Record, Value},
     schema::Schema,
     subject::Digest,
 };

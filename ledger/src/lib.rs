@@ -110,6 +110,7 @@ mod index;
 mod keyring;
 pub mod ledger;
 pub mod merkle;
+pub mod name;
 mod opening;
 mod pack;
 mod ports;
@@ -118,6 +119,7 @@ mod reader;
 pub mod record;
 pub mod schema;
 mod share;
+mod slots;
 pub mod snapshot;
 pub mod store;
 pub mod subject;
@@ -128,7 +130,8 @@ mod writer;
 pub use borrowed::{FieldRef, ValueRef};
 pub use content::{BaselineRow, Content, Decision, Mapped, Shape};
 pub use event::{Envelope, Event};
-pub use record::{Field, FieldName, Fields, ObjectName, Record, RuleId, SystemName, Value, names_of};
+pub use name::{FieldName, ObjectName, RuleId, SystemName};
+pub use record::{Field, Fields, Record, Value, names_of};
 pub use schema::{Choice, FieldKind, FieldSchema, NewChoice, ObjectSchema, Schema, SchemaChange, User, Variant};
 pub use subject::{
     BatchId, Digest, Fingerprint, Micros, NameId, Position, RunId, SubjectId, SubjectKey, Target, TargetPart,

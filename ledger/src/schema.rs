@@ -2,7 +2,7 @@
 
 use bincode::{Decode, Encode};
 
-use crate::record::{FieldName, ObjectName};
+use crate::name::{FieldName, ObjectName};
 
 /// What a system says about itself: its objects, in the order of their names.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
