@@ -274,11 +274,16 @@ pub fn canonical(content: &Content) -> Result<Vec<u8>, Failure> {
     waybill_ledger::codec::encode(content).map_err(|e| Failure::failed(format!("a record cannot be encoded: {e}")))
 }
 
+/// Returns the numbers of these kinds of events.
+pub(crate) fn numbers(kinds: &[&str]) -> Vec<u8> {
+    let number = |kind: &&str| KINDS.iter().position(|known| known == kind).and_then(|at| u8::try_from(at).ok());
+    kinds.iter().filter_map(number).collect()
+}
+
 /// Reads the ids of every record that is there.
 fn read_ids(ledger: &Ledger, folds: &Folds) -> Result<Ids, Failure> {
     let mut ids = Ids::default();
-    let number = |kind: &str| KINDS.iter().position(|known| *known == kind).and_then(|at| u8::try_from(at).ok());
-    let kinds = ["WriteConfirmed", "IdentityLinked"].into_iter().filter_map(number).collect();
+    let kinds = numbers(&["WriteConfirmed", "IdentityLinked"]);
     let query = Query { kinds, ..Query::default() };
     for event in ledger.reader().find(query, ..folds.next, names_destination) {
         let (envelope, opened) = event?;
