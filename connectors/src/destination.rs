@@ -273,8 +273,10 @@ pub struct Planned {
     pub present: u64,
     /// Bytes of the contents of the rows to create.
     pub bytes: u64,
-    /// Rows of one job, where rows go in jobs.
-    pub job_rows: u64,
+    /// Rows of one job of creates, where rows go in jobs.
+    pub create_rows: u64,
+    /// Rows of one job of updates, where rows go in jobs.
+    pub update_rows: u64,
 }
 
 /// How much of one limit is needed.

@@ -388,6 +388,11 @@ pub const KINDS: [&str; 44] = [
     "HoldDecided",
 ];
 
+/// Returns the number of a kind by its name, in whatever case, if there is such a kind.
+pub fn number_of(kind: &str) -> Option<u8> {
+    KINDS.iter().position(|known| known.eq_ignore_ascii_case(kind)).and_then(|at| u8::try_from(at).ok())
+}
+
 impl Event {
     /// Returns the number of the event's kind, an index into [`KINDS`].
     pub fn number(&self) -> u8 {

@@ -26,7 +26,7 @@ use std::{
 
 use crate::{
     block::Block,
-    event::Envelope,
+    event::{Envelope, number_of},
     subject::{Digest, Micros, NameId, Position, RunId, SubjectId},
 };
 
@@ -122,6 +122,11 @@ pub struct Query {
 }
 
 impl Query {
+    /// Asks for events of these kinds, by name. A name that is no kind's has no events.
+    pub fn of(kinds: &[&str]) -> Self {
+        Self { kinds: kinds.iter().map(|kind| number_of(kind).unwrap_or(u8::MAX)).collect(), ..Self::default() }
+    }
+
     /// Returns whether an event is what is asked for.
     pub fn wants(&self, envelope: &Envelope) -> bool {
         (self.kinds.is_empty() || self.kinds.contains(&envelope.event.number()))

@@ -228,7 +228,8 @@ impl Keyring {
         Ok(None)
     }
 
-    /// Returns a slot, of which those beside it are kept at hand.
+    /// Returns a slot, of which those beside it are kept at hand: to see whose it is. Keys are read from the disk, where another
+    /// process may have destroyed them meanwhile.
     fn near(&mut self, subject: SubjectId) -> Result<[u8; SLOT], KeyringError> {
         let first = subject.0 / SHELF * SHELF;
         if first + SHELF > self.synced || self.shelves.is_empty() {
@@ -304,8 +305,7 @@ impl Keyring {
         if let Some((_, key)) = self.open[open].filter(|(held, _)| *held == subject) {
             return Ok(Held::Key(key));
         }
-        let slot = self.near(subject)?;
-        let held = self.unwrap(subject, &slot)?;
+        let held = self.read(subject)?;
         if let Held::Key(key) = held {
             self.open[open] = Some((subject, key));
         }

@@ -228,8 +228,8 @@ impl Column {
         Numbers { column: self, index: 0, page: [None; PAGE] }
     }
 
-    /// Returns so many numbers, in order, whether or not they were ever set.
-    pub(crate) fn first(&self, count: usize) -> impl Iterator<Item = Option<u64>> {
+    /// Returns the numbers of so many records, in order, whether or not they were ever set.
+    pub(crate) fn numbers_to(&self, count: usize) -> impl Iterator<Item = Option<u64>> {
         self.numbers().chain(std::iter::repeat(None)).take(count)
     }
 

@@ -50,10 +50,10 @@ impl Entries {
     }
 
     fn traits(&self, index: usize) -> (NameId, u8) {
-        Self::unpacked(self.traits.get(index))
+        Self::traits_of(self.traits.get(index))
     }
 
-    fn unpacked(traits: Option<u64>) -> (NameId, u8) {
+    fn traits_of(traits: Option<u64>) -> (NameId, u8) {
         let traits = traits.unwrap_or(0);
         let [flags, ..] = traits.to_le_bytes();
         (NameId(u32::try_from(traits >> 8).unwrap_or(u32::MAX)), flags)
@@ -80,7 +80,7 @@ impl Entries {
     }
 
     fn seen(position: Option<u64>, traits: Option<u64>, digest: [u8; 6]) -> Seen {
-        let (object, flags) = Self::unpacked(traits);
+        let (object, flags) = Self::traits_of(traits);
         Seen {
             position: Position(position.unwrap_or(0)),
             object,
@@ -310,7 +310,7 @@ impl Intake {
     /// Returns the live records of an object, in the order in which they were first read.
     pub fn live(&self, object: NameId) -> impl Iterator<Item = (SubjectId, Seen)> {
         let live = self.seen.traits.numbers().enumerate().filter(move |(_, traits)| {
-            let (of, flags) = Entries::unpacked(*traits);
+            let (of, flags) = Entries::traits_of(*traits);
             of == object && flags & LIVE != 0
         });
         live.filter_map(|(index, _)| Some((SubjectId(self.seen.subject.short(index)?), self.seen.unpack(index))))

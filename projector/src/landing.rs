@@ -35,8 +35,7 @@ pub struct Landed {
     pub untouched: bool,
     /// The mapping that the destination record holds by our latest confirmed write.
     pub mapped: Option<Position>,
-    /// The first bytes of the digest of that mapping: of a million mappings that changed, one in a million times one is taken
-    /// for what it was.
+    /// The first bytes of the digest of that mapping. One that changed is taken for the same once in 10^12 times.
     pub digest: [u8; 5],
     /// The latest after-image.
     pub after: Option<Position>,
@@ -456,8 +455,8 @@ impl Landing {
     pub fn all(&self) -> impl Iterator<Item = Landed> {
         let Entries { subject, destination, mapped, after, traits, digest: _ } = &self.entries;
         let len = self.entries.len();
-        let sides = subject.first(len).zip(destination.first(len));
-        let all = sides.zip(mapped.first(len).zip(after.first(len))).zip(traits.first(len)).enumerate();
+        let sides = subject.numbers_to(len).zip(destination.numbers_to(len));
+        let all = sides.zip(mapped.numbers_to(len).zip(after.numbers_to(len))).zip(traits.numbers_to(len)).enumerate();
         all.filter_map(|(index, (((subject, destination), (mapped, after)), traits))| {
             self.unpacked(index, [subject, destination, mapped, after, traits])
         })

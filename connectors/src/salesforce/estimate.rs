@@ -38,12 +38,12 @@ pub(super) fn needs(planned: &[Planned], bulk_threshold: usize) -> Vec<Need> {
     for object in planned {
         let name = object.object.as_str();
         let single = [contents::VERSION, contents::NOTE].contains(&name);
-        for rows in [object.creates, object.updates] {
+        for (rows, job) in [(object.creates, object.create_rows), (object.updates, object.update_rows)] {
             calls += if single {
                 // Each content is a request of its own.
                 rows + rows.div_ceil(COLLECTION)
             } else if rows >= threshold && name != contents::LINK {
-                let job = object.job_rows.clamp(1, rows.max(1));
+                let job = job.clamp(1, rows.max(1));
                 batches += rows / job * job.div_ceil(BULK_BATCH) + (rows % job).div_ceil(BULK_BATCH);
                 rows.div_ceil(job) * (PER_JOB + LOOKS)
             } else {
@@ -70,8 +70,8 @@ mod tests {
     #[test]
     fn rows_count_two_kilobytes_and_files_their_bytes() {
         let planned = |object: &str, creates, bytes| {
-            let job_rows = 10_000;
-            Planned { object: object.into(), creates, updates: 0, present: 0, bytes, job_rows }
+            let (create_rows, update_rows) = (10_000, 10_000);
+            Planned { object: object.into(), creates, updates: 0, present: 0, bytes, create_rows, update_rows }
         };
         let needs = needs(
             &[planned("Contact", 51_200, 0), planned("ContentVersion", 10, 30 << 20), planned("Campaign", 128, 0)],

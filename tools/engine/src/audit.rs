@@ -3,7 +3,7 @@
 use serde::Serialize;
 use waybill_ledger::{
     Content, Envelope, FieldName, Micros, NameId, Position, RunId, SubjectId, SubjectKey, Value,
-    event::{KINDS, NameKind},
+    event::{KINDS, NameKind, number_of},
     ledger::{Ledger, Opened, Query, ReadError},
 };
 use waybill_projector::audit::{describe, kind};
@@ -90,8 +90,7 @@ impl Outcome {
 /// Returns what the filter asks of the ledger; nothing, if no event can be like that.
 fn query(session: &Session, filter: &Filter) -> Result<Option<Query>, Failure> {
     let number = |name: &str| {
-        let at = KINDS.iter().position(|kind| kind.eq_ignore_ascii_case(name));
-        at.and_then(|at| u8::try_from(at).ok()).ok_or_else(|| {
+        number_of(name).ok_or_else(|| {
             Failure::usage(format!("there is no kind of event called `{name}`"))
                 .hint(format!("the kinds are: {}", KINDS.join(", ")))
         })

@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 use waybill_connectors::{Destination, RemoteRecord, Selection};
 use waybill_ledger::{
     Content, Event, Field, FieldName, Mapped, ObjectName, Record, RunId, Target,
-    event::{KINDS, NameKind, RunKind},
+    event::{NameKind, RunKind},
     ledger::{Opened, Query},
 };
 use waybill_projector::{landing::Landed, mapping::Plan, reconcile::compare};
@@ -164,8 +164,7 @@ pub async fn diff(session: &mut Session, run: Option<u32>) -> Result<Diff, Failu
 fn written(session: &Session, run: RunId, object: &ObjectName) -> Result<Vec<Landed>, Failure> {
     let ledger = session.recorder.ledger();
     let Some(name) = ledger.find_name(NameKind::Object, object.as_str()) else { return Ok(Vec::new()) };
-    let kind = KINDS.iter().position(|kind| *kind == "WriteConfirmed").and_then(|at| u8::try_from(at).ok());
-    let query = Query { run: Some(run), kinds: kind.into_iter().collect(), ..Query::default() };
+    let query = Query { run: Some(run), ..Query::of(&["WriteConfirmed"]) };
     let (mut seen, mut landed) = (BTreeSet::new(), Vec::new());
     for event in ledger.reader().find(query, .., |_| false) {
         let (envelope, _) = event?;

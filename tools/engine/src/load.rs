@@ -4,6 +4,7 @@
 //! difference to what was last written is written. Nothing to write is nothing sent.
 
 mod closing;
+mod dependents;
 mod obstructed;
 mod quiet;
 mod seeds;
@@ -20,7 +21,7 @@ use waybill_ledger::{
     Content, Event, Field, FieldName, Fields, Mapped, NameId, ObjectName, Position, Record, RuleId, SubjectId,
     SubjectKey, Target, TargetPart, Value,
     event::{HoldDecision, HoldReason, LinkedBy, NameKind, Operation, SkipReason},
-    ledger::{Draft, Ledger, Opened, Query},
+    ledger::{Draft, Ledger, Opened},
 };
 use waybill_projector::{
     Positions,
@@ -41,13 +42,11 @@ use crate::{
     matching::{Match, Matches},
     reconcile::{PhaseCheck, Reconciled},
     recorder::Recorder,
-    state::{Approval, State, numbers},
+    state::{Approval, State},
     world::{Alternates, PhaseWorld, References, alternates, records_at},
     write::{Change, Crew, Desk, Tally, Writer},
 };
 
-/// Of how many records that were read anew the ledger is asked whether they waited before.
-const ASKED: usize = 500;
 /// How many source records are mapped at once.
 const RECORDS_AT_ONCE: usize = 1_000;
 
@@ -273,10 +272,7 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
             let mut positions = state.intake().positions(object);
             match (only, stage.span) {
                 (Some(only), _) => positions.retain(|at| only.binary_search(at).is_ok()),
-                // What points to records that were merged meanwhile points elsewhere now.
-                (None, Span::Since(since)) if self.points_to_merged(state, rule, since) => {}
-                // What points to records that waited, and landed only now, could not point there before.
-                (None, Span::Since(since)) if self.points_to_late(state, rule, since)? => {}
+                (None, Span::Since(since)) if self.points_elsewhere(state, rule, since)? => {}
                 (None, Span::Since(since)) => {
                     let held = state.intake().held().filter_map(|(subject, _)| state.intake().seen(subject));
                     let held: BTreeSet<Position> = held.map(|seen| seen.position).collect();
@@ -320,48 +316,6 @@ impl<D: Destination, M: Flaws> Loader<'_, D, M> {
         }
         later.sort_unstable();
         Ok(later)
-    }
-
-    /// Returns whether a rule looks up records of which some were merged into others since then.
-    fn points_to_merged(&self, state: &State, rule: &Rule, since: Position) -> bool {
-        let objects = rule.fields.values().flat_map(waybill_projector::mapping::FieldRule::objects);
-        let names = objects.filter_map(|object| self.ledger().find_name(NameKind::Object, object));
-        names.into_iter().any(|object| state.intake().merged_since(object, since))
-    }
-
-    /// Returns whether a rule looks up records that were known before then and landed only since.
-    fn points_to_late(&self, state: &State, rule: &Rule, since: Position) -> Result<bool, Failure> {
-        let objects = rule.fields.values().flat_map(waybill_projector::mapping::FieldRule::objects);
-        let names: BTreeSet<NameId> =
-            objects.filter_map(|object| self.ledger().find_name(NameKind::Object, object)).collect();
-        let written = state.landing().all().filter(|landed| landed.is_live() && landed.mapped >= Some(since));
-        let seen = written.filter_map(|landed| Some((landed, state.intake().seen(landed.target.subject)?)));
-        let mut asked = 0;
-        for (landed, seen) in seen.filter(|(_, seen)| names.contains(&seen.object)) {
-            if seen.position < since {
-                return Ok(true);
-            }
-            // It was read anew since. Of a few the ledger is asked; of many it is taken for granted, which costs time alone.
-            asked += 1;
-            if asked > ASKED || self.has_waited(landed.target.subject, since)? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    /// Returns whether a record was read before then and had no row by then.
-    fn has_waited(&self, subject: SubjectId, since: Position) -> Result<bool, Failure> {
-        let kinds = numbers(&["RecordExtracted", "WriteConfirmed", "IdentityLinked"]);
-        let query = Query { kinds, subject: Some(subject), ..Query::default() };
-        let mut waited = false;
-        for event in self.ledger().reader().find(query, ..since, |_| false) {
-            match event?.0.event {
-                Event::RecordExtracted { .. } => waited = true,
-                _ => return Ok(false),
-            }
-        }
-        Ok(waited)
     }
 
     /// Maps one record and puts what comes of it into the outbox. Returns whether it has fields for a second pass.

@@ -251,7 +251,8 @@ async fn limits(session: &Session, prepared: &Prepared, writes: &Prediction) -> 
             updates: object.update,
             present: baseline + object.update + object.same,
             bytes: object.bytes,
-            job_rows: rows_of_job(rows, most, at_once, is_job) as u64,
+            create_rows: rows_of_job(rows, most, at_once, is_job) as u64,
+            update_rows: most as u64,
         });
     }
     let mut checks = Vec::new();

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde::{Deserialize, Serialize};
 use waybill_ledger::{
     Content, Digest, Envelope, Event, Position, RunId, SubjectId, SubjectKey,
-    event::{KINDS, Operation, RunKind, Side},
+    event::{Operation, RunKind, Side},
     ledger::{Ledger, Opened, Query},
 };
 use waybill_projector::{
@@ -274,17 +274,10 @@ pub fn canonical(content: &Content) -> Result<Vec<u8>, Failure> {
     waybill_ledger::codec::encode(content).map_err(|e| Failure::failed(format!("a record cannot be encoded: {e}")))
 }
 
-/// Returns the numbers of these kinds of events.
-pub(crate) fn numbers(kinds: &[&str]) -> Vec<u8> {
-    let number = |kind: &&str| KINDS.iter().position(|known| known == kind).and_then(|at| u8::try_from(at).ok());
-    kinds.iter().filter_map(number).collect()
-}
-
 /// Reads the ids of every record that is there.
 fn read_ids(ledger: &Ledger, folds: &Folds) -> Result<Ids, Failure> {
     let mut ids = Ids::default();
-    let kinds = numbers(&["WriteConfirmed", "IdentityLinked"]);
-    let query = Query { kinds, ..Query::default() };
+    let query = Query::of(&["WriteConfirmed", "IdentityLinked"]);
     for event in ledger.reader().find(query, ..folds.next, names_destination) {
         let (envelope, opened) = event?;
         let (Event::WriteConfirmed { destination, .. } | Event::IdentityLinked { destination, .. }) = envelope.event

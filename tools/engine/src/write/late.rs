@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use waybill_connectors::Destination;
 use waybill_ledger::{
     Content, Event, Fields, Mapped, Position, Record, Target,
-    event::{KINDS, NameKind, Operation},
+    event::{NameKind, Operation},
     ledger::{Draft, Opened, Query},
 };
 
@@ -87,9 +87,7 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
         let mut given_up = BTreeMap::new();
         let ledger = self.rec().ledger();
         let Some(not_there) = ledger.find_name(NameKind::Code, NOT_THERE) else { return Ok(given_up) };
-        let kind = KINDS.iter().position(|kind| *kind == "WriteRejected").and_then(|at| u8::try_from(at).ok());
-        let query = Query { kinds: kind.into_iter().collect(), ..Query::default() };
-        for event in ledger.reader().find(query, ..state.position(), |_| false) {
+        for event in ledger.reader().find(Query::of(&["WriteRejected"]), ..state.position(), |_| false) {
             let (envelope, _) = event?;
             let (Event::WriteRejected { code }, Some(subject), Some(part)) =
                 (&envelope.event, envelope.subject, envelope.target)

@@ -22,6 +22,9 @@ const TOGETHER: usize = 5_000;
 /// How many rows are looked at with one set of requests.
 const LOOKED_AT: usize = 200;
 
+/// Says which destination records go, too.
+pub(super) type Leaving<'l> = dyn Fn(&State, SubjectId) -> bool + Sync + 'l;
+
 /// A row that is to go.
 #[derive(Debug, Clone, Copy)]
 pub struct Removal {
@@ -72,6 +75,9 @@ enum Verdict {
     Goes(Going),
 }
 
+/// Rows that are to go, each with what is decided about it.
+type Judged = Vec<(Removal, Verdict)>;
+
 /// Rows that may go, and those for which it is too early.
 #[derive(Debug, Default)]
 struct Sorted {
@@ -100,7 +106,7 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
         &self,
         state: &mut State,
         removals: Vec<Removal>,
-        leaving: &(dyn Fn(&State, SubjectId) -> bool + Sync),
+        leaving: &Leaving<'_>,
         last_call: bool,
     ) -> Result<(Tally, Vec<Removal>), Failure> {
         let (mut tally, mut later) = (Tally::default(), Vec::new());
@@ -123,7 +129,7 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
         &self,
         state: &mut State,
         removals: Vec<Removal>,
-        leaving: &(dyn Fn(&State, SubjectId) -> bool + Sync),
+        leaving: &Leaving<'_>,
     ) -> Result<Tally, Failure> {
         let mut rest = removals;
         let mut tally = Tally::default();
@@ -143,7 +149,7 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
         &self,
         state: &mut State,
         removals: &[Removal],
-        leaving: &(dyn Fn(&State, SubjectId) -> bool + Sync),
+        leaving: &Leaving<'_>,
         last_call: bool,
         tally: &mut Tally,
     ) -> Result<Sorted, Failure> {
@@ -186,7 +192,7 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
         &self,
         state: &State,
         removals: &[Removal],
-        leaving: &(dyn Fn(&State, SubjectId) -> bool + Sync),
+        leaving: &Leaving<'_>,
     ) -> Result<Vec<(Option<SubjectId>, String)>, Failure> {
         let mut staying = Vec::new();
         for chunk in removals.chunks(TOGETHER) {
@@ -207,11 +213,11 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
         &self,
         state: &State,
         removals: &[Removal],
-        leaving: &(dyn Fn(&State, SubjectId) -> bool + Sync),
+        leaving: &Leaving<'_>,
         look: Look,
-    ) -> Result<Vec<(Removal, Verdict)>, Failure> {
+    ) -> Result<Judged, Failure> {
         let parts = removals.chunks(LOOKED_AT).map(|part| self.judge(state, part, leaving, look));
-        let judged: Vec<Vec<_>> = stream::iter(parts).buffered(self.desk.at_once.max(1)).try_collect().await?;
+        let judged: Vec<Judged> = stream::iter(parts).buffered(self.desk.at_once.max(1)).try_collect().await?;
         Ok(judged.into_iter().flatten().collect())
     }
 
@@ -220,9 +226,9 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
         &self,
         state: &State,
         removals: &[Removal],
-        leaving: &(dyn Fn(&State, SubjectId) -> bool + Sync),
+        leaving: &Leaving<'_>,
         look: Look,
-    ) -> Result<Vec<(Removal, Verdict)>, Failure> {
+    ) -> Result<Judged, Failure> {
         let (mut known, mut judged) = (Vec::new(), Vec::new());
         for removal in removals {
             let destination = state.landing().get(removal.target).and_then(|landed| landed.destination);
@@ -313,7 +319,7 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
         &self,
         state: &State,
         ids: &[String],
-        leaving: &(dyn Fn(&State, SubjectId) -> bool + Sync),
+        leaving: &Leaving<'_>,
         look: Look,
     ) -> Result<BTreeMap<String, Children>, Failure> {
         let mut children: BTreeMap<String, Children> = BTreeMap::new();
@@ -362,13 +368,7 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
         Ok(children)
     }
 
-    fn is_leaving(
-        &self,
-        state: &State,
-        object: &ObjectName,
-        id: &str,
-        leaving: &(dyn Fn(&State, SubjectId) -> bool + Sync),
-    ) -> bool {
+    fn is_leaving(&self, state: &State, object: &ObjectName, id: &str, leaving: &Leaving<'_>) -> bool {
         let key = SubjectKey::new(&self.desk.instance, object.as_str(), id);
         let subject = self.rec().ledger().find_subject(&key);
         subject.is_some_and(|subject| leaving(state, subject) && state.landing().owner(subject).is_some())
