@@ -512,6 +512,13 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn a_kind_that_is_none_is_asked_for_in_vain() {
+        let of = |kinds: &[&str]| Query::of(kinds).kinds;
+        assert_eq!(of(&["ProjectOpened", "recordextracted"]), [0, number_of("RecordExtracted").unwrap()]);
+        assert_eq!(of(&["Nonsense"]), [u8::MAX], "an empty list would ask for everything");
+    }
+
     fn fill(index: &mut Index, blocks: std::ops::Range<u32>) {
         for block in blocks {
             let subjects = (0..700_u32).map(|n| (block * 131 + n * n) % 5_000).collect();
