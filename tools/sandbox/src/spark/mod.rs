@@ -18,6 +18,7 @@ use axum::{
     body::Bytes,
     http::{HeaderName, HeaderValue, Request, Response, StatusCode, header},
 };
+use tempfile::TempDir;
 
 pub use self::paging::Paging;
 use self::{
@@ -79,18 +80,7 @@ pub struct Server {
     service: Arc<Service>,
     token: String,
     /// The folder of a generated company, which goes with the last server over it.
-    _made: Option<Arc<Made>>,
-}
-
-/// A folder that is removed when it is no longer needed.
-#[derive(Debug)]
-struct Made(PathBuf);
-
-impl Drop for Made {
-    fn drop(&mut self) {
-        // What cannot be removed is the system's to clean up.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
+    _made: Option<Arc<TempDir>>,
 }
 
 impl Server {
@@ -99,9 +89,9 @@ impl Server {
         let (company, made) = match &options.bundle {
             Some(dir) => (Company::read(dir, options.milliseconds)?, None),
             None => {
-                let made = Made(folder(&options.spec));
-                spark_bundle::generate(&options.spec, &made.0)?;
-                (Company::read(&made.0, options.milliseconds)?, Some(Arc::new(made)))
+                let made = tempfile::Builder::new().prefix("waybill-spark-").tempdir()?;
+                spark_bundle::generate(&options.spec, made.path())?;
+                (Company::read(made.path(), options.milliseconds)?, Some(Arc::new(made)))
             }
         };
         let service = Service::new(company, options.paging, options.spec.seed, options.rate, options.deepest);
@@ -130,13 +120,6 @@ impl Server {
         let reply = self.service.call(&call_of(request));
         if reply.lost { Err(Broken) } else { Ok(response(reply)) }
     }
-}
-
-/// Returns a folder that nobody else has.
-fn folder(spec: &Spec) -> PathBuf {
-    static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
-    let number = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    std::env::temp_dir().join(format!("spark-{}-{}-{number}-{}", spec.seed, spec.size, std::process::id()))
 }
 
 /// A running company.
