@@ -255,6 +255,9 @@ pub struct Fields(Option<Arc<List>>);
 
 type List = Vec<(FieldName, Option<Value>)>;
 
+/// More fields than that are only given room when they come.
+const USUAL: usize = 64;
+
 impl PartialEq for Fields {
     fn eq(&self, other: &Self) -> bool {
         self.list() == other.list()
@@ -280,6 +283,11 @@ impl Fields {
     /// Returns no fields at all.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Returns no fields, with room for so many.
+    pub fn with_capacity(fields: usize) -> Self {
+        Self(Some(Arc::new(List::with_capacity(fields))))
     }
 
     /// Returns these fields, of which none is absent (`None` stands for null). It is fastest when they come in the order of their
@@ -417,6 +425,10 @@ fn set(list: &mut List, name: FieldName, field: Field) {
         Some((last, _)) if *last < name => Err(list.len()),
         _ => place(list, name.as_str()),
     };
+    // Rows wait by the ten thousand, and a list that doubles is half empty.
+    if list.len() == list.capacity() && place.is_err() && field != Field::Absent {
+        list.reserve_exact(4 + list.len() / 4);
+    }
     match (place, field) {
         (Ok(at), Field::Absent) => {
             list.remove(at);
@@ -431,7 +443,9 @@ fn set(list: &mut List, name: FieldName, field: Field) {
 
 impl<N: Into<FieldName>, F: Into<Field>> FromIterator<(N, F)> for Fields {
     fn from_iter<I: IntoIterator<Item = (N, F)>>(pairs: I) -> Self {
-        let mut list = List::new();
+        let pairs = pairs.into_iter();
+        let (fewest, most) = pairs.size_hint();
+        let mut list = List::with_capacity(most.unwrap_or(fewest).min(USUAL));
         for (name, field) in pairs {
             set(&mut list, name.into(), field.into());
         }
@@ -452,7 +466,7 @@ impl<C> Decode<C> for Fields {
     fn decode<D: Decoder<Context = C>>(decoder: &mut D) -> Result<Self, DecodeError> {
         let count = u64::decode(decoder)?;
         // What damaged bytes claim is not taken at its word.
-        let mut fields = Vec::with_capacity(usize::try_from(count.min(64)).unwrap_or(0));
+        let mut fields = Vec::with_capacity(usize::try_from(count).unwrap_or(USUAL).min(USUAL));
         for _ in 0..count {
             fields.push((FieldName::decode(decoder)?, Option::<Value>::decode(decoder)?));
         }

@@ -21,7 +21,7 @@ pub struct Seen {
     /// Its source object.
     pub object: NameId,
     /// The first bytes of the keyed digest of its content.
-    pub digest: [u8; 6],
+    pub digest: [u8; 5],
     /// Whether the source still has it.
     pub live: bool,
     /// Whether the plan does not carry it.
@@ -37,7 +37,7 @@ struct Entries {
     position: Column,
     /// The number of the object, and flags in the lowest byte.
     traits: Column,
-    digest: Digests<6>,
+    digest: Digests<5>,
 }
 
 const LIVE: u8 = 1;
@@ -79,7 +79,7 @@ impl Entries {
         Self::seen(self.position.get(index), self.traits.get(index), self.digest.get(index))
     }
 
-    fn seen(position: Option<u64>, traits: Option<u64>, digest: [u8; 6]) -> Seen {
+    fn seen(position: Option<u64>, traits: Option<u64>, digest: [u8; 5]) -> Seen {
         let (object, flags) = Self::traits_of(traits);
         Seen {
             position: Position(position.unwrap_or(0)),
@@ -207,7 +207,7 @@ impl Intake {
                 self.forget_decisions(*erased);
                 self.erased.insert(*erased);
                 if let Some(index) = self.entry(*erased) {
-                    self.seen.digest.set(index, [0; 6]);
+                    self.seen.digest.set(index, [0; 5]);
                 }
             }
             _ => {}
@@ -262,7 +262,7 @@ impl Intake {
         all.take_while(move |((of, _), _)| *of == subject).map(|((_, target), reason)| (*target, *reason))
     }
 
-    fn extracted(&mut self, subject: SubjectId, position: Position, object: NameId, digest: [u8; 6]) {
+    fn extracted(&mut self, subject: SubjectId, position: Position, object: NameId, digest: [u8; 5]) {
         let known = self.entry(subject);
         let entry = self.objects.entry(object).or_default();
         entry.first.get_or_insert(position);

@@ -20,7 +20,7 @@ use waybill_ledger::{
 use crate::{accounting::Accounts, delta::Intake, landing::Landing, writes::IllegalTransition};
 
 /// The form of a snapshot. It changes whenever a fold does: snapshots of another form are thrown away.
-pub const FORM: u32 = 10;
+pub const FORM: u32 = 11;
 
 /// A run as the ledger tells it.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]

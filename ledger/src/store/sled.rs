@@ -5,7 +5,7 @@
 //! - Its `flush` ends in `sync_file_range`, which does not survive a power cut. Every flush is followed by an `fdatasync`
 //!   of its file.
 //! - A page over 128 KiB becomes a blob file that is never synced and that no cache limit holds. A block is therefore
-//!   several *chunks* of at most 7,000 bytes, set in one batch.
+//!   several *chunks* of at most 15,000 bytes, set in one batch: eight of them lie on a page.
 //! - A page is written again, with everything on it, when it has more than 16 keys and when it was changed ten times: values
 //!   that come in the order of their keys are written three times over, and 0.6 of the file is dead. Chunks are therefore
 //!   numbered, and the keys of those to come stand there as empty values: their pages have long been split to eight keys
@@ -37,7 +37,7 @@ use std::{
 use super::{Entry, Store, StoreError};
 
 /// The most bytes of one value.
-const VALUE: usize = 7_000;
+const VALUE: usize = 15_000;
 /// The bytes of sled's cache.
 const CACHE: u64 = 16 << 20;
 /// How often a value is asked for once more, so that the pages read before are let go of; and how often the last one of a
@@ -326,7 +326,7 @@ mod tests {
     #[test]
     fn blocks_of_any_size_read_back_after_reopening() {
         let dir = tempfile::tempdir().unwrap();
-        let sizes = [1, 152, 6_999, 7_000, 7_001, 70_000, 1_200_000];
+        let sizes = [1, 152, VALUE - 1, VALUE, VALUE + 1, 70_000, 3_000_000, 40 * VALUE, 200_000];
         let bytes = |n: usize| (0..sizes[n]).map(|i| (i * 31 + n) as u8).collect::<Vec<u8>>();
         {
             let store = SledStore::open(dir.path()).unwrap();
@@ -334,7 +334,7 @@ mod tests {
                 let room = [(format!("name/{n}").into_bytes(), vec![n as u8])];
                 store.append(n as u64, &bytes(n), &room).unwrap();
             }
-            assert!(matches!(store.append(3, b"x", &[]), Err(StoreError::Conflict { number: 3, next: 7 })));
+            assert!(matches!(store.append(3, b"x", &[]), Err(StoreError::Conflict { number: 3, next: 9 })));
         }
         fs::write(dir.path().join("snap.00.generating"), b"half").unwrap();
         let store = SledStore::open(dir.path()).unwrap();
@@ -343,7 +343,7 @@ mod tests {
             assert_eq!(store.block(n as u64).unwrap().unwrap(), bytes(n));
             assert!(store.head_of(n as u64, 100).unwrap().unwrap().starts_with(&bytes(n)[..size.min(100)]));
         }
-        assert_eq!(store.block(7).unwrap(), None);
+        assert_eq!(store.block(9).unwrap(), None);
         assert_eq!(store.room(b"name/").unwrap().len(), sizes.len());
         let blobs = fs::read_dir(dir.path().join("blobs")).map_or(0, Iterator::count);
         assert_eq!(blobs, 0, "no page may become a blob file");

@@ -195,7 +195,8 @@ impl Plan {
             let text = format!("the destination has no object {}", rule.to);
             return MapOutcome::Held { reason: HoldReason::BadValue, text };
         };
-        let (mut fields, mut later, mut decisions) = (Fields::new(), Fields::new(), Vec::new());
+        let mut fields = Fields::with_capacity(rule.fields.len());
+        let (mut later, mut decisions) = (Fields::new(), Vec::new());
         let mut holds: Vec<(HoldReason, String)> = Vec::new();
         for (name, field) in &rule.fields {
             let allowed = schema.field(name.as_str()).is_some_and(|known| known.createable);

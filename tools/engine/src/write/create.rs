@@ -53,11 +53,8 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
                     // A new row holds nothing anyway, and a field with a default must not be told to hold nothing.
                     let given =
                         change.mapped.fields.iter().filter_map(|(name, value)| Some((name.clone(), value?.clone())));
-                    let mut fields: waybill_ledger::Fields = given.collect();
-                    if let Some(key) = self.key() {
-                        fields.set(key.clone(), Value::Text(change.mapped.key.clone()));
-                    }
-                    WriteRow { key: change.mapped.key.clone(), id: None, fields }
+                    let key = self.key().map(|key| (key.clone(), Value::Text(change.mapped.key.clone())));
+                    WriteRow { key: change.mapped.key.clone(), id: None, fields: given.chain(key).collect() }
                 })
                 .collect(),
         };
