@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fmt, path::Path};
 use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 use waybill_ledger::{
-    FieldKind, FieldName, FieldSchema, Fields, ObjectName, Record, Schema, SchemaChange, SystemName, User,
+    FieldKind, FieldName, FieldSchema, Fields, ObjectName, Record, Schema, SchemaChange, SystemName, User, Value,
     event::{Operation, Transport, UnknownCause},
 };
 
@@ -403,8 +403,27 @@ pub struct WriteRow {
     pub key: String,
     /// The destination's id; updates and deletes need it.
     pub id: Option<String>,
-    /// The fields to set; a create also carries the key in the batch's key field.
+    /// The fields to set: in a create, those that are not null ([`Batch::sets`]), and the key beside them ([`Batch::key_of`]).
     pub fields: Fields,
+}
+
+impl Batch {
+    /// Returns what a row sets, in the order of the names; `None` stands for null. A new row holds nothing anyway, and a field with
+    /// a default must not be told to hold nothing: a create says nothing of nulls.
+    pub fn sets<'r>(&self, row: &'r WriteRow) -> impl Iterator<Item = (&'r FieldName, Option<&'r Value>)> {
+        let nulls = self.operation != Operation::Create;
+        row.fields.iter().filter(move |(_, value)| nulls || value.is_some())
+    }
+
+    /// Returns the field that carries our key in new rows, if there is one.
+    pub fn key(&self) -> Option<&FieldName> {
+        self.key_field.as_ref().filter(|_| self.operation == Operation::Create)
+    }
+
+    /// Returns the key that a new row carries, and in which field.
+    pub fn key_of<'b>(&'b self, row: &'b WriteRow) -> Option<(&'b FieldName, &'b str)> {
+        self.key().map(|field| (field, row.key.as_str()))
+    }
 }
 
 /// What came of one write.

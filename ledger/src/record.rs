@@ -370,6 +370,20 @@ impl Fields {
         Beside(self.list())
     }
 
+    /// Gives back the room that the fields do not need.
+    pub fn shrink_to_fit(&mut self) {
+        if let Some(list) = &mut self.0
+            && list.len() < list.capacity()
+        {
+            Arc::make_mut(list).shrink_to_fit();
+        }
+    }
+
+    /// Returns the names of the fields, in order.
+    pub fn names(&self) -> impl Iterator<Item = &FieldName> {
+        self.list().iter().map(|(name, _)| name)
+    }
+
     /// Returns the fields in the order of their names; `None` stands for null.
     pub fn iter(&self) -> impl Iterator<Item = (&FieldName, Option<&Value>)> {
         self.list().iter().map(|(name, value)| (name, value.as_ref()))
@@ -396,13 +410,13 @@ impl<'f> Beside<'f> {
     }
 }
 
-/// Returns the names that any of these have, in order.
-pub fn names_of<'f>(all: impl IntoIterator<Item = &'f Fields>) -> Vec<&'f FieldName> {
+/// Returns the names that any of these records have, in order. Those of each record come in order.
+pub fn names_of<'f, N: Iterator<Item = &'f FieldName>>(all: impl IntoIterator<Item = N>) -> Vec<&'f FieldName> {
     let mut names: Vec<&FieldName> = Vec::new();
-    for fields in all {
+    for own in all {
         // Both are in order, and mostly the same: one walk along both.
         let mut at = 0;
-        for (name, _) in fields.iter() {
+        for name in own {
             while names.get(at).is_some_and(|known| *known != name && *known < name) {
                 at += 1;
             }
@@ -526,9 +540,9 @@ mod tests {
     fn the_names_of_many_are_each_once_and_in_order() {
         let of = |names: &str| names.chars().map(|name| (name.to_string(), Field::Null)).collect::<Fields>();
         let all: Vec<Fields> = ["bd", "", "abcd", "e", "ace", "bd"].into_iter().map(of).collect();
-        let names: String = names_of(&all).into_iter().map(FieldName::as_str).collect();
+        let names: String = names_of(all.iter().map(Fields::names)).into_iter().map(FieldName::as_str).collect();
         assert_eq!(names, "abcde");
-        assert!(names_of([]).is_empty());
+        assert!(names_of([Fields::new().names()]).is_empty());
     }
 
     #[test]

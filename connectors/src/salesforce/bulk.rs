@@ -9,6 +9,7 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::json;
 use waybill_ledger::{
+    FieldName,
     event::{Operation, UnknownCause},
     names_of,
 };
@@ -217,10 +218,7 @@ fn unknown(batch: &Batch, cause: UnknownCause) -> Vec<Outcome> {
 
 /// The column by which results find their rows.
 fn key_column(batch: &Batch) -> &str {
-    match (batch.operation, &batch.key_field) {
-        (Operation::Create, Some(key)) => key.as_str(),
-        _ => "Id",
-    }
+    batch.key().map_or("Id", FieldName::as_str)
 }
 
 /// Writes a batch as the file of a job.
@@ -230,20 +228,22 @@ fn csv_of(batch: &Batch) -> Result<Vec<u8>, RemoteError> {
         what: "the rows of a job".to_owned(),
         detail,
     };
-    let names = names_of(batch.rows.iter().map(|row| &row.fields));
+    let names = names_of(batch.rows.iter().map(|row| batch.sets(row).map(|(name, _)| name)));
     let mut writer = csv::WriterBuilder::new().quote_style(csv::QuoteStyle::Necessary).from_writer(Vec::new());
     let with_id = batch.operation != Operation::Create;
-    let header = with_id.then_some("Id").into_iter().chain(names.iter().map(|name| name.as_str()));
+    let first = with_id.then_some("Id").or(batch.key().map(FieldName::as_str));
+    let header = first.into_iter().chain(names.iter().map(|name| name.as_str()));
     writer.write_record(header).map_err(|e| unwritable(e.to_string()))?;
     for row in &batch.rows {
-        let id = with_id.then(|| Cow::Borrowed(row.id.as_deref().unwrap_or_default()));
+        let id = with_id.then(|| row.id.as_deref().unwrap_or_default());
+        let first = id.or(batch.key_of(row).map(|(_, key)| key)).map(Cow::Borrowed);
         // Both are in the order of names.
-        let mut set = row.fields.iter().peekable();
+        let mut set = batch.sets(row).peekable();
         let cells = names.iter().map(|name| match set.next_if(|(own, _)| own == name) {
             Some((_, value)) => to_cell(value),
             None => Cow::Borrowed(""),
         });
-        for cell in id.into_iter().chain(cells) {
+        for cell in first.into_iter().chain(cells) {
             writer.write_field(cell.as_bytes()).map_err(|e| unwritable(e.to_string()))?;
         }
         writer.write_record(None::<&[u8]>).map_err(|e| unwritable(e.to_string()))?;
@@ -260,7 +260,7 @@ struct Join<'b> {
 
 impl<'b> Join<'b> {
     fn new(batch: &'b Batch) -> Self {
-        let by_key = batch.operation == Operation::Create && batch.key_field.is_some();
+        let by_key = batch.key().is_some();
         let rows = batch.rows.iter().enumerate();
         let rows = rows.filter_map(|(n, row)| Some((if by_key { row.key.as_str() } else { row.id.as_deref()? }, n)));
         Self { batch, rows: rows.collect(), outcomes: vec![None; batch.rows.len()] }
@@ -350,9 +350,7 @@ mod tests {
         let row = |n: usize| WriteRow {
             key: format!("k{n}"),
             id: (operation != Operation::Create).then(|| format!("id{n}")),
-            fields: [("Key__c", Field::from(format!("k{n}"))), ("Name", Field::from("a,\"b\"\nc"))]
-                .into_iter()
-                .collect(),
+            fields: [("Fax", Field::Null), ("Name", Field::from("a,\"b\"\nc"))].into_iter().collect(),
         };
         Batch { object: "Account".into(), operation, key_field: Some("Key__c".into()), rows: (0..3).map(row).collect() }
     }
@@ -370,11 +368,16 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_written_so_that_any_value_survives() {
-        let csv = csv_of(&batch(Operation::Update)).unwrap();
-        let mut reader = csv::Reader::from_reader(csv.as_slice());
-        assert_eq!(reader.headers().unwrap(), vec!["Id", "Key__c", "Name"]);
-        let rows: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
-        assert_eq!(rows[1], vec!["id1", "k1", "a,\"b\"\nc"]);
+    fn rows_are_written_so_that_any_value_survives_and_a_new_one_says_nothing_of_nulls() {
+        for (operation, header, row) in [
+            (Operation::Update, vec!["Id", "Fax", "Name"], vec!["id1", "#N/A", "a,\"b\"\nc"]),
+            (Operation::Create, vec!["Key__c", "Name"], vec!["k1", "a,\"b\"\nc"]),
+        ] {
+            let csv = csv_of(&batch(operation)).unwrap();
+            let mut reader = csv::Reader::from_reader(csv.as_slice());
+            assert_eq!(reader.headers().unwrap(), header);
+            let rows: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
+            assert_eq!(rows[1], row);
+        }
     }
 }

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use waybill_ledger::{FieldKind, FieldSchema, Fields, ObjectSchema, Value, event::Operation};
+use waybill_ledger::{FieldKind, FieldName, FieldSchema, Fields, ObjectSchema, Value, event::Operation};
 
 use crate::{destination::Refusal, error::Retry};
 
@@ -34,14 +34,16 @@ impl<'s> Rules<'s> {
         self.fields.get(name).copied()
     }
 
-    /// Returns why Salesforce would refuse a row, or nothing.
-    pub fn check(&self, fields: &Fields) -> Option<Refusal> {
+    /// Returns why Salesforce would refuse a row, or nothing. A new row may carry a key beside its fields; a null in it is not sent.
+    pub fn check(&self, fields: &Fields, key: Option<(&FieldName, &str)>) -> Option<Refusal> {
         let refuse = |code: &str, message: String, field: &str| {
             let fields = vec![field.into()];
             Some(Refusal { code: code.to_owned(), message, fields, retry: Retry::Never, duplicate: false })
         };
         let creates = self.operation == Operation::Create;
-        for (name, value) in fields.iter() {
+        let key = key.map(|(field, key)| (field, Value::from(key)));
+        let set = fields.iter().filter(|(_, value)| !creates || value.is_some());
+        for (name, value) in set.chain(key.iter().map(|(field, key)| (*field, Some(key)))) {
             let name = name.as_str();
             let Some(field) = self.field(name) else {
                 return refuse(

@@ -75,8 +75,11 @@ impl Salesforce {
             Err(why) => return refused(&why),
         };
         let mut record = serde_json::Map::new();
-        for (name, value) in row.fields.iter().filter(|(name, _)| *name != field) {
+        for (name, value) in batch.sets(row).filter(|(name, _)| *name != field) {
             record.insert(name.to_string(), to_json(value));
+        }
+        if let Some((field, key)) = batch.key_of(row) {
+            record.insert(field.to_string(), key.into());
         }
         let path = format!("{}/sobjects/{}", self.root, batch.object);
         let request = if batch.object.as_str() == VERSION {

@@ -392,9 +392,11 @@ impl Destination for Salesforce {
         let schema = self.object(&batch.object).await?;
         let rules = schema.as_deref().map(|schema| Rules::of(schema, batch.operation));
         let refused: Vec<Option<Outcome>> = match (&rules, batch.operation) {
-            (Some(rules), Operation::Create | Operation::Update) => {
-                batch.rows.iter().map(|row| rules.check(&row.fields).map(Outcome::Rejected)).collect()
-            }
+            (Some(rules), Operation::Create | Operation::Update) => batch
+                .rows
+                .iter()
+                .map(|row| rules.check(&row.fields, batch.key_of(row)).map(Outcome::Rejected))
+                .collect(),
             _ => vec![None; batch.rows.len()],
         };
         if refused.iter().all(Option::is_none) {

@@ -82,8 +82,11 @@ fn body(batch: &Batch, rows: &[WriteRow]) -> Json {
             if let Some(id) = &row.id {
                 record.insert("Id".into(), Json::String(id.clone()));
             }
-            for (name, value) in row.fields.iter() {
+            for (name, value) in batch.sets(row) {
                 record.insert(name.to_string(), to_json(value));
+            }
+            if let Some((field, key)) = batch.key_of(row) {
+                record.insert(field.to_string(), key.into());
             }
             Json::Object(record)
         })

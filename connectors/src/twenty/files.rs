@@ -113,6 +113,9 @@ impl Twenty {
 }
 
 /// Returns the column among these fields that holds files.
-pub(super) fn of<'c>(columns: &'c super::columns::Columns, fields: &[FieldName]) -> Option<&'c Column> {
-    fields.iter().filter_map(|name| columns.get(name.as_str())).find(|column| column.wire == Wire::Files)
+pub(super) fn of<'c, 'f>(
+    columns: &'c super::columns::Columns,
+    fields: impl IntoIterator<Item = &'f FieldName>,
+) -> Option<&'c Column> {
+    fields.into_iter().filter_map(|name| columns.get(name.as_str())).find(|column| column.wire == Wire::Files)
 }

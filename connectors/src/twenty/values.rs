@@ -24,9 +24,13 @@ const SAFE: i64 = 1 << 53;
 
 /// Puts fields into the body of a write. `present` is the row as it is, which composites are completed from; a new row has none.
 /// A field that the object does not have comes back as an error.
-pub(super) fn body(fields: &Fields, columns: &Columns, present: Option<&Row>) -> Result<Row, FieldName> {
+pub(super) fn body<'f>(
+    fields: impl Iterator<Item = (&'f FieldName, Option<&'f Value>)>,
+    columns: &Columns,
+    present: Option<&Row>,
+) -> Result<Row, FieldName> {
     let mut body = Row::new();
-    for (name, value) in fields.iter() {
+    for (name, value) in fields {
         let column = columns.get(name.as_str()).ok_or_else(|| name.clone())?;
         // Files are uploaded first: what the record says of them is known then.
         if column.wire == Wire::Files {

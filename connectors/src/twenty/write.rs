@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use http::Method;
 use serde_json::{Value as Json, json};
 use waybill_ledger::{
-    FieldName,
+    FieldName, Value,
     event::{Operation, UnknownCause},
 };
 
@@ -67,13 +67,13 @@ impl Twenty {
     ) -> Result<Vec<Outcome>, RemoteError> {
         self.must_be_called_so()?;
         let columns = Columns::of(object);
-        let named: Vec<FieldName> =
-            batch.rows.iter().flat_map(|row| row.fields.iter().map(|(n, _)| n.clone())).collect();
-        let content = files::of(&columns, &named);
+        let content = files::of(&columns, batch.rows.iter().flat_map(|row| batch.sets(row)).map(|(name, _)| name));
         let mut outcomes: Vec<Option<Outcome>> = vec![None; batch.rows.len()];
         let mut bodies: Vec<Json> = Vec::with_capacity(batch.rows.len());
         for (row, outcome) in batch.rows.iter().zip(&mut outcomes) {
-            match values::body(&row.fields, &columns, None) {
+            let key = batch.key_of(row).map(|(field, key)| (field, Value::from(key)));
+            let key = key.iter().map(|(field, key)| (*field, Some(key)));
+            match values::body(batch.sets(row).chain(key), &columns, None) {
                 Ok(mut body) => {
                     body.insert("id".into(), json!(id::of_key(&row.key)));
                     if let Some(column) = content {
@@ -115,7 +115,7 @@ impl Twenty {
                     for n in part {
                         let row = &batch.rows[n];
                         let found = rows.remove(&id::of_key(&row.key));
-                        let names = row.fields.iter().map(|(name, _)| name);
+                        let names = batch.sets(row).map(|(name, _)| name).chain(batch.key());
                         outcomes[n] = Some(match found {
                             // A content is compared by what is downloaded, not by what was sent.
                             Some(_) if content.is_some() => Outcome::Done { id: id::of_key(&row.key), shown: None },
@@ -254,7 +254,7 @@ impl Twenty {
                 },
                 None => None,
             };
-            let mut body = match values::body(&row.fields, &columns, known) {
+            let mut body = match values::body(batch.sets(row), &columns, known) {
                 Ok(body) => body,
                 Err(field) => {
                     outcomes.push(Outcome::Rejected(no_field(object, field)));
@@ -322,10 +322,7 @@ impl Twenty {
         // A row that went to the trash by this very write is not there any more for anyone who reads.
         let lives = |row: &&Row| row.get("deletedAt").is_none_or(Json::is_null);
         Ok(match now.filter(|row| row.get("id").and_then(Json::as_str) == Some(id)) {
-            Some(now) if lives(&now) => {
-                let names: Vec<&FieldName> = row.fields.iter().map(|(name, _)| name).collect();
-                shown(values::record(now, columns, names.into_iter()))
-            }
+            Some(now) if lives(&now) => shown(values::record(now, columns, row.fields.names())),
             Some(_) => done(row),
             None => Outcome::Unknown(UnknownCause::NoResult),
         })

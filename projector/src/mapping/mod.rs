@@ -236,6 +236,8 @@ impl Plan {
         }
         match holds.first() {
             None => {
+                // It waits for its batch with ten thousand others.
+                fields.shrink_to_fit();
                 MapOutcome::Mapped(Mapped { object: rule.to.to_string(), key: String::new(), fields, later, decisions })
             }
             Some((reason, _)) => {

@@ -346,7 +346,7 @@ async fn object_of<D: Destination, M: Flaws>(
         let chunk: Vec<Landed> = chunk.iter().filter_map(|number| state.landing().at(*number as usize)).collect();
         let mapped = mappings(recorder, &chunk)?;
         let fields: Vec<FieldName> =
-            names_of(mapped.values().map(|mapped| &mapped.fields)).into_iter().cloned().collect();
+            names_of(mapped.values().map(|mapped| mapped.fields.names())).into_iter().cloned().collect();
         let ids = chunk.iter().filter_map(|landed| state.destination_id(landed.destination?)).collect();
         let rows = desk.destination.read(object, &fields, &Selection::Ids(ids)).await?;
         let rows: BTreeMap<String, RemoteRecord> = rows.into_iter().map(|row| (row.record.id.clone(), row)).collect();

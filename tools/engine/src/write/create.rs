@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use waybill_connectors::{Batch, Destination, Outcome, Retry, WriteRow};
 use waybill_ledger::{
-    BatchId, Content, Event, Field, Fields, Position, Value,
+    BatchId, Content, Event, Field, Fields, Position,
     event::{Operation, UnknownCause},
 };
 
@@ -49,12 +49,10 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
             key_field: self.key().cloned(),
             rows: changes
                 .iter()
-                .map(|change| {
-                    // A new row holds nothing anyway, and a field with a default must not be told to hold nothing.
-                    let given =
-                        change.mapped.fields.iter().filter_map(|(name, value)| Some((name.clone(), value?.clone())));
-                    let key = self.key().map(|key| (key.clone(), Value::Text(change.mapped.key.clone())));
-                    WriteRow { key: change.mapped.key.clone(), id: None, fields: given.chain(key).collect() }
+                .map(|change| WriteRow {
+                    key: change.mapped.key.clone(),
+                    id: None,
+                    fields: change.mapped.fields.clone(),
                 })
                 .collect(),
         };

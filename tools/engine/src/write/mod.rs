@@ -226,7 +226,7 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
     /// Looks at rows that we just wrote, and keeps what the destination made of them.
     async fn look(&self, written: &[Written<'_>]) -> Result<(), Failure> {
         let unseen = || written.iter().filter(|row| row.shown.is_none());
-        let fields: Vec<FieldName> = names_of(unseen().map(|row| row.fields)).into_iter().cloned().collect();
+        let fields: Vec<FieldName> = names_of(unseen().map(|row| row.fields.names())).into_iter().cloned().collect();
         let found = self.read_ids(&fields, unseen().map(|row| row.id.clone()).collect()).await?;
         let mut drafts = Vec::with_capacity(written.len());
         for row in written {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use waybill_connectors::{Batch, Destination, KnownBy, Outcome, RemoteError, RemoteRecord, Selection, WriteRow};
 use waybill_ledger::{
-    BatchId, Content, Event, Field, FieldName, Fields, Mapped, Position, Record, SubjectKey, Target, Value,
+    BatchId, Content, Event, Field, FieldName, Fields, Mapped, Position, Record, SubjectKey, Target,
     event::{DriftKind, HoldReason, NameKind, Operation, UnknownCause},
     ledger::{Draft, Opened},
 };
@@ -353,13 +353,7 @@ impl<D: Destination, M: Flaws> Writer<D, M> {
         let changes = self.changes(open)?;
         let rows = changes
             .iter()
-            .map(|change| {
-                let mut fields = change.mapped.fields.clone();
-                if let Some(key) = self.key() {
-                    fields.set(key.clone(), Value::Text(change.mapped.key.clone()));
-                }
-                WriteRow { key: change.mapped.key.clone(), id: None, fields }
-            })
+            .map(|change| WriteRow { key: change.mapped.key.clone(), id: None, fields: change.mapped.fields.clone() })
             .collect();
         let batch = Batch { object: self.object.clone(), operation, key_field: self.key().cloned(), rows };
         let outcomes = self.desk.destination.resume(&batch, job).await?;
