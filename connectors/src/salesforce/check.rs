@@ -13,7 +13,7 @@ use crate::{destination::Refusal, error::Retry};
 pub struct Rules<'s> {
     schema: &'s ObjectSchema,
     operation: Operation,
-    /// By their names in lower case.
+    /// By their names, and by their names in lower case.
     fields: HashMap<String, &'s FieldSchema>,
     required: Vec<&'s FieldSchema>,
 }
@@ -21,17 +21,18 @@ pub struct Rules<'s> {
 impl<'s> Rules<'s> {
     /// Returns what an object's describe demands.
     pub fn of(schema: &'s ObjectSchema, operation: Operation) -> Self {
-        let fields = schema.fields.iter().map(|field| (field.name.as_str().to_ascii_lowercase(), field)).collect();
+        let names = |field: &'s FieldSchema| {
+            let name = field.name.as_str();
+            [(name.to_owned(), field), (name.to_ascii_lowercase(), field)]
+        };
+        let fields = schema.fields.iter().flat_map(names).collect();
         let required = schema.fields.iter().filter(|field| field.required).collect();
         Self { schema, operation, fields, required }
     }
 
     /// Returns a field by its name, in whatever case.
     fn field(&self, name: &str) -> Option<&'s FieldSchema> {
-        if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            return self.fields.get(&name.to_ascii_lowercase()).copied();
-        }
-        self.fields.get(name).copied()
+        self.fields.get(name).or_else(|| self.fields.get(&name.to_ascii_lowercase())).copied()
     }
 
     /// Returns why Salesforce would refuse a row, or nothing. A new row may carry a key beside its fields; a null in it is not sent.

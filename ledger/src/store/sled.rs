@@ -42,7 +42,7 @@ const VALUE: usize = 15_000;
 const CACHE: u64 = 16 << 20;
 /// How often a value is asked for once more, so that the pages read before are let go of; and how often the last one of a
 /// read, which may be the only one of its page.
-const ASK_AGAIN: usize = 4;
+const ASK_AGAIN: usize = 9;
 const ASK_AGAIN_LAST: usize = 64;
 /// How many keys of chunks to come there are at least. A page is split at 17 keys, so the last 16 may be on one that is not.
 const AHEAD: u64 = 17;
