@@ -246,7 +246,7 @@ impl Org {
         let Some(versions) = self.find("ContentVersion") else { return Vec::new() };
         let at = self.objects[versions].field("ContentDocumentId").unwrap_or(0);
         let key = (u16::try_from(at).unwrap_or(0), document);
-        self.tables[versions].children.get(&key).cloned().unwrap_or_default()
+        self.tables[versions].children.get(&key).into_iter().flatten().copied().collect()
     }
 
     fn describe_bytes(&self, object: usize, values: &mut Changes, bytes: &[u8], kind: &str) {

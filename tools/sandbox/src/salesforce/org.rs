@@ -1,7 +1,7 @@
 //! The org's rows: what is there, what points to what, and what the platform does on its own.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -95,8 +95,8 @@ pub(crate) struct Table {
     pub(crate) rows: BTreeMap<u64, Row>,
     /// Live rows by the value of a unique or external field, folded unless the field minds case.
     pub(crate) keys: HashMap<u16, HashMap<String, Vec<u64>>>,
-    /// Live rows by what they point to.
-    pub(crate) children: HashMap<(u16, Id), Vec<u64>>,
+    /// Live rows by what they point to. Everything that a company has points to a few users.
+    pub(crate) children: HashMap<(u16, Id), BTreeSet<u64>>,
     pub(crate) next: u64,
     pub(crate) live: u64,
 }
@@ -236,9 +236,9 @@ impl Org {
             if let Val::Ref(id) = value {
                 let list = self.tables[object].children.entry((field, id)).or_default();
                 if add {
-                    list.push(number);
+                    list.insert(number);
                 } else {
-                    list.retain(|known| *known != number);
+                    list.remove(&number);
                 }
                 if list.is_empty() {
                     self.tables[object].children.remove(&(field, id));
@@ -733,7 +733,7 @@ impl Org {
                 let Kind::Reference { on_delete, .. } = &definition.kind else { continue };
                 let key = (u16::try_from(field).unwrap_or(u16::MAX), id);
                 if let Some(rows) = self.tables[child].children.get(&key) {
-                    found.push((child, field, rows.clone(), *on_delete));
+                    found.push((child, field, rows.iter().copied().collect(), *on_delete));
                 }
             }
         }

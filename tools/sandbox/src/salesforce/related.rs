@@ -45,7 +45,7 @@ impl Service {
                 Err(error) => return Reply::rows(&[error]),
             };
             let key = (u16::try_from(field).unwrap_or(u16::MAX), id);
-            let rows = org.tables[child].children.get(&key).cloned().unwrap_or_default();
+            let rows: Vec<u64> = org.tables[child].children.get(&key).into_iter().flatten().copied().collect();
             let total = rows.len();
             (Selected { object: child, rows, columns }, total)
         };
