@@ -408,8 +408,8 @@ pub struct WriteRow {
 }
 
 impl Batch {
-    /// Returns what a row sets, in the order of the names; `None` stands for null. A new row holds nothing anyway, and a field with
-    /// a default must not be told to hold nothing: a create says nothing of nulls.
+    /// Returns what a row sets, in the order of the names; `None` stands for null. A new row holds nothing anyway, and a
+    /// field with a default must not be told to hold nothing: a create says nothing of nulls. Its key is not among them.
     pub fn sets<'r>(&self, row: &'r WriteRow) -> impl Iterator<Item = (&'r FieldName, Option<&'r Value>)> {
         let nulls = self.operation != Operation::Create;
         row.fields.iter().filter(move |(_, value)| nulls || value.is_some())

@@ -14,7 +14,7 @@
 //! many slots as can be numbered, each with 96 random bits, stay within what that cipher is good for.) Slots are never
 //! reused. A new slot is synced before the block that uses it.
 //!
-//! In memory a subject costs next to nothing: which slots may be whose is looked up in a file that is made anew by every process.
+//! In memory a subject costs next to nothing: which slots may be whose is looked up in a file that every process makes anew.
 
 use std::{
     fs::{self, File, OpenOptions},

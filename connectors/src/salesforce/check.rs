@@ -35,7 +35,8 @@ impl<'s> Rules<'s> {
         self.fields.get(name).or_else(|| self.fields.get(&name.to_ascii_lowercase())).copied()
     }
 
-    /// Returns why Salesforce would refuse a row, or nothing. A new row may carry a key beside its fields; a null in it is not sent.
+    /// Returns why Salesforce would refuse a row, or nothing. A new row may carry a key beside its fields; a null in it is not
+    /// sent.
     pub fn check(&self, fields: &Fields, key: Option<(&FieldName, &str)>) -> Option<Refusal> {
         let refuse = |code: &str, message: String, field: &str| {
             let fields = vec![field.into()];
